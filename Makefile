@@ -1,0 +1,80 @@
+# make demo    set up and: build from shapes, tune the tiny model, evaluate, open the Space (SERVE=0: all but the last; QUICK=1: a first look)
+# make test    set up and run every test; see also the slow targets below
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+QUICK ?=
+SERVE ?= 1
+DEMO = build/demo
+SOURCES := $(shell find comvint_hf -type f -not -name '*.pyc' 2>/dev/null)
+SHARED ?= ../shared/data
+
+ifdef QUICK
+SCENES ?= 1500
+CONFIG = train/demo_quick.yaml
+else
+SCENES ?= 20000
+CONFIG = train/demo.yaml
+endif
+
+.PHONY: demo dataset test slow samples experiment bench check dev clean help
+
+help:
+	@sed -n '1,2p' Makefile
+
+# Everything that pip brings, in versions that were tried together.
+$(VENV)/packages: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} was found: call make with PYTHON=/path/to/python3.11.")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt '.[dev]'
+	@rm -rf build/lib
+	@touch $@
+
+# The wheel is what users get, so it is what demo and tests run.
+$(VENV)/wheel: $(VENV)/packages $(SOURCES) README.md LICENSE
+	@rm -rf build/wheel build/lib
+	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+	@rm -rf build/lib comvint_hf.egg-info
+	@touch $@
+
+dataset: $(VENV)/wheel
+	$(BIN)/python builders/svit.py --scenes shapes:$(SCENES) --llm annotations --out $(DEMO)/svit
+	$(BIN)/python builders/comvint.py --scenes shapes:$(SCENES) --llm annotations --rounds 0 --out $(DEMO)/comvint
+	$(BIN)/python builders/mix.py --dataset $(DEMO)/svit $(DEMO)/comvint --out $(DEMO)/dataset
+
+demo: dataset
+	$(BIN)/python train/sft.py --config $(CONFIG)
+	$(BIN)/python train/evaluate.py --model $(DEMO)/model --dataset $(DEMO)/dataset --out $(DEMO)/results.json
+ifneq ($(SERVE),0)
+	$(BIN)/python space/app.py --model $(DEMO)/model
+endif
+
+test: $(VENV)/wheel
+	COMVINT_WHEEL=1 $(BIN)/pytest tests -m "not slow" $(ARGS)
+
+slow: $(VENV)/wheel
+	COMVINT_WHEEL=1 $(BIN)/pytest tests -m slow $(ARGS)
+
+# 50 rows of every recipe and source, with pictures, to read.
+samples: $(VENV)/wheel
+	$(BIN)/python builders/samples.py --shared $(SHARED) --out build/samples.html
+
+# L2T against response-only, same steps, two seeds.
+experiment: $(VENV)/wheel
+	$(BIN)/python train/experiment.py
+
+bench: $(VENV)/wheel
+	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+# Types and style are not tests; this is for people who change the code.
+check:
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# Replaces the wheel by the checkout itself, for people who change the code.
+dev: $(VENV)/packages
+	$(BIN)/pip install -q --no-deps -e . && $(BIN)/pip install -q ruff
+	@rm -f $(VENV)/wheel
+
+clean:
+	rm -rf build

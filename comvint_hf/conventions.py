@@ -1,0 +1,63 @@
+"""comvint.json: what building and tuning wrote down, and serving reads back, so that the two cannot disagree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from comvint_hf.errors import InputError
+from comvint_hf.grounding import DIALECTS, Dialect
+
+FILE = "comvint.json"
+
+
+class Conventions(BaseModel):
+    """The agreements between a dataset, the model tuned on it, and whoever serves that model.
+
+    `box_dialect` names an entry of `grounding.DIALECTS`; `min_pixels` and `max_pixels` bound a picture before the
+    processor sees it (`None`: as the processor does); `templates` are the task sentences that carried no loss;
+    `learn` says which side did; `prompts` maps each prompt's name to a hash of its text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = 1
+    box_dialect: str = "fraction"
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    templates: tuple[str, ...] = ()
+    learn: str | None = None
+    base_model: str | None = None
+    base_revision: str | None = None
+    dataset: str | None = None
+    recipe: str | None = None
+    generator: str | None = None
+    judge: str | None = None
+    prompts: dict[str, str] = {}
+
+    @property
+    def dialect(self) -> Dialect:
+        if self.box_dialect not in DIALECTS:
+            raise InputError(f"{FILE}: box_dialect is {self.box_dialect!r}; expected one of {', '.join(DIALECTS)}.")
+        return DIALECTS[self.box_dialect]
+
+    def write(self, folder: Path | str) -> Path:
+        path = Path(folder) / FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.model_dump_json(indent=2) + "\n")
+        return path
+
+    @classmethod
+    def read(cls, folder: Path | str) -> Self:
+        """Read a folder's conventions; the defaults if it has none. Raises `InputError` if the file is broken."""
+        path = Path(folder) / FILE
+        if not path.exists():
+            return cls()
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "the file"
+            raise InputError(f"{path}: {where}: {problem['msg']}; write it again by building or tuning, or mend it by hand.") from error

@@ -1,0 +1,1 @@
+"""Sample -> dataset: rows and shards, the card, the Hub, measures and selection."""

@@ -1,0 +1,48 @@
+"""The family of errors. Each message says what, what was found, what was expected and the next step.
+
+    ComvintError
+    ├── InputError            something the user gave cannot be used
+    │   ├── SourceError       an annotation file or folder
+    │   ├── RowError          a dataset row (also raised by the collator)
+    │   └── ModelError        a model, adapter or processor
+    ├── ReplyError            an LLM's reply cannot be used, after every attempt
+    │   └── UnknownTagError   text refers to an object or region that the scene does not have
+    ├── EndpointError         the endpoint refuses for good (key, model name, quota)
+    └── BudgetError           the next request could pass the budget
+"""
+
+
+class ComvintError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class InputError(ComvintError, ValueError):
+    """Something the user gave cannot be used."""
+
+
+class SourceError(InputError):
+    """An annotation file or folder is missing, broken or not of the expected format."""
+
+
+class RowError(InputError):
+    """A dataset row cannot be written, read or trained on."""
+
+
+class ModelError(InputError):
+    """A model, adapter or processor cannot be loaded or does not fit."""
+
+
+class ReplyError(ComvintError):
+    """An LLM's reply cannot be used; the sample that asked is rejected with this reason."""
+
+
+class UnknownTagError(ReplyError):
+    """Text refers to an object or region tag that the scene does not have."""
+
+
+class EndpointError(ComvintError):
+    """The endpoint refuses for good: wrong key, unknown model, no quota. The run stops, nothing is lost."""
+
+
+class BudgetError(ComvintError):
+    """The next request could pass the budget. The run stops, nothing is lost."""

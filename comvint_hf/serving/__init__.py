@@ -1,0 +1,1 @@
+"""Model -> answers: loading, streaming, boxes, the interface, and the scores."""

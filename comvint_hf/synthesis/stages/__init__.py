@@ -1,0 +1,1 @@
+"""The stages of the papers' recipes, one file a paper."""

@@ -1,0 +1,69 @@
+"""What stages share: which prompts they ask, draws that depend on the sample alone, and asking again until clean."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from comvint_hf.records import Sample
+from comvint_hf.synthesis.checks import Check, first_failure
+from comvint_hf.synthesis.llm import LLM, Reply
+from comvint_hf.synthesis.prompt import Prompt
+
+ATTEMPTS = 3
+
+
+def asks(*prompts: str) -> Callable[[Callable], Callable]:
+    """Note on a stage which prompts it may ask."""
+
+    def note(stage: Callable) -> Callable:
+        stage.prompts = prompts
+        return stage
+
+    return note
+
+
+def prompts_of(stage: Callable) -> tuple[str, ...]:
+    """The prompts a stage noted; none for a stage that asks nobody."""
+    return getattr(stage.func if isinstance(stage, partial) else stage, "prompts", ())
+
+
+def draw(sample: Sample, *salt: object) -> random.Random:
+    """A random source that depends on the scene and the salt only: any order of work gives the same draws."""
+    return random.Random("/".join(map(str, (sample.scene.id, *salt))))
+
+
+async def until_clean(
+    llm: LLM,
+    prompt: str,
+    form: type[Reply],
+    read: Callable[[Reply], Iterator[Sample]],
+    wanted: int,
+    checks: tuple[Check, ...],
+    **blanks: Any,
+) -> list[Sample]:
+    """Ask for `wanted` samples, check each, and ask again for what is missing, at most `ATTEMPTS` times.
+
+    `read` turns a reply into samples. A model that answers the same each time is asked once. The last attempt's bad
+    samples are given back rejected, with their reason.
+    """
+    good: list[Sample] = []
+    bad: list[Sample] = []
+    seen: set[str] = set()
+    for attempt in range(1 if llm.deterministic else ATTEMPTS):
+        question = Prompt(
+            prompt, attempt=attempt, count=wanted - len(good), avoid=[sample.instruction for sample in good], **blanks
+        )
+        bad = []
+        for sample in read(await llm.ask(question, form)):
+            reason = "duplicate question" if sample.instruction.casefold() in seen else first_failure(sample, checks)
+            if reason:
+                bad.append(sample.reject(reason))
+            elif len(good) < wanted:
+                seen.add(sample.instruction.casefold())
+                good.append(sample)
+        if len(good) >= wanted:
+            return good
+    return good + bad

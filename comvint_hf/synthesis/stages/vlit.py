@@ -1,0 +1,73 @@
+"""The VLIT review's example pipeline (PAPERS section 4): dialogues under switchable constraints, several an image."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from comvint_hf.errors import ReplyError
+from comvint_hf.records import Sample, Turn
+from comvint_hf.synthesis.checks import CLEAN, first_failure
+from comvint_hf.synthesis.llm import LLMs, Reply
+from comvint_hf.synthesis.prompt import Prompt
+from comvint_hf.synthesis.stages.asking import asks, draw
+from comvint_hf.synthesis.stages.svit import Pair
+
+CONSTRAINTS: dict[str, str] = {
+    "outside_knowledge": "at least one question needs knowledge of the world that the picture does not show",
+    "negatives": "at least one question asks about something that is plausible here but absent, and the answer says so",
+    "multi_turn": "the questions build on one another, so that later ones only make sense after earlier ones",
+    "one_region": "all questions are about one region of the picture, which the first question points at by its reference",
+    "reasoned": "answers give their reasons step by step before they conclude",
+}
+
+
+class Conversation(Reply):
+    """User and assistant turns under the constraints that the prompt named."""
+
+    topic: str = ""
+    turns: list[Pair]
+
+
+@cache
+def examples() -> list[dict]:
+    """The hand-written in-context examples; two of them are shown each time."""
+    return tomllib.loads((Path(__file__).parent.parent / "vlit_examples.toml").read_text())["example"]
+
+
+def dialogues(generations: int, constraints: Sequence[str]):
+    """Make the stage that asks for `generations` dialogues, each under a constraint of its own and two examples."""
+
+    @asks("vlit/dialogue")
+    async def stage(sample: Sample, llms: LLMs) -> list[Sample]:
+        return list(await asyncio.gather(*(one(sample, llms, number) for number in range(generations))))
+
+    async def one(sample: Sample, llms: LLMs, number: int) -> Sample:
+        random = draw(sample, "vlit", number)
+        constraint = constraints[(number + draw(sample, "constraint").randrange(len(constraints))) % len(constraints)]
+        prompt = Prompt(
+            "vlit/dialogue",
+            scene=sample.scene,
+            generation=number,
+            constraint=constraint,
+            rule=CONSTRAINTS[constraint],
+            examples=random.sample(examples(), 2),
+        )
+        try:
+            reply = await llms.writer.ask(prompt, Conversation)
+        except ReplyError as error:
+            return sample.model_copy(update={"task": "vlit"}).reject(f"no usable reply: {error}")
+        made = sample.write(
+            [Turn(turn.question, turn.answer) for turn in reply.turns],
+            task="vlit",
+            topic=reply.topic or constraint,
+            evidence=tuple(dict.fromkeys(tag for turn in reply.turns for tag in turn.evidence)),
+            generator=llms.writer.name,
+        )
+        reason = first_failure(made, CLEAN)
+        return made.reject(reason) if reason else made
+
+    return stage
