@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from comvint_hf.errors import InputError
 from comvint_hf.grounding import DIALECTS, Dialect
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 FILE = "comvint.json"
 
@@ -42,6 +46,17 @@ class Conventions(BaseModel):
         if self.box_dialect not in DIALECTS:
             raise InputError(f"{FILE}: box_dialect is {self.box_dialect!r}; expected one of {', '.join(DIALECTS)}.")
         return DIALECTS[self.box_dialect]
+
+    def fitted(self, picture: Image) -> Image:
+        """The picture within the pixel bounds, its shape kept: what training and serving hand to the processor."""
+        pixels = picture.width * picture.height
+        wanted = max(min(pixels, self.max_pixels or pixels), self.min_pixels or 0)
+        if wanted == pixels:
+            return picture
+        scale = math.sqrt(wanted / pixels)
+        # Rounding down keeps the upper bound, rounding up the lower one.
+        side = math.floor if scale < 1 else math.ceil
+        return picture.resize((max(1, side(picture.width * scale)), max(1, side(picture.height * scale))))
 
     def write(self, folder: Path | str) -> Path:
         path = Path(folder) / FILE

@@ -1,0 +1,186 @@
+"""Talking with a model about a picture: the door that the Space and the evaluation share.
+
+A `Chat` takes and gives canonical boxes (fractions, `<st>cup<ed>[0.100, ...]`); what the model itself writes is between
+`Chat` and the model, by the conventions that lie beside it. This file knows conventions and text, and loads no torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
+
+from comvint_hf.conventions import Conventions
+from comvint_hf.errors import InputError
+from comvint_hf.grounding import CANONICAL, Dialect, Grounded, bare_boxes, box_text, parse, translate
+from comvint_hf.records import Box
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from comvint_hf.serving.local import LocalChat
+
+LONGEST_BOX = 80
+"""Characters after a "[" within which it must close to be a box: until then a stream holds the text back."""
+# Both as the referring questions of our own datasets say it: tuned models know these words.
+FIND = "Where is the {phrase}?"
+REGION_PHRASE = "this area"
+
+
+class Turn(TypedDict):
+    """One message: who speaks, and the words. A question about a picture needs no image marker."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Talk = tuple[Sequence[Turn], "Image | None"]
+"""Messages that end with a question, and the picture they are about."""
+
+
+class Chat(Protocol):
+    """What the Space and the evaluation ask of a model. `name` is shown to people; every box is canonical."""
+
+    name: str
+
+    def stream(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
+        """Give the answer piece by piece; a box comes in one piece. Closing the iterator stops the model."""
+        ...
+
+    def answer(self, messages: Sequence[Turn], image: Image | None) -> str:
+        """Give the whole answer."""
+        ...
+
+    def answers(self, talks: Sequence[Talk], batch_size: int = 16, done: Callable[[int], None] | None = None) -> list[str]:
+        """Give many answers, in the order of `talks`; `done` is told how many are ready, batch by batch."""
+        ...
+
+    def ground(self, phrase: str, image: Image) -> list[Grounded]:
+        """Find what a phrase names in a picture: no `Grounded` if the model points nowhere."""
+        ...
+
+
+class Translating(ABC):
+    """What every chat shares: conventions in front of a model that speaks its own box dialect.
+
+    A subclass has `name` and `conventions` and says how the model answers (`_raw`, and `_raw_batch` where it can do many
+    at once), in the model's dialect both ways.
+    """
+
+    name: str
+    conventions: Conventions
+
+    @abstractmethod
+    def _raw(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
+        """The answer piece by piece, as the model writes it."""
+
+    def _raw_batch(self, talks: Sequence[Talk]) -> list[str]:
+        return ["".join(self._raw(messages, image)) for messages, image in talks]
+
+    def stream(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
+        messages, image, size = self._prepared(messages, image)
+        raw = self._raw(messages, image)
+        try:
+            yield from _translated(raw, self.conventions.dialect, size)
+        finally:
+            # Also when the caller leaves early: the model must stop then.
+            if hasattr(raw, "close"):
+                raw.close()
+
+    def answer(self, messages: Sequence[Turn], image: Image | None) -> str:
+        return "".join(self.stream(messages, image)).strip()
+
+    def answers(self, talks: Sequence[Talk], batch_size: int = 16, done: Callable[[int], None] | None = None) -> list[str]:
+        found: list[str] = []
+        for start in range(0, len(talks), batch_size):
+            prepared = [self._prepared(messages, image) for messages, image in talks[start : start + batch_size]]
+            replies = self._raw_batch([(messages, image) for messages, image, _ in prepared])
+            for reply, (_, _, size) in zip(replies, prepared, strict=True):
+                found.append(translate(reply, self.conventions.dialect, CANONICAL, size).strip())
+            if done is not None:
+                done(len(found))
+        return found
+
+    def ground(self, phrase: str, image: Image) -> list[Grounded]:
+        return found_in(self.answer([find_turn(phrase)], image), phrase)
+
+    def _prepared(self, messages: Sequence[Turn], image: Image | None) -> tuple[list[Turn], Image | None, tuple[int, int] | None]:
+        """The model's own view: the picture within the pixel bounds, the boxes in its dialect, and the picture's size."""
+        if not messages or messages[-1]["role"] != "user":
+            raise InputError("The conversation does not end with a question; expected a last message with the role user.")
+        if image is not None:
+            image = self.conventions.fitted(image.convert("RGB"))
+        size = image.size if image is not None else None
+        dialect = self.conventions.dialect
+        turns = [Turn(role=turn["role"], content=translate(turn["content"], CANONICAL, dialect, size)) for turn in messages]
+        return turns, image, size
+
+
+def load_chat(
+    model: str | Path,
+    *,
+    base: str | Path | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    max_new_tokens: int = 512,
+) -> LocalChat:
+    """Load a model to talk with: an adapter (folder or Hub id) on its base, or a merged or full model.
+
+    The adapter names its base; `base` says another place for it. `device` is "cuda" where there is one, else "cpu";
+    `dtype` is bfloat16 on cuda, else float32. The `comvint.json` beside the model says how it writes boxes and how large
+    pictures may be. Raises `ModelError` if something is missing or does not fit.
+    """
+    from comvint_hf.serving.loading import load_local
+
+    return load_local(model, base=base, device=device, dtype=dtype, max_new_tokens=max_new_tokens)
+
+
+def find_turn(phrase: str) -> Turn:
+    """The question that finds a phrase.
+
+    >>> find_turn("the red cup.")["content"]
+    'Where is the red cup?'
+    """
+    words = phrase.strip().rstrip(".?!")
+    first, _, rest = words.partition(" ")
+    if first.lower() in ("the", "a", "an") and rest:
+        words = rest
+    return Turn(role="user", content=FIND.format(phrase=words))
+
+
+def region_turn(question: str, box: Box) -> Turn:
+    """A question about a marked part of the picture; without words it asks what is there.
+
+    >>> region_turn("What colour is this?", Box(x1=0, y1=0, x2=0.5, y2=1))["content"]
+    'What colour is <st>this area<ed>[0.000, 0.000, 0.500, 1.000]?'
+    """
+    region = f"<st>{REGION_PHRASE}<ed>{box_text(box)}"
+    words = question.strip() or f"What is in {REGION_PHRASE}?"
+    for phrase in (REGION_PHRASE, "this region", "the region", "the area", "this part", "this one", "this object", "this"):
+        # The pointing word becomes the region, if it stands for itself and not before a noun of its own.
+        head, found, tail = words.partition(phrase)
+        if found and (not tail or not tail[0].isalnum()) and (phrase != "this" or not tail.strip() or tail.strip()[0] in "?.!,"):
+            return Turn(role="user", content=head + region + tail)
+    return Turn(role="user", content=f"About {region}: {words}")
+
+
+def found_in(answer: str, phrase: str) -> list[Grounded]:
+    """What an answer points at: its grounded phrases, else its boxes under the phrase that was asked for."""
+    grounded = parse(answer)
+    boxes = tuple(bare_boxes(answer))
+    return grounded or ([Grounded(phrase, boxes, 0, len(answer))] if boxes else [])
+
+
+def _translated(pieces: Iterable[str], dialect: Dialect, size: tuple[int, int] | None) -> Iterator[str]:
+    """Pass a stream on in canonical boxes. What may be the start of a box is held back until it closes or is none."""
+    held = ""
+    for piece in pieces:
+        held += piece
+        opened = held.rfind("[")
+        ready = held if opened < 0 or "]" in held[opened:] or len(held) - opened > LONGEST_BOX else held[:opened]
+        held = held[len(ready) :]
+        if ready:
+            yield translate(ready, dialect, CANONICAL, size)
+    if held:
+        yield translate(held, dialect, CANONICAL, size)

@@ -1,0 +1,126 @@
+"""A chat with a loaded model on this machine. Knows processors and generation; how a model is loaded it does not know.
+
+Batches are padded on the left, so that every answer begins where its row ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from comvint_hf.conventions import Conventions
+from comvint_hf.errors import InputError
+from comvint_hf.serving.chat import Talk, Translating, Turn
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from transformers import PreTrainedModel, ProcessorMixin
+
+
+class LocalChat(Translating):
+    """A loaded model with its processor. One answer is generated at a time; others wait their turn."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        conventions: Conventions,
+        *,
+        name: str = "",
+        max_new_tokens: int = 512,
+    ) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.conventions = conventions
+        self.name = name
+        self.max_new_tokens = max_new_tokens
+        self._lock = Lock()
+        processor.tokenizer.padding_side = "left"
+
+    def _raw(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
+        from transformers import TextIteratorStreamer
+
+        inputs = self._inputs([(messages, image)])
+        stop, failures = Event(), []
+        streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+
+        def work() -> None:
+            try:
+                self._generate(inputs, stop, streamer=streamer)
+            except Exception as error:  # noqa: BLE001
+                # It belongs to the caller's thread: raised there, once what came before has been read.
+                failures.append(error)
+                streamer.end()
+
+        thread = Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            yield from streamer
+        finally:
+            stop.set()
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    def _raw_batch(self, talks: Sequence[Talk]) -> list[str]:
+        inputs = self._inputs(talks)
+        sequences = self._generate(inputs, Event())
+        return self.processor.tokenizer.batch_decode(sequences[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+    def _generate(self, inputs: dict[str, Any], stop: Event, **options: Any) -> Any:
+        """Token ids `[B, T + new]` int64; greedy, so that an evaluation can be repeated."""
+        import torch
+        from transformers import StoppingCriteriaList
+
+        def stopped(ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+            return torch.full((ids.shape[0],), stop.is_set(), dtype=torch.bool, device=ids.device)
+
+        with self._lock, torch.inference_mode():
+            return self.model.generate(
+                **inputs,
+                max_new_tokens=self.max_new_tokens,
+                do_sample=False,
+                pad_token_id=_pad(self.processor.tokenizer),
+                stopping_criteria=StoppingCriteriaList([stopped]),
+                **options,
+            )
+
+    def _inputs(self, talks: Sequence[Talk]) -> dict[str, Any]:
+        """The processor's tensors for a batch: `input_ids` and `attention_mask` `[B, T]` int64, pixels as it makes them."""
+        import torch
+
+        marker = getattr(self.processor, "image_token", None)
+        conversations = [_with_image(messages, image, marker) for messages, image in talks]
+        batch = self.processor.apply_chat_template(
+            conversations,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            processor_kwargs={"return_tensors": "pt", "padding": True},
+        )
+        dtype = self.model.dtype
+        return {
+            name: value.to(self.model.device, dtype if torch.is_floating_point(value) else None)
+            for name, value in batch.items()
+            if isinstance(value, torch.Tensor)
+        }
+
+
+def _with_image(messages: Sequence[Turn], image: Image | None, marker: str | None) -> list[dict[str, Any]]:
+    """The conversation as templates want it, the picture before the first question's words."""
+    conversation: list[dict[str, Any]] = []
+    pending = image
+    for turn in messages:
+        if marker and marker in turn["content"]:
+            raise InputError(f"The text holds {marker!r}, which stands for a picture in this model; write it another way.")
+        parts: list[dict[str, Any]] = [{"type": "text", "text": turn["content"]}]
+        if turn["role"] == "user" and pending is not None:
+            parts.insert(0, {"type": "image", "image": pending})
+            pending = None
+        conversation.append({"role": turn["role"], "content": parts})
+    return conversation
+
+
+def _pad(tokenizer: Any) -> int | None:
+    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

@@ -1,0 +1,124 @@
+"""What every chat does between canonical text and its model."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from comvint_hf.conventions import Conventions
+from comvint_hf.errors import InputError
+from comvint_hf.grounding import CANONICAL, DIALECTS
+from comvint_hf.records import Box
+from comvint_hf.serving.chat import Turn, find_turn, region_turn
+from comvint_hf.serving.scripted import ScriptedChat
+
+PICTURE = Image.new("RGB", (200, 100), "white")
+THOUSAND = Conventions(box_dialect="thousand")
+
+
+def ask(text: str) -> list[Turn]:
+    return [Turn(role="user", content=text)]
+
+
+def test_boxes_are_canonical_outside_and_the_models_inside() -> None:
+    chat = ScriptedChat(lambda _: "At <st>a cup<ed>[100, 200, 300, 400].", conventions=THOUSAND)
+    answer = chat.answer(ask("Is it near <st>a hat<ed>[0.500, 0.500, 1.000, 1.000]?"), PICTURE)
+    assert answer == "At <st>a cup<ed>[0.100, 0.200, 0.300, 0.400]."
+    assert chat.asked[0][0][0]["content"] == "Is it near <st>a hat<ed>[500, 500, 1000, 1000]?"
+    assert chat.answers([(ask("Where?"), PICTURE)]) == [answer]
+
+
+def test_pixel_boxes_count_in_the_picture_that_the_model_sees() -> None:
+    conventions = Conventions(box_dialect="pixel", max_pixels=100 * 50)
+    chat = ScriptedChat(lambda _: "<st>a cup<ed>[10, 10, 50, 25]", conventions=conventions)
+    assert chat.answer(ask("Where?"), PICTURE) == "<st>a cup<ed>[0.100, 0.200, 0.500, 0.500]"
+    assert chat.asked[0][1].size == (100, 50)
+
+
+@given(st.lists(st.integers(1, 30), max_size=40), st.booleans())
+def test_a_stream_may_be_cut_anywhere(cuts: list[int], inside: bool) -> None:
+    text = "A [note] and <st>a cup<ed>[100, 200, 300, 400], [500, 600, 700, 800] then [unfinished " + "and long " * 20
+    text += "<st>hat<ed>[1, 2" if inside else "."
+
+    def pieces(_: str) -> Iterator[str]:
+        start = 0
+        for length in [*cuts, len(text)]:
+            yield text[start : start + length]
+            start += length
+
+    chat = ScriptedChat(pieces, conventions=THOUSAND)
+    streamed = list(chat.stream(ask("Where?"), PICTURE))
+    whole = ScriptedChat(lambda _: [text], conventions=THOUSAND)
+    assert "".join(streamed).strip() == whole.answer(ask("Where?"), PICTURE)
+    assert "[100" not in "".join(streamed) and "[0.500, 0.600, 0.700, 0.800]" in "".join(streamed)
+
+
+def test_closing_a_stream_stops_the_model() -> None:
+    stopped = []
+
+    def endless(_: str) -> Iterator[str]:
+        try:
+            while True:
+                yield "word "
+        finally:
+            stopped.append(True)
+
+    stream = ScriptedChat(endless).stream(ask("Go on"), PICTURE)
+    assert next(stream) == "word "
+    stream.close()
+    assert stopped == [True]
+
+
+def test_finding_reads_phrases_else_bare_boxes() -> None:
+    assert (
+        ScriptedChat(lambda _: "<st>Two cups<ed>[0.1, 0.1, 0.2, 0.2], [0.3, 0.3, 0.4, 0.4]").ground("cup", PICTURE)[0].phrase
+        == "Two cups"
+    )
+    bare = ScriptedChat(lambda _: "[0.100, 0.100, 0.200, 0.200]").ground("cup", PICTURE)
+    assert (bare[0].phrase, len(bare[0].boxes)) == ("cup", 1)
+    assert ScriptedChat(lambda _: "Nowhere.").ground("cup", PICTURE) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("What is this?", "What is {}?"),
+        ("Is this region dark?", "Is {} dark?"),
+        ("Is this cup full?", "About {}: Is this cup full?"),
+        ("What colour is it?", "About {}: What colour is it?"),
+        ("  ", "What is in {}?"),
+    ],
+)
+def test_a_question_about_a_region_points_at_it(question: str, asked: str) -> None:
+    box = Box(x1=0.1, y1=0.2, x2=0.3, y2=0.4)
+    assert region_turn(question, box)["content"] == asked.format("<st>this area<ed>[0.100, 0.200, 0.300, 0.400]")
+
+
+def test_finding_asks_one_question_for_every_way_to_say_it() -> None:
+    assert {find_turn(said)["content"] for said in ("the cup", "a cup", "cup", " The cup?")} == {"Where is the cup?"}
+
+
+def test_a_conversation_ends_with_a_question() -> None:
+    with pytest.raises(InputError, match="does not end with a question"):
+        ScriptedChat(lambda _: "").answer([Turn(role="assistant", content="Hello")], PICTURE)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(100, 10**6), st.integers(100, 10**6))
+def test_pictures_keep_their_shape_within_the_pixel_bounds(width: int, height: int, first: int, second: int) -> None:
+    least, most = sorted((first, second))
+    fitted = Conventions(min_pixels=least, max_pixels=most * 4).fitted(Image.new("1", (width, height)))
+    assert fitted.width * fitted.height <= max(most * 4, width, height)
+    if 100 < width < 2000 and 100 < height < 2000 and min(fitted.size) > 50:
+        assert fitted.width / fitted.height == pytest.approx(width / height, rel=0.05)
+        assert fitted.width * fitted.height >= least * 0.9
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_dialect_comes_back(name: str) -> None:
+    chat = ScriptedChat(lambda question: question, conventions=Conventions(box_dialect=name))
+    text = "<st>a cup<ed>[0.120, 0.240, 0.480, 0.960]"
+    back = chat.answer(ask(text), Image.new("RGB", (1000, 500)))
+    box = CANONICAL.box(tuple(map(float, back.split("[")[1].rstrip("]").split(","))))
+    assert box.xyxy == pytest.approx((0.12, 0.24, 0.48, 0.96), abs=0.011)

@@ -1,0 +1,145 @@
+"""train/evaluate.py, run as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SCRIPT = Path(__file__).parents[2] / "train" / "evaluate.py"
+KEYS = [
+    "closed_accuracy",
+    "mean_iou",
+    "acc_at_50",
+    "absent_accuracy",
+    "yes_ratio",
+    "description_f1",
+    "n",
+    "train_minutes",
+    "git",
+    "versions",
+    "details",
+]
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        env=environment,
+        check=False,
+    )
+
+
+def rows(picture: bool = True) -> list[dict]:
+    box = "<st>the square<ed>[0.250, 0.250, 0.750, 0.750]"
+    made = [
+        ("Is there a star?", "No.", "conversation", "bool", "existence"),
+        ("Is there a square?", "Yes.", "conversation", "bool", "existence"),
+        ("Which is it?\nA. a star\nB. a square", "B", "cross_modal", "choice", "shape"),
+        ("Where is the square?", f"It is at {box}.", "referring_qa", "open", ""),
+        ("Describe it.", "A red square.", "detail_description", "open", ""),
+    ]
+    return [
+        {
+            "id": str(number),
+            "image_id": "one",
+            **({"images": [Image.new("RGB", (32, 32), "red")]} if picture else {}),
+            "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
+            "task": task,
+            "format": format,
+            "topic": topic,
+            "evidence": [{"tag": "o1", "key": "1", "name": "square", "boxes": []}],
+        }
+        for number, (question, answer, task, format, topic) in enumerate(made)
+    ]
+
+
+def dataset(folder: Path, *, picture: bool = True) -> Path:
+    from datasets import Dataset, Features, List, Value
+    from datasets import Image as ImageFeature
+
+    text = Value("string")
+    columns = {
+        "id": text,
+        "image_id": text,
+        "images": List(ImageFeature()),
+        "messages": List({"role": text, "content": text}),
+        "task": text,
+        "format": text,
+        "topic": text,
+        "evidence": List({"tag": text, "key": text, "name": text, "boxes": List(List(Value("float32"), length=4))}),
+    }
+    if not picture:
+        del columns["images"]
+    (folder / "data").mkdir(parents=True)
+    Dataset.from_list(rows(picture), features=Features(columns)).to_parquet(folder / "data" / "test-00000-of-00001.parquet")
+    return folder
+
+
+def test_a_dataset_is_asked_judged_and_written(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    made = dataset(tmp_path / "rows")
+    done = run("--model", tiny, "--dataset", made, "--out", out, "--max-new-tokens", 8, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())
+    assert list(results) == KEYS
+    assert results["n"] == {"closed": 3, "grounding": 1, "absent": 1, "description": 1}
+    assert results["closed_accuracy"] in (0, 1 / 3, 2 / 3, 1) and results["mean_iou"] is not None
+    assert results["train_minutes"] is None and results["versions"]["transformers"]
+    answers = [json.loads(line) for line in (tmp_path / "results_answers.jsonl").read_text().splitlines()]
+    assert [answer["id"] for answer in answers] == ["0#0", "1#0", "2#0", "3#0", "4#0"]
+    assert "closed questions" in done.stdout and "5 of 5" in done.stderr
+
+
+def test_rows_without_their_picture_are_refused(tiny: Path, tmp_path: Path) -> None:
+    made = dataset(tmp_path / "rows", picture=False)
+    common = ("--model", tiny, "--dataset", made, "--out", tmp_path / "results.json", "--max-new-tokens", 4, "--device", "cpu")
+    refused = run(*common)
+    assert refused.returncode == 1 and "holds no picture" in refused.stderr and "Traceback" not in refused.stderr
+    blind = run(*common, "--text-only", "--limit", 2)
+    assert blind.returncode == 0, blind.stderr
+    assert len((tmp_path / "results_answers.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_model_answers_a_benchmark_and_is_scored(tiny: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "a.jpg")
+    asked = tmp_path / "coco_pope_random.json"
+    texts = [("Is there a star in the image?", "no"), ("Is there a square in the image?", "yes")]
+    records = [
+        {"question_id": n, "image": "a.jpg", "text": text, "label": label} for n, (text, label) in enumerate(texts, start=1)
+    ]
+    asked.write_text("\n".join(map(json.dumps, records)))
+    answers, out = tmp_path / "answers.jsonl", tmp_path / "pope.json"
+    common = ("--benchmark", "pope", "--questions", asked, "--answers", answers, "--out", out)
+    done = run(*common, "--model", tiny, "--images", tmp_path, "--max-new-tokens", 4, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert len(answers.read_text().splitlines()) == 2
+    scores = json.loads(out.read_text())
+    assert scores["n"] == 2 and scores["benchmark"] == "pope"
+    # The answer file scores the same without the model.
+    assert run(*common).returncode == 0
+    assert json.loads(out.read_text())["accuracy"] == scores["accuracy"]
+    missing = run(*common[:4], "--answers", tmp_path / "none.jsonl")
+    assert missing.returncode == 1 and "cannot be read" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "Nothing to do"),
+        (("--benchmark", "mme"), "--answers is missing"),
+        (("--benchmark", "chair", "--answers", "x"), "--gold is missing"),
+    ],
+)
+def test_what_is_missing_is_said(arguments: tuple, told: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,64 @@
+"""space/app.py as a Space runs it, and what is uploaded with it."""
+
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+SPACE = Path(__file__).parents[2] / "space"
+
+
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    common = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, str(SPACE / "app.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("COMVINT")} | common | environment,
+    )
+
+
+@pytest.mark.timeout(120)
+def test_it_serves_the_model_that_the_environment_names(tmp_path: Path) -> None:
+    from comvint_hf.tuning.tiny import make_tiny
+
+    model = make_tiny(tmp_path / "my-tiny-model", ["Is there a red circle? Yes, there is."] * 8, words=300)
+    process = start({"COMVINT_MODEL": str(model)}, "--device", "cpu")
+    try:
+        address = None
+        for line in process.stdout:
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                address = found[0]
+                break
+        assert address, "the page was not served"
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            page = answer.read().decode()
+        assert "my-tiny-model" in page
+        for question in ("Where is the blue triangle?", "Is there a red triangle in the picture?"):
+            assert question in page
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.mark.timeout(60)
+def test_without_a_model_it_says_what_to_give() -> None:
+    process = start({})
+    told, _ = process.communicate(timeout=50)
+    assert process.returncode == 1
+    assert "COMVINT_MODEL" in told and "Traceback" not in told
+
+
+def test_what_is_uploaded_is_complete() -> None:
+    front = (SPACE / "README.md").read_text().split("---")[1]
+    facts = dict(line.split(": ", 1) for line in front.strip().splitlines())
+    assert facts["sdk"] == "gradio" and (SPACE / facts["app_file"]).is_file()
+    assert len(facts["short_description"]) <= 60
+    wanted = (SPACE / "requirements.txt").read_text()
+    assert f"gradio=={facts['sdk_version']}" in wanted
+    assert {path.name for path in (SPACE / "examples").iterdir()} == {"describe.png", "where.png", "count.png", "exist.png"}

@@ -1,0 +1,121 @@
+"""Evaluate a model on a dataset's held-out rows, or score it on a benchmark in the benchmark's own format."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from comvint_hf import attach_images, load_chat
+from comvint_hf.cli import calm
+from comvint_hf.errors import InputError
+from comvint_hf.serving.asking import answer_questions, evaluate, questions_of
+from comvint_hf.serving.benchmarks import BENCHMARKS, Files
+from comvint_hf.serving.benchmarks.files import write_records
+from comvint_hf.serving.report import benchmark_tables, progress, results, table
+from comvint_hf.serving.scoring import records, summarise
+
+FILE = click.Path(path_type=Path, exists=True)
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.option("--model", metavar="DIR|ORG/NAME", help="An adapter, a merged or a full model.")
+@click.option("--base", metavar="DIR|ORG/NAME", help="The adapter's base, if it has moved.")
+@click.option("--dataset", metavar="DIR|ORG/NAME", help="Rows to ask.")
+@click.option("--config", default="default", show_default=True, help="The dataset's configuration.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="Ask only so many rows, drawn with --seed.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--text-only", is_flag=True, help="Ask rows without their picture, on purpose.")
+@click.option("--benchmark", type=click.Choice(list(BENCHMARKS)), help="Score a benchmark instead.")
+@click.option("--answers", type=click.Path(path_type=Path), help="The benchmark's answer file: read, or written with --model.")
+@click.option("--questions", type=FILE, help="The benchmark's question file.")
+@click.option("--gold", type=FILE, help="The benchmark's true answers, where the questions do not hold them.")
+@click.option("--images", type=FILE, help="The folder of photos, of the benchmark or of rows that hold none.")
+@click.option("--synonyms", type=FILE, help="CHAIR's synonyms.txt.")
+@click.option("--category", help="POPE: which set of a mixed answer file.")
+@click.option(
+    "--boxes", default="text", show_default=True, type=click.Choice(["text", "xywh", "xyxy"]), help="RefCOCO: what answers hold."
+)
+@click.option("--suffix", default="", help="A sentence to add to every benchmark question.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where the figures go.  [default: results.json]")
+@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
+@click.option("--max-new-tokens", default=256, show_default=True, type=click.IntRange(1))
+@click.option("--device", help="cuda, cpu, ...; cuda where there is one.")
+@click.option("--dtype", help="float32, bfloat16 or float16.")
+@calm
+def main(**given: Any) -> None:
+    """Ask, judge, and print one table.
+
+    \b
+    A dataset's held-out rows; writes results.json and, beside it, every answer with its verdicts:
+      python train/evaluate.py --model DIR --dataset DIR --out results.json
+    An answer file in a benchmark's official format:
+      python train/evaluate.py --benchmark mme --answers FOLDER
+      python train/evaluate.py --benchmark pope --answers FILE --questions coco_pope_random.json
+      python train/evaluate.py --benchmark chair --answers FILE --gold objects.json --synonyms synonyms.txt
+    The same, with a model that answers first:
+      python train/evaluate.py --benchmark pope --model DIR --questions FILE --images DIR --answers FILE
+    """
+    if not given["benchmark"] and not (given["model"] and given["dataset"]):
+        raise InputError("Nothing to do: give --model and --dataset, or --benchmark and --answers. See --help.")
+    (score_benchmark if given["benchmark"] else score_dataset)(given)
+
+
+def score_dataset(given: dict[str, Any]) -> None:
+    rows = load_rows(given)
+    chat = open_chat(given)
+    with progress("asking", len(questions_of(rows))) as done:
+        judged = evaluate(chat, rows, batch_size=given["batch_size"], text_only=given["text_only"], done=done)
+    figures = summarise(judged)
+    out = given["out"] or Path("results.json")
+    write_json(out, results(figures, given["model"], Path(__file__).parent))
+    write_records(out.with_name(f"{out.stem}_answers.jsonl"), records(judged))
+    Console().print(table(figures))
+    click.echo(f"{out} holds the figures, {out.stem}_answers.jsonl every answer.")
+
+
+def score_benchmark(given: dict[str, Any]) -> None:
+    benchmark = BENCHMARKS[given["benchmark"]]
+    if given["answers"] is None:
+        raise InputError("--answers is missing: expected the answer file to score, or with --model the file to write.")
+    names = ("answers", "questions", "gold", "images", "synonyms", "category", "boxes")
+    files = Files(**{name: given[name] for name in names})
+    if given["model"]:
+        asked = benchmark.questions(files)
+        images = files.need("images", "the folder of the benchmark's photos")
+        chat = open_chat(given)
+        with progress("asking", len(asked)) as done:
+            replies = answer_questions(chat, asked, images, suffix=given["suffix"], batch_size=given["batch_size"], done=done)
+        benchmark.write(asked, replies, files.answers)
+    scores = benchmark.score(files)
+    Console().print(*benchmark_tables(given["benchmark"], scores))
+    if given["out"]:
+        write_json(given["out"], {"benchmark": given["benchmark"], **results(scores, given["model"], Path(__file__).parent)})
+
+
+def open_chat(given: dict[str, Any]) -> Any:
+    wanted = ("base", "device", "dtype", "max_new_tokens")
+    return load_chat(given["model"], **{name: given[name] for name in wanted})
+
+
+def load_rows(given: dict[str, Any]) -> Any:
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(given["dataset"], given["config"], split=given["split"])
+    except (ValueError, OSError) as error:
+        raise InputError(f"The split {given['split']!r} of {given['dataset']} cannot be loaded: {error}") from error
+    if given["limit"] and given["limit"] < len(rows):
+        rows = rows.shuffle(seed=given["seed"]).select(range(given["limit"]))
+    return attach_images(rows, given["images"]) if given["images"] and "images" not in rows.column_names else rows
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
