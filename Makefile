@@ -56,9 +56,15 @@ test: $(VENV)/wheel
 slow: $(VENV)/wheel
 	COMVINT_WHEEL=1 $(BIN)/pytest tests -m slow $(ARGS)
 
-# 50 rows of every recipe and source, with pictures, to read.
+# 50 rows a source, half of each recipe, with pictures, to read against tests/synthesis/CHECKLIST.md.
+SAMPLED = shapes=shapes:200 coco=coco:$(SHARED)/coco flickr30k=flickr30k:$(SHARED)/flickr30k_entities \
+	visual_genome=visual_genome:$(SHARED)/visual_genome,coco:$(SHARED)/coco
 samples: $(VENV)/wheel
-	$(BIN)/python builders/samples.py --shared $(SHARED) --out build/samples.html
+	@test -d $(SHARED) || { echo "No annotations under $(SHARED): expected coco/, flickr30k_entities/ and visual_genome/; call make with SHARED=DIR."; exit 1; }
+	@for source in $(SAMPLED); do for recipe in svit comvint; do \
+	  $(BIN)/python builders/$$recipe.py --scenes "$${source#*=}" --out build/samples/$${source%%=*}-$$recipe --overwrite || exit 1; \
+	done; done
+	$(BIN)/comvint preview build/samples/* --rows 25 --out build/samples.html
 
 # L2T against response-only, same steps, two seeds.
 experiment: $(VENV)/wheel

@@ -23,23 +23,25 @@ _DOORS = {
     "Scene": "records",
     "ScriptedLLM": "synthesis.llm",
     "VLIT": "synthesis.recipes",
-    "attach_images": "data.hub",
+    "attach_images": "data.attach",
     "build": "conductor",
     "by_image": "data.rows",
-    "from_llava": "data.rows",
+    "from_llava": "data.llava",
     "load_chat": "serving.chat",
     "load_scenes": "sources",
     "mine_templates": "tuning.templates",
     "push": "data.hub",
-    "to_llava": "data.rows",
+    "to_llava": "data.llava",
 }
 __all__ = sorted(_DOORS)
 
 if TYPE_CHECKING:
     from comvint_hf.conductor import build as build
     from comvint_hf.conventions import Conventions as Conventions
-    from comvint_hf.data.hub import attach_images as attach_images, push as push
-    from comvint_hf.data.rows import by_image as by_image, from_llava as from_llava, to_llava as to_llava
+    from comvint_hf.data.attach import attach_images as attach_images
+    from comvint_hf.data.hub import push as push
+    from comvint_hf.data.llava import from_llava as from_llava, to_llava as to_llava
+    from comvint_hf.data.rows import by_image as by_image
     from comvint_hf.records import Box as Box, Sample as Sample, Scene as Scene
     from comvint_hf.serving.chat import load_chat as load_chat
     from comvint_hf.sources import load_scenes as load_scenes

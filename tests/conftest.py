@@ -12,3 +12,57 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the real annotation files (../shared/data) are not here")
     return folder
+
+
+class ToyRecipe:
+    """A recipe that asks nobody: a few samples of every format for each object, one rejected and one that points nowhere."""
+
+    name = "toy"
+    prompts = ()
+    settings = {"size": "small"}
+
+    async def run(self, scene, llms):
+        from comvint_hf.records import Sample
+
+        blank = Sample(scene=scene, evidence=tuple(thing.tag for thing in scene.objects))
+        samples = []
+        for thing in scene.objects:
+            where = [(f"Where is the {thing.name}?", f"The <st>{thing.name}<ed>[{thing.tag}] is here.")]
+            samples.append(blank.write(where, task="referring_qa"))
+            samples.append(blank.write([("Is it there?", "Yes."), ("How many are there?", "One.")], format="bool", topic="counting"))
+        samples.append(blank.write([("Which one?\nA. a\nB. b", "B. b")], task="cross_modal", format="choice", judge="toy-judge"))
+        samples.append(blank.write([("Why?", "Because.")]).reject("too short: one word"))
+        samples.append(blank.write([("Where?", "At <st>nowhere<ed>[o99].")]))
+        return samples
+
+
+@pytest.fixture(scope="session")
+def toy_recipe():
+    """A recipe of the same shape as the real ones that needs no language model."""
+    return ToyRecipe()
+
+
+@pytest.fixture(scope="session")
+def toy_dataset(tmp_path_factory, toy_recipe):
+    """Build a small dataset of rendered scenes with the toy recipe: `toy_dataset(scenes=12)` gives its folder.
+
+    Equal arguments give the same folder, so do not change it, or ask for a copy with `fresh=True`.
+    """
+    import shutil
+
+    from comvint_hf import build, load_scenes
+    from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
+
+    made = {}
+
+    def make(scenes: int = 12, fresh: bool = False, **options) -> Path:
+        key = (scenes, *sorted(options.items()))
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("toys") / f"toy-{scenes}"
+            options = {"shard_scenes": 10, "split": 0.3, "progress": False, **options}
+            build(load_scenes(f"shapes:{scenes}"), toy_recipe, LLMs.one(ScriptedLLM([])), made[key], **options)
+        if not fresh:
+            return made[key]
+        return Path(shutil.copytree(made[key], tmp_path_factory.mktemp("copy") / made[key].name))
+
+    return make

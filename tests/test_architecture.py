@@ -36,7 +36,6 @@ DOORS = {
     "pyarrow": {"data"},
     "gradio": {"serving/ui"},
     "ijson": {"sources"},
-    "defusedxml": {"sources"},
 }
 LIGHT = ("torch", "transformers", "datasets", "openai", "gradio", "pydantic", "PIL")
 

@@ -1,0 +1,61 @@
+"""Mix instruction datasets: coreset, limits a task or format, and the balance of yes and no."""
+
+from pathlib import Path
+
+import click
+
+from comvint_hf.cli import calm, limits, push_folder, show
+from comvint_hf.data.inputs import open_input
+from comvint_hf.data.mix import Choice, mix
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.option(
+    "--dataset", "first", required=True, metavar="DATASET", help="A dataset folder, a Hub repository, or a LLaVA .json file."
+)
+@click.argument("more", nargs=-1, metavar="[DATASET]...")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The mix's folder.")
+@click.option("--coreset", type=click.IntRange(1), metavar="N", help="N rows of each task, from its more informative half.")
+@click.option("--take", multiple=True, metavar="NAME=N", help="At most N rows of a task or format; may be given again.")
+@click.option("--yes-no", type=click.FloatRange(0, min_open=True), metavar="RATIO", help="At most RATIO answers yes for each no.")
+@click.option("--split", help="Take only this split; every split unless given. What is chosen above is chosen of train.")
+@click.option("--seed", default=0, show_default=True, help="Draws the rows.")
+@click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The photos of LLaVA files.")
+@click.option("--push-to", metavar="ORG/NAME", help="Push the finished mix to the Hub.")
+@click.option("--private", is_flag=True, help="Make the Hub repository private if it is new.")
+@click.option("--overwrite", is_flag=True, help="Delete an earlier dataset in --out first.")
+@calm
+def main(
+    first: str,
+    more: tuple[str, ...],
+    out: Path,
+    coreset: int | None,
+    take: tuple[str, ...],
+    yes_no: float | None,
+    split: str | None,
+    seed: int,
+    images: Path | None,
+    push_to: str | None,
+    private: bool,
+    overwrite: bool,
+) -> None:
+    """Make one dataset of several: choose rows, keep their photos, write the card.
+
+    \b
+    SVIT's coreset: the informative half, 20,000 rows a task, eight yes for each no:
+      python builders/mix.py --dataset build/svit --coreset 20000 --yes-no 8 --out build/core
+    Several sources, some of each:
+      python builders/mix.py --dataset build/svit build/comvint ORG/NAME --take conversation=5000 --take choice=1000 --out build/mix
+    With LLaVA's own mix:
+      python builders/mix.py --dataset build/core llava_v1_5_mix665k.json --images DIR --out build/mix
+    """
+    choice = Choice(coreset, limits(take), yes_no, split, seed)
+    statistics = mix([open_input(name, images) for name in (first, *more)], out, choice, overwrite=overwrite)
+    show(statistics)
+    click.echo(f"{out}: {statistics.kept:,} rows of {statistics.images.total():,} images")
+    if push_to:
+        push_folder(out, push_to, private)
+
+
+if __name__ == "__main__":
+    main()

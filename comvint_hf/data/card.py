@@ -1,0 +1,212 @@
+"""Draw the dataset card, and write down beside it what was built: build.json, stats.json.
+
+The card's YAML names the configs (which files are which), their features and sizes, so that `load_dataset(folder)` works;
+its text says what is in the dataset, how it was made and under which terms. This file knows the layout of a dataset
+folder and its statistics; it knows no recipe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from comvint_hf.data import shards
+from comvint_hf.data.report import Statistics, form_table, table
+from comvint_hf.data.splits import TEST, TRAIN
+
+TAGS = ["comvint_hf", "visual-instruction-tuning", "multimodal", "grounding", "synthetic"]
+TASK_CATEGORIES = ["image-text-to-text", "visual-question-answering"]
+SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+HUGE = "10M<n<100M"
+
+
+def write_folder(out: Path, about: dict[str, Any], statistics: Statistics) -> None:
+    """Write README.md, build.json and stats.json.
+
+    `about["files"]` maps each parquet file to its row count; `about["parts"]` are the plans of the builds that the rows
+    came from (one for a build, several for a mix).
+    """
+    write = shards.write_atomically
+    write(out / "stats.json", json.dumps(statistics.to_json(), indent=2, ensure_ascii=False) + "\n")
+    write(out / "build.json", json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    write(out / "README.md", _yaml(out, about, statistics) + _text(out.resolve().name, about, statistics))
+
+
+def configs(files: dict[str, int]) -> dict[str, dict[str, list[str]]]:
+    """Which files make up which split of which config: `{"default": {"train": [...], "test": [...]}, ...}`.
+
+    "default" and one config a task hold the rows that trainers read; rows that lack a photo in a dataset of photos stand
+    apart in "without_images", so that nobody trains blind on them; "images" and "rejected" are there where needed.
+    """
+    main = shards.WITH_IMAGES if any(name.startswith(f"{shards.WITH_IMAGES}/") for name in files) else shards.WITHOUT_IMAGES
+    grouped: dict[str, dict[str, list[str]]] = {}
+    for name in sorted(files):
+        folder, *task, file = name.split("/")
+        split = file.split("-")[0]
+        for config in ("default", *task) if folder == main else (folder,):
+            grouped.setdefault(config, {}).setdefault(split, []).append(name)
+    ordered = [name for name in ("default", shards.WITHOUT_IMAGES, shards.IMAGES, shards.REJECTED) if name in grouped]
+    return {name: grouped[name] for name in (*ordered[:1], *sorted(set(grouped) - set(ordered)), *ordered[1:])}
+
+
+def _pattern(paths: list[str]) -> str | list[str]:
+    """A glob a config's split can be found by: shorter than the list, and later shards join it."""
+    patterns = sorted({f"{path.rpartition('/')[0]}/{path.rpartition('/')[2].split('-')[0]}-*.parquet" for path in paths})
+    return patterns[0] if len(patterns) == 1 else patterns
+
+
+def _yaml(out: Path, about: dict[str, Any], statistics: Statistics) -> str:
+    from datasets import DatasetInfo, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from datasets.utils.metadata import MetadataConfigs
+    from huggingface_hub import DatasetCardData
+
+    layout = configs(about["files"])
+    data = DatasetCardData(
+        language="en",
+        license=_licence(about["parts"]),
+        task_categories=TASK_CATEGORIES,
+        tags=TAGS + sorted({part["recipe"] for part in about["parts"]} | {part["source"] for part in about["parts"]}),
+        size_categories=next((name for most, name in SIZES if statistics.kept < most), HUGE),
+        pretty_name=out.resolve().name,
+    )
+    infos, metadata = {}, {}
+    for config, splits in layout.items():
+        sizes = {
+            split: SplitInfo(
+                split, sum((out / path).stat().st_size for path in paths), sum(about["files"][path] for path in paths)
+            )
+            for split, paths in _ordered(splits)
+        }
+        folder = next(iter(splits.values()))[0].split("/")[0]
+        infos[config] = DatasetInfo(features=shards.schema_of(folder), splits=SplitDict(sizes, dataset_name=""))
+        files = [{"split": split, "path": _pattern(paths)} for split, paths in _ordered(splits)]
+        metadata[config] = {"data_files": files, **({"default": True} if config == "default" else {})}
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    MetadataConfigs(metadata).to_dataset_card_data(data)
+    return f"---\n{data.to_yaml()}\n---\n"
+
+
+def _ordered(splits: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
+    return sorted(splits.items(), key=lambda item: (TRAIN, TEST).index(item[0]) if item[0] in (TRAIN, TEST) else 2)
+
+
+def _licence(parts: list[dict[str, Any]]) -> str:
+    names = {part["licence"]["name"] for part in parts}
+    return names.pop() if len(names) == 1 else "other"
+
+
+def _text(name: str, about: dict[str, Any], statistics: Statistics) -> str:
+    sections = [
+        f"# {name}",
+        _opening(about, statistics),
+        "## How to load it",
+        _loading(name, about["files"]),
+        "## What is in it",
+        _markdown(table(statistics)),
+        _markdown(form_table(statistics)),
+        _images(about["files"], statistics),
+        "## What was rejected, and why",
+        _reasons(statistics),
+        "## How it was made",
+        *map(_provenance, about["parts"]),
+        *([f"Selection: {about['selection']}"] if about.get("selection") else []),
+        "## A row",
+        _ROW,
+        "## Terms",
+        *dict.fromkeys(_terms(part) for part in about["parts"]),
+    ]
+    return "\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _opening(about: dict[str, Any], statistics: Statistics) -> str:
+    recipes = sorted({part["recipe"] for part in about["parts"]} - {"unknown"})
+    how = f"made with comvint_hf's recipe {' and '.join(recipes)} from" if recipes else "brought together by comvint_hf from"
+    sources = ", ".join(dict.fromkeys(part["scenes"] for part in about["parts"]))
+    return (
+        f"{statistics.kept:,} visual instruction samples over {statistics.images.total():,} images, {how} {sources}. "
+        "Text that speaks of something in the picture may say where: `<st>cup<ed>[0.100, 0.200, 0.300, 0.400]`, left, top, "
+        "right and bottom as fractions of the image."
+    )
+
+
+def _loading(name: str, files: dict[str, int]) -> str:
+    lines = [
+        "```python",
+        "from datasets import load_dataset",
+        "",
+        f'dataset = load_dataset("{name}")    # this folder, or its name on the Hub',
+    ]
+    for config, splits in configs(files).items():
+        if config != "default":
+            rows = sum(files[path] for paths in splits.values() for path in paths)
+            lines.append(
+                f'load_dataset("{name}", "{config}")    # {rows:,} rows: {", ".join(split for split, _ in _ordered(splits))}'
+            )
+    return "\n".join([*lines, "```", "", "Add `streaming=True` to read it without downloading it first."])
+
+
+def _images(files: dict[str, int], statistics: Statistics) -> str:
+    splits = ", ".join(f"{count:,} in {split}" for split, count in sorted(statistics.images.items(), reverse=True))
+    lines = [f"Images: {splits}. The splits are by image: no image stands in both."]
+    folders = {name.split("/")[0] for name in files}
+    if shards.WITHOUT_IMAGES in folders:
+        apart = "The config `without_images` holds the rows whose" if shards.WITH_IMAGES in folders else "The"
+        verb = "photo was not at hand" if shards.WITH_IMAGES in folders else "photos are not in the rows"
+        lines.append(f"{apart} {verb}: join them by `image_id` with `comvint_hf.attach_images` before you train.")
+    if statistics.notes:
+        lines.append(
+            "Counted on the way: " + "; ".join(f"{note}: {count:,}" for note, count in sorted(statistics.notes.items())) + "."
+        )
+    return "\n\n".join(lines)
+
+
+def _reasons(statistics: Statistics) -> str:
+    if not statistics.rejected:
+        return "Nothing was rejected."
+    whole = statistics.kept + statistics.refused
+    lines = [["reason", "samples", "share of all"]]
+    for reason, count in sorted(statistics.rejected.items(), key=lambda item: (-item[1], item[0])):
+        lines.append([reason, f"{count:,}", f"{count / whole:.1%}"])
+    return _markdown(lines) + "\n\nThey are published with their reason in the config `rejected`."
+
+
+def _provenance(part: dict[str, Any]) -> str:
+    lines = [["what", "which"]]
+    for label, value in (
+        ("annotations", part["scenes"]),
+        ("recipe", part["recipe"] + "".join(f", {key} {_spoken(value)}" for key, value in part["settings"].items())),
+        ("written by", part["generator"]),
+        ("checked by", part["judge"]),
+        ("asked with", ", ".join(f"{key} {value}" for key, value in sorted(part["asking"].items())) or "the defaults"),
+        ("seed", str(part["seed"])),
+        ("comvint_hf", part["version"]),
+        ("prompts", ", ".join(f"{name} `{digest}`" for name, digest in part["prompts"].items()) or "none"),
+    ):
+        lines.append([label, value])
+    return _markdown(lines)
+
+
+def _spoken(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _terms(part: dict[str, Any]) -> str:
+    licence = part["licence"]
+    shared = "" if licence["share_images"] else " This dataset must not be pushed with its photos in it."
+    return f"{part['source']}: {licence['text'] or licence['name']}{shared}"
+
+
+def _markdown(lines: Iterable[list[str]]) -> str:
+    header, *body = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    rows = [header, ["---"] * len(header), *body]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+_ROW = """\
+`images` and `messages` (user and assistant turns, no image markers in the text) are what trainers read. `boxes` and
+`phrases` list what the text points at, in order and of equal length; `evidence` names the annotated things that the answer
+rests on; `history` keeps earlier versions of the sample; `task`, `format` (open, bool, choice), `topic`, `rounds`, `generator`
+and `judge` say what it is and who made it; `image_id`, `source`, `width` and `height` (pixels) which picture it is about."""

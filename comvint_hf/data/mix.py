@@ -1,0 +1,205 @@
+"""Mix datasets: choose rows of several, and write them as one, with the card and the conventions of any other.
+
+Texts are read once to choose, rows once to write; photos pass through one by one. This file knows inputs, choices and
+shards; it knows no scene and no language model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from comvint_hf import __version__
+from comvint_hf.conventions import Conventions
+from comvint_hf.data import card, coreset, shards
+from comvint_hf.data.inputs import Input
+from comvint_hf.data.plan import hold
+from comvint_hf.data.report import Statistics
+from comvint_hf.data.rows import Row, turns
+from comvint_hf.data.shards import Shard
+from comvint_hf.data.splits import TEST, TRAIN
+from comvint_hf.errors import InputError
+from comvint_hf.records import FORMATS
+
+ROWS_A_SHARD = 20_000
+TWICE = "rows left out: their id came before"
+LEAKING = "rows left out of train: their image is in test"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which rows of the split train go into a mix, in the order the steps are taken; test rows are all kept.
+
+    `coreset`: that many rows of each task, drawn from the half that says most about the concept set; `take`: at most so many rows of a task or a
+    format; `yes_no`: at most that many single-turn answers yes for each no; `split`: only this split.
+    """
+
+    coreset: int | None = None
+    take: Mapping[str, int] = field(default_factory=dict)
+    yes_no: float | None = None
+    split: str | None = None
+    seed: int = 0
+
+    def __str__(self) -> str:
+        steps = [
+            f"the {self.coreset:,} most informative rows of each task" if self.coreset else "",
+            ", ".join(f"at most {most:,} of {label}" for label, most in self.take.items()),
+            f"at most {self.yes_no:g} yes for each no" if self.yes_no else "",
+            f"only the split {self.split}" if self.split else "",
+        ]
+        return "; ".join(filter(None, steps)) or "all rows"
+
+
+@dataclass
+class _Seen:
+    """What the first reading learnt, one entry a row."""
+
+    splits: list[str] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
+    formats: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    usable: list[bool] = field(default_factory=list)
+    images: list[int] = field(default_factory=list)
+    scores: np.ndarray | None = None
+
+
+def mix(inputs: Sequence[Input], out: Path | str, choice: Choice | None = None, *, overwrite: bool = False) -> Statistics:
+    """Write the chosen rows of all inputs into the folder `out`, in the inputs' order; says what the mix holds.
+
+    A row id or a test image that came before is not taken again, so no image is trained on and tested with. A
+    broken-off mix is done again from the start by the same call. Raises `InputError` for a mix without rows or a folder
+    that holds something else.
+    """
+    choice, out, notes = choice or Choice(), Path(out), Counter()
+    plan = {
+        "version": __version__,
+        "mix": [input.name for input in inputs],
+        "coreset": choice.coreset,
+        "take": dict(choice.take),
+        "yes_no": choice.yes_no,
+        "split": choice.split,
+        "seed": choice.seed,
+    }
+    with hold(out, plan, overwrite):
+        kept = _choose(_look(inputs, choice, notes), choice)
+        if not kept.any():
+            raise InputError(
+                f"The mix of {', '.join(plan['mix'])} has no rows left: {choice}; ask for more, or check the datasets."
+            )
+        statistics, files = _write(inputs, kept, out)
+        statistics.notes += notes
+        about = {
+            "parts": list({repr(part): part for input in inputs for part in input.parts}.values()),
+            "files": dict(sorted(files.items())),
+            "rows": statistics.kept,
+            "rejected": 0,
+            "selection": str(choice),
+        }
+        Conventions(recipe="mix").write(out)
+        card.write_folder(out, about, statistics)
+    return statistics
+
+
+def _look(inputs: Sequence[Input], choice: Choice, notes: Counter[str]) -> _Seen:
+    """Read every row's text once. Which rows could be taken at all is decided here."""
+    seen, ids = _Seen(), set()
+    words = sorted({word for group in coreset.concepts().values() for word in group}) if choice.coreset else []
+
+    def texts() -> Iterator[str]:
+        for input in inputs:
+            for split, row in input.rows(only_text=True):
+                key = hash(row["id"])
+                if key in ids:
+                    notes[TWICE] += 1
+                pairs = turns(row)
+                seen.splits.append(split)
+                seen.tasks.append(row["task"])
+                seen.formats.append(row["format"])
+                seen.answers.append(pairs[0][1] if len(pairs) == 1 else "")
+                seen.usable.append(key not in ids and choice.split in (None, split))
+                seen.images.append(hash(row["image_id"]) if row["image_id"] else 0)
+                ids.add(key)
+                yield " ".join(message["content"] for message in row["messages"])
+
+    hits = coreset.concept_hits(texts(), words)
+    seen.scores = coreset.informativeness(hits)
+    held_out = {image for image, split in zip(seen.images, seen.splits, strict=True) if split == TEST and image}
+    for number, (image, split) in enumerate(zip(seen.images, seen.splits, strict=True)):
+        if split != TEST and image in held_out and seen.usable[number]:
+            seen.usable[number] = False
+            notes[LEAKING] += 1
+    return seen
+
+
+def _choose(seen: _Seen, choice: Choice) -> np.ndarray:
+    """Which rows are kept, [N] bool. Each step works on the training rows that the one before left."""
+    usable, splits = np.asarray(seen.usable, dtype=bool), np.asarray(seen.splits)
+    held_out = usable & (splits == TEST)
+    rows = np.flatnonzero(usable & (splits != TEST))
+
+    def of(values: Sequence[str]) -> list[str]:
+        return [values[row] for row in rows]
+
+    if choice.coreset:
+        rows = rows[coreset.most_informative(seen.scores[rows], of(seen.tasks), choice.coreset, choice.seed)]
+    by_format = {label: most for label, most in choice.take.items() if label in FORMATS}
+    by_task = {label: most for label, most in choice.take.items() if label not in FORMATS}
+    for values, limits in ((seen.tasks, by_task), (seen.formats, by_format)):
+        if unknown := set(limits) - set(values) - set(FORMATS):
+            raise InputError(
+                f"No row is of the task or format {', '.join(sorted(unknown))}; there are {', '.join(sorted(set(values)))}."
+            )
+        rows = rows[coreset.take(of(values), limits, choice.seed)]
+    if choice.yes_no:
+        rows = rows[coreset.balance_yes_no(of(seen.answers), choice.yes_no, choice.seed)]
+    held_out[rows] = True
+    return held_out
+
+
+def _write(inputs: Sequence[Input], kept: np.ndarray, out: Path) -> tuple[Statistics, dict[str, int]]:
+    """Read all rows again and write those that were kept, with the images that they need."""
+    shards.clear_rows(out)
+    statistics, writer = Statistics(), _Writer(out)
+    number, wanted, counted = 0, set(), set()
+    for input in inputs:
+        for split, row in input.rows():
+            if kept[number]:
+                folder = shards.WITHOUT_IMAGES if row["image_id"] and not row.get("images") else shards.WITH_IMAGES
+                if folder == shards.WITHOUT_IMAGES:
+                    wanted.add(row["image_id"])
+                writer.add(folder, row["task"], split, row)
+                statistics.add(row, split)
+                if row["image_id"] and row["image_id"] not in counted:
+                    counted.add(row["image_id"])
+                    statistics.images[split] += 1
+            number += 1
+    for input in inputs:
+        for row in input.images():
+            if row["image_id"] in wanted:
+                wanted.discard(row["image_id"])
+                writer.add(shards.IMAGES, "", TRAIN, row)
+    return statistics, writer.close()
+
+
+class _Writer:
+    """Writes rows into shard after shard."""
+
+    def __init__(self, out: Path) -> None:
+        self._out, self._number, self._rows = out, 0, 0
+        self._shard = Shard(out, 0)
+
+    def add(self, folder: str, task: str, split: str, row: Row) -> None:
+        if self._rows == ROWS_A_SHARD:
+            self._shard.commit({})
+            self._number, self._rows = self._number + 1, 0
+            self._shard = Shard(self._out, self._number)
+        self._rows += 1
+        self._shard.add(folder, task, split, row)
+
+    def close(self) -> dict[str, int]:
+        self._shard.commit({})
+        return {name: rows for summary in shards.markers(self._out) for name, rows in summary["files"].items()}

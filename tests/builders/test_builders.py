@@ -1,0 +1,128 @@
+"""The scripts, as a person runs them: on real annotations, twice, interrupted, and with wrong wishes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from comvint_hf.grounding import bare_boxes
+from comvint_hf.sources import load_scenes
+
+BUILDERS = Path(__file__).parents[2] / "builders"
+
+
+def run(script: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BUILDERS / f"{script}.py"), *map(str, arguments)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200, env={**os.environ, "COLUMNS": "150"})
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def rows_of(folder: Path) -> list[dict]:
+    files = sorted(json.loads((folder / "build.json").read_text())["files"])
+    return [
+        row for name in files if not name.startswith(("rejected/", "images/")) for row in pq.read_table(folder / name).to_pylist()
+    ]
+
+
+@pytest.mark.parametrize("script", ["svit", "comvint", "vlit", "mix"])
+def test_help_teaches_with_examples(script) -> None:
+    told = run(script, "--help").stdout
+    assert told.count(f"python builders/{script}.py") >= 2 and "--out" in told
+
+
+@pytest.mark.parametrize(
+    ("script", "spec", "source"),
+    [
+        ("svit", "coco:{}/coco", "coco"),
+        ("svit", "visual_genome:{}/visual_genome", "visual_genome"),
+        ("comvint", "flickr30k:{}/flickr30k_entities", "flickr30k"),
+        ("vlit", "coco:{}/coco", "coco"),
+    ],
+)
+def test_real_annotations_become_rows_whose_boxes_are_annotated(script, spec, source, shared, tmp_path) -> None:
+    spec = spec.format(shared)
+    done = run(script, "--scenes", spec, "--llm", "annotations", "--limit", 12, "--out", tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert f"{len(rows):,} rows" in done.stdout and len(rows) > 12
+    known = {}
+    for scene in load_scenes(spec, limit=12):
+        boxes = [box for thing in scene.objects for box in thing.boxes] + [region.box for region in scene.regions]
+        known[scene.id] = {tuple(round(side, 3) for side in box.xyxy) for box in boxes}
+    for row in rows:
+        assert row["source"] == source and row["generator"] == "annotations"
+        for message in row["messages"]:
+            assert {tuple(round(side, 3) for side in box.xyxy) for box in bare_boxes(message["content"])} <= known[
+                row["image_id"]
+            ]
+
+
+def test_a_finished_build_run_again_changes_nothing(tmp_path) -> None:
+    arguments = ("--scenes", "shapes:8", "--out", tmp_path / "out", "--only", "referring_qa")
+    run("svit", *arguments)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    run("svit", *arguments)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    assert {row["task"] for row in rows_of(tmp_path / "out")} == {"referring_qa"}
+
+
+def test_control_c_is_calm_and_the_same_command_goes_on(tmp_path) -> None:
+    arguments = ["--scenes", "shapes:1500", "--out", str(tmp_path / "out"), "--only", "referring_qa", "--shard-scenes", "25"]
+    child = subprocess.Popen(
+        [sys.executable, str(BUILDERS / "svit.py"), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    first = tmp_path / "out" / ".build" / "00000.json"
+    while not first.exists():
+        assert child.poll() is None
+        os.sched_yield()
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130 and said.strip().splitlines()[-1].startswith("Stopped. Run the same command again")
+    assert "Traceback" not in said and not (tmp_path / "out" / "README.md").exists()
+    run("svit", *arguments)
+    assert len({row["image_id"] for row in rows_of(tmp_path / "out")}) == 1500
+
+
+def test_a_dry_run_asks_nobody_and_writes_nothing(tmp_path) -> None:
+    done = run("comvint", "--scenes", "shapes:30", "--llm", "gpt-4o-mini", "--dry-run", "--out", tmp_path / "out")
+    assert "30 scenes" in done.stdout and "requests" in done.stdout and "rows" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--scenes", "photos:here"), "No source is called"),
+        (("--scenes", "coco:/nowhere"), "is not a folder"),
+        (("--scenes", "shapes:3", "--llm", "some-model"), "OPENAI_API_KEY"),
+    ],
+)
+def test_wrong_wishes_are_answered_in_one_sentence(arguments, said, tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    done = run("svit", *arguments, "--out", tmp_path / "out", check=False)
+    assert done.returncode == 1 and said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_flickr30k_photos_are_refused_for_the_hub_before_any_work(shared, tmp_path) -> None:
+    spec = f"flickr30k:{shared / 'flickr30k_entities'}"
+    done = run("comvint", "--scenes", spec, "--out", tmp_path / "out", "--push-to", "a/b", check=False)
+    assert done.returncode == 1 and "may not be re-hosted" in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_mix_of_two_builds(tmp_path) -> None:
+    run("svit", "--scenes", "shapes:10", "--out", tmp_path / "svit")
+    run("comvint", "--scenes", "shapes:10", "--out", tmp_path / "comvint")
+    done = run("mix", "--dataset", tmp_path / "svit", tmp_path / "comvint", "--take", "conversation=5", "--out", tmp_path / "mix")
+    rows = rows_of(tmp_path / "mix")
+    train = [path for path in (tmp_path / "mix" / "data" / "conversation").glob("train-*")]
+    assert sum(pq.read_metadata(path).num_rows for path in train) == 5
+    assert {"cross_modal", "referring_qa"} <= {row["task"] for row in rows} and f"{len(rows):,} rows" in done.stdout
+    done = run("mix", "--dataset", tmp_path / "svit", "--take", "conversation", "--out", tmp_path / "mix2", check=False)
+    assert "NAME=NUMBER" in done.stderr

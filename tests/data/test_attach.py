@@ -1,0 +1,68 @@
+"""Joining photos to rows: by folder, by mapping, by a config `images`; plain, streaming, whole dictionaries."""
+
+from __future__ import annotations
+
+import pytest
+from datasets import Dataset, load_dataset
+from PIL import Image
+
+from comvint_hf import attach_images
+from comvint_hf.errors import RowError
+
+IDS = ["coco/139", "coco/139", "coco/285", "flickr30k/36979", ""]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "val2017").mkdir(parents=True)
+    for size, name in enumerate(("val2017/000000000139.jpg", "COCO_val2014_000000000285.jpg", "36979.PNG"), start=1):
+        Image.new("RGB", (size, 1)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def rows():
+    return Dataset.from_dict({"image_id": IDS, "id": list(range(len(IDS)))})
+
+
+def widths(rows) -> list[list[int]]:
+    return [[picture.size[0] for picture in row["images"]] for row in rows]
+
+
+def test_a_folder_of_photos_is_found_by_name_with_or_without_zeros(rows, photos) -> None:
+    expected = [[1], [1], [2], [3], []]
+    assert widths(attach_images(rows, photos)) == expected
+    assert widths(attach_images(rows.to_iterable_dataset(), photos)) == expected
+    assert attach_images(rows, photos).column_names == ["image_id", "id", "images"]
+
+
+def test_a_mapping_will_do(rows, photos) -> None:
+    attached = attach_images(rows.select([3, 4]), {"flickr30k/36979": photos / "36979.PNG"})
+    assert widths(attached) == [[3], []]
+
+
+def test_a_missing_photo_is_an_error_or_its_rows_are_left_out(rows, photos) -> None:
+    (photos / "36979.PNG").unlink()
+    with pytest.raises(RowError, match="1 of 3 images have no photo there, as flickr30k/36979"):
+        attach_images(rows, photos)
+    with pytest.raises(RowError, match="No photo for flickr30k/36979"):
+        list(attach_images(rows.to_iterable_dataset(), photos))
+    assert attach_images(rows, photos, missing="drop")["id"][:] == [0, 1, 2, 4]
+    assert [row["id"] for row in attach_images(rows.to_iterable_dataset(), photos, missing="drop")] == [0, 1, 2, 4]
+
+
+def test_rows_that_have_photos_are_left_alone(rows, photos) -> None:
+    with pytest.raises(RowError, match="already"):
+        attach_images(attach_images(rows, photos), photos)
+
+
+def test_a_dataset_folder_with_the_config_images_gives_its_photos(toy_dataset) -> None:
+    folder, whole = toy_dataset(images="table"), toy_dataset()
+    attached = attach_images(load_dataset(str(folder)), str(folder))
+    with_photos = load_dataset(str(whole))
+    for split in with_photos:
+        assert attached[split]["id"][:] == with_photos[split]["id"][:]
+        for ours, theirs in zip(attached[split], with_photos[split], strict=True):
+            assert ours["images"][0].tobytes() == theirs["images"][0].tobytes()
+    assert attached["train"].features["images"] == with_photos["train"].features["images"]

@@ -1,0 +1,97 @@
+"""The card: YAML that the clients accept, figures that are true, terms that are kept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from datasets import load_dataset_builder
+from huggingface_hub import DatasetCard
+
+from comvint_hf import load_scenes
+from comvint_hf.data.card import configs
+from comvint_hf.data.folder import read_about, read_rows, row_files
+from comvint_hf.data.plan import Plan
+from comvint_hf.data.rows import features
+from comvint_hf.errors import InputError
+from comvint_hf.sources import LICENCES
+
+
+def test_the_yaml_names_configs_features_sizes_licence_and_language(toy_dataset) -> None:
+    folder = toy_dataset()
+    data = DatasetCard.load(folder / "README.md").data
+    assert (data.language, data.license, data.size_categories) == ("en", "apache-2.0", "n<1K")
+    assert {"grounding", "shapes", "toy"} <= set(data.tags)
+    assert [one["config_name"] for one in data["configs"] if one.get("default")] == ["default"]
+    builder = load_dataset_builder(str(folder))
+    assert builder.info.features == features()
+    about = read_about(folder)
+    assert sum(split.num_examples for split in builder.info.splits.values()) == about["rows"]
+
+
+def test_no_row_is_in_two_files_and_every_file_is_in_a_config(toy_dataset) -> None:
+    folder = toy_dataset()
+    about = read_about(folder)
+    ids = [row["id"] for name in about["files"] for row in read_rows(folder / name)]
+    assert len(set(ids)) == len(ids) == about["rows"] + about["rejected"]
+    layout = configs(about["files"])
+    assert {name for splits in layout.values() for names in splits.values() for name in names} == set(about["files"])
+    default = {path.relative_to(folder).as_posix() for path in row_files(folder)}
+    assert default == {name for name in about["files"] if name.startswith("data/")}
+
+
+def test_the_text_tells_how_it_was_made_and_what_was_refused(toy_dataset) -> None:
+    text = (toy_dataset() / "README.md").read_text()
+    for told in (
+        "shapes:12",
+        "recipe toy",
+        "size small",
+        "scripted",
+        "too short",
+        "Apache-2.0",
+        'load_dataset("toy-12", "referring_qa")',
+    ):
+        assert told in text, told
+    assert "None" not in text
+
+
+def test_terms_of_every_source_are_said(toy_dataset, tmp_path, toy_recipe) -> None:
+    from comvint_hf.data.card import write_folder
+    from comvint_hf.data.report import Statistics
+
+    about = read_about(toy_dataset())
+    for name, licence in LICENCES.items():
+        part = {**about["parts"][0], "source": name}
+        part["licence"] = {"name": licence.name, "text": licence.text, "share_images": licence.images_may_be_shared}
+        write_folder(tmp_path, {**about, "parts": [part], "files": {}}, Statistics())
+        text = (tmp_path / "README.md").read_text()
+        assert licence.text in text and f"license: {licence.name}" in text
+        assert ("must not be pushed with its photos" in text) == (name == "flickr30k")
+
+
+def test_rows_without_photo_stand_apart_only_where_others_have_one() -> None:
+    files = {"data/vlit/train-00000.parquet": 1, "without_images/vlit/train-00000.parquet": 1, "rejected/train-00000.parquet": 1}
+    assert list(configs(files)) == ["default", "vlit", "without_images", "rejected"]
+    assert configs(files)["vlit"] == {"train": ["data/vlit/train-00000.parquet"]}
+    del files["data/vlit/train-00000.parquet"]
+    assert list(configs(files)) == ["default", "vlit", "rejected"]
+
+
+def test_reading_a_folder_that_is_none_says_so(tmp_path) -> None:
+    with pytest.raises(InputError, match="no finished dataset"):
+        read_about(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"shard_scenes": 0}, {"split": 1.0}, {"split": -0.1}, {"images": "all"}])
+def test_a_plan_that_cannot_be_is_refused(wrong) -> None:
+    right = {name: None for name in Plan.__dataclass_fields__} | {"shard_scenes": 1, "images": True}
+    Plan(**right)
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} is"):
+        Plan(**{**right, **wrong})
+
+
+def test_build_json_holds_the_plan(toy_dataset) -> None:
+    about = json.loads((toy_dataset() / "build.json").read_text())
+    (part,) = about["parts"]
+    assert (part["recipe"], part["scenes"], part["settings"], part["seed"]) == ("toy", "shapes:12", {"size": "small"}, 0)
+    assert load_scenes(part["scenes"]).name == "shapes"

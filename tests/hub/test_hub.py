@@ -1,0 +1,158 @@
+"""Pushing to a Hub and reading back, with unmodified clients in other processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+PUSH = "import sys; from comvint_hf import push; print(push(sys.argv[1], sys.argv[2], wait=0.01, message=sys.argv[3] if sys.argv[3:] else None))"
+LOAD = """
+import json, sys
+from datasets import get_dataset_config_names, load_dataset
+name, revision = sys.argv[1], (sys.argv[2:] or [None])[0]
+found = {}
+for config in get_dataset_config_names(name, revision=revision):
+    plain = load_dataset(name, config, revision=revision)
+    found[config] = {split: plain[split]["id"][:] for split in plain}
+    for split in plain:
+        streamed = [row["id"] for row in load_dataset(name, config, split=split, revision=revision, streaming=True)]
+        assert streamed == found[config][split], (config, split)
+first = load_dataset(name, revision=revision)["train"][0]
+print(json.dumps({"ids": found, "size": first["images"][0].size, "messages": first["messages"]}))
+"""
+INFO = "import sys; from huggingface_hub import HfApi; print([c.commit_id for c in HfApi().list_repo_commits(sys.argv[1], repo_type='dataset')][0])"
+
+
+def commits(client, name: str) -> int:
+    code = (
+        "import sys; from huggingface_hub import HfApi; print(len(HfApi().list_repo_commits(sys.argv[1], repo_type='dataset')))"
+    )
+    return int(client(code, name))
+
+
+def test_push_then_load_plain_streaming_and_by_revision(hub, client, toy_dataset) -> None:
+    first, second = toy_dataset(scenes=12), toy_dataset(scenes=30)
+    address = client(PUSH, str(first), "tester/whole").strip()
+    assert address.startswith(f"{hub.url}/datasets/tester/whole/commit/")
+    assert commits(client, "tester/whole") == 2
+    version = client(INFO, "tester/whole").strip()
+    here = json.loads(client(LOAD, str(first)))
+    assert json.loads(client(LOAD, "tester/whole")) == here
+    client(PUSH, str(second), "tester/whole")
+    assert commits(client, "tester/whole") == 3
+    assert json.loads(client(LOAD, "tester/whole")) == json.loads(client(LOAD, str(second)))
+    assert json.loads(client(LOAD, "tester/whole", version)) == here
+
+
+def test_a_push_deletes_what_the_folder_no_longer_has_and_leaves_strangers_alone(hub, client, toy_dataset) -> None:
+    large, small = toy_dataset(scenes=30), toy_dataset(scenes=12)
+    client(PUSH, str(large), "tester/shrinks")
+    client(
+        "from huggingface_hub import HfApi; HfApi().upload_file(path_or_fileobj=b'x', path_in_repo='notes.txt', "
+        "repo_id='tester/shrinks', repo_type='dataset')"
+    )
+    client(PUSH, str(small), "tester/shrinks")
+    listing = "import json; from huggingface_hub import HfApi; print(json.dumps(HfApi().list_repo_files('tester/shrinks', repo_type='dataset')))"
+    files = json.loads(client(listing))
+    assert sorted(name for name in files if name.endswith(".parquet")) == sorted(
+        json.loads((small / "build.json").read_text())["files"]
+    )
+    assert "notes.txt" in files
+
+
+def test_pushing_again_uploads_nothing_and_commits_nothing(hub, client, toy_dataset) -> None:
+    folder = toy_dataset(scenes=12)
+    client(PUSH, str(folder), "tester/again")
+    hub.forget()
+    client(PUSH, str(folder), "tester/again")
+    assert hub.log().get("lfs put", 0) == 0
+    assert commits(client, "tester/again") == 2
+
+
+@pytest.mark.parametrize("status", [500, 503, 409, 412])
+def test_a_passing_failure_of_the_commit_is_tried_again(hub, client, toy_dataset, status) -> None:
+    name = f"tester/passing-{status}"
+    folder = toy_dataset(scenes=12)
+    hub.fail(r"POST /api/datasets/.*/commit/", status, times=2)
+    client(PUSH, str(folder), name)
+    assert commits(client, name) == 2
+    assert hub.log()["lfs put"] == len(json.loads((folder / "build.json").read_text())["files"])
+
+
+def test_a_commit_that_landed_but_was_answered_with_an_error_is_not_made_twice(hub, client, toy_dataset) -> None:
+    hub.fail(r"POST /api/datasets/.*/commit/", 502, after=True)
+    client(PUSH, str(toy_dataset(scenes=12)), "tester/landed")
+    assert commits(client, "tester/landed") == 2
+
+
+def test_somebody_elses_commit_in_between_is_built_upon(hub, client, toy_dataset) -> None:
+    code = """
+import sys
+from huggingface_hub import HfApi
+from comvint_hf import push
+upload, create = HfApi.preupload_lfs_files, HfApi.create_commit
+def overtaken(self, *arguments, **options):
+    HfApi.preupload_lfs_files = upload
+    self.upload_file(path_or_fileobj=b"x", path_in_repo="theirs.txt", repo_id=sys.argv[2], repo_type="dataset")
+    return upload(self, *arguments, **options)
+HfApi.preupload_lfs_files = overtaken
+push(sys.argv[1], sys.argv[2], wait=0.01)
+print(sorted(HfApi().list_repo_files(sys.argv[2], repo_type="dataset")))
+"""
+    files = client(code, str(toy_dataset(scenes=12)), "tester/race")
+    assert "theirs.txt" in files and "README.md" in files
+
+
+def test_a_lasting_failure_leaves_the_old_version_whole(hub, client, toy_dataset) -> None:
+    first, second = toy_dataset(scenes=12), toy_dataset(scenes=30)
+    client(PUSH, str(first), "tester/lasting")
+    hub.fail(r"POST /api/datasets/.*/commit/", 500, times=100)
+    said = client(PUSH, str(second), "tester/lasting", check=False)
+    assert "The Hub failed 6 times" in said and "push again later" in said
+    assert json.loads(client(LOAD, "tester/lasting")) == json.loads(client(LOAD, str(first)))
+
+
+def test_a_refused_token_is_said_calmly_and_not_tried_again(hub, client, toy_dataset) -> None:
+    hub.fail(r"POST /api/repos/create", 403, times=100)
+    said = client(PUSH, str(toy_dataset(scenes=12)), "tester/refused", check=False)
+    assert "hf auth login" in said.splitlines()[-1]
+    assert hub.log()["POST /api/repos/create"] == 1
+
+
+def test_photos_that_may_not_be_rehosted_are_not_pushed(hub, client, toy_dataset) -> None:
+    folder = toy_dataset(scenes=12, fresh=True)
+    path = folder / "build.json"
+    about = json.loads(path.read_text())
+    about["parts"][0]["licence"]["share_images"] = False
+    path.write_text(json.dumps(about))
+    said = client(PUSH, str(folder), "tester/flickr", check=False)
+    assert "may not be re-hosted" in said
+    assert not hub.log()
+
+
+def test_photos_of_a_repository_are_attached_to_rows(hub, client, toy_dataset) -> None:
+    client(PUSH, str(toy_dataset(scenes=12, images="table")), "tester/table")
+    code = """
+from datasets import load_dataset
+from comvint_hf import attach_images
+plain = attach_images(load_dataset("tester/table"), "tester/table")
+streamed = attach_images(load_dataset("tester/table", streaming=True), "tester/table")
+for split in plain:
+    for row, same in zip(plain[split], streamed[split], strict=True):
+        assert row["images"][0].tobytes() == same["images"][0].tobytes()
+        assert row["images"][0].size == (row["width"], row["height"])
+print(plain["train"].features["images"])
+"""
+    assert client(code).startswith("List(Image(")
+
+
+def test_a_builder_pushes_what_it_built(hub, client, tmp_path) -> None:
+    code = """
+import runpy, sys
+sys.argv = [sys.argv[1], "--scenes", "shapes:6", "--out", sys.argv[2], "--push-to", "tester/built", "--private"]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    script = Path(__file__).parents[2] / "builders" / "svit.py"
+    told = client(code, str(script), str(tmp_path / "out"))
+    assert f"Pushed: {hub.url}/datasets/tester/built/commit/" in told
+    assert json.loads(client(LOAD, "tester/built")) == json.loads(client(LOAD, str(tmp_path / "out")))
