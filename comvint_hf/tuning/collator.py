@@ -1,0 +1,168 @@
+"""L2TCollator: rows of pictures and conversations in, a batch with exact labels out.
+
+Loss lies on the user's text and on the answers (L2T), or on the answers alone (VIT), and on nothing else: not on the system
+prompt, role markers and other template tokens, not on image tokens, not on task templates (PAPERS section 3). It works wherever a
+`data_collator` or `collate_fn` is taken, and needs torch and transformers only.
+
+Two rules at the borders. A token carries loss if one of its characters does: " red" after `ASSISTANT:` is learnt whole. The
+blank that joins a task template to the question belongs to the template, so " Answer" in "Is it? Answer yes or no." is not.
+
+The work is done by reading (rows), rendering (whose characters are whose), encoding (tokens), spans (characters to tokens) and
+tree; this file puts them in a row and knows no trainer and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from comvint_hf.errors import InputError, RowError
+from comvint_hf.tuning.encoding import Encoded, encode
+from comvint_hf.tuning.preview import Preview, preview_of
+from comvint_hf.tuning.reading import Conversation, read_row
+from comvint_hf.tuning.rendering import ChatTemplate, Rendered
+from comvint_hf.tuning.spans import Span, expanded, loss_mask, subtract, template_pattern, template_spans
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import ProcessorMixin
+
+LEARN = ("instruction+response", "response")
+IGNORED = -100
+
+
+@dataclass
+class L2TCollator:
+    """Make batches for instruction tuning from a processor.
+
+    `learn` is "instruction+response" (L2T) or "response" (VIT, TRL's `assistant_only_loss`). `templates` are task sentences in
+    user texts that carry no loss (see `mine_templates`). A row of over `max_length` tokens is refused, never cut. `text_only`
+    accepts rows whose picture is missing. `pack="tree"` lays rows of one image out as one sequence (see `tree`).
+
+    A call takes a list of rows and returns `input_ids`, `attention_mask` and `labels` (`[B, T]` int64, labels -100 where there is
+    no loss) and what the processor makes of the pictures (`pixel_values`, ...). With `pack="tree"` B is the number of sequences,
+    `attention_mask` is `[B, 1, T, T]` bool, and `position_ids` (`[B, T]` int64) come with it.
+
+    Raises `RowError` for a row that cannot be trained on or a batch without a trainable token, `ModelError` for a processor
+    that does not fit.
+    """
+
+    processor: ProcessorMixin
+    _: KW_ONLY
+    learn: Literal["instruction+response", "response"] = "instruction+response"
+    templates: Sequence[str] = ()
+    max_length: int | None = None
+    text_only: bool = False
+    pack: Literal["tree"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.learn not in LEARN:
+            raise InputError(f"learn is {self.learn!r}: expected one of {', '.join(map(repr, LEARN))}.")
+        if self.pack not in (None, "tree"):
+            raise InputError(f"pack is {self.pack!r}: expected None or 'tree'.")
+        if isinstance(self.templates, str):
+            raise InputError("templates is one string: expected a list of sentences, for example from mine_templates(dataset).")
+        self._pattern = template_pattern(self.templates)
+        self._chat: tuple[Any, ChatTemplate] | None = None
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Collate rows with `images` (or `image`) and `messages` into one batch."""
+        if self.pack == "tree":
+            from comvint_hf.tuning.tree import collate_trees
+
+            return collate_trees(self, rows)
+        conversations = [self.read(row, place) for place, row in enumerate(rows)]
+        encoded, labels = self._encode(conversations)
+        return {**encoded.features, "labels": self.trainable(labels)}
+
+    def preview(self, row: Mapping[str, Any]) -> Preview:
+        """Show which text of a row carries loss: in colour in a terminal, as HTML in a notebook, as plain text elsewhere."""
+        encoded, labels = self._encode([self.read(row, 0)])
+        return preview_of(encoded.texts[0], encoded.offsets[0], labels[0].numpy() != IGNORED, encoded.replacements[0])
+
+    def check(self, row: Mapping[str, Any]) -> str | None:
+        """Say why a row cannot be trained on, or `None`: for `dataset.filter` before training, reasons kept."""
+        try:
+            self._encode([self.read(row, 0)])
+        except RowError as error:
+            return str(error)
+        return None
+
+    def read(self, row: Mapping[str, Any], place: int) -> Conversation:
+        """Read one row of a batch. Raises `RowError`."""
+        return read_row(row, place, placeholders=self._placeholders, text_only=self.text_only)
+
+    def render(self, conversations: Sequence[Conversation]) -> list[Rendered]:
+        """Render conversations with the processor's present chat template."""
+        source = getattr(self.processor, "chat_template", None)
+        if self._chat is None or self._chat[0] != source:
+            self._chat = source, ChatTemplate.of(self.processor)
+        return self._chat[1].render(conversations, instructions=self.learn != "response")
+
+    def trained_spans(self, rendered: Rendered) -> list[Span]:
+        """The characters of a rendered conversation that carry loss; image placeholders may still be among them."""
+        if self.learn == "response":
+            return rendered.responses
+        instructions = []
+        for start, end in rendered.instructions:
+            holes = template_spans(rendered.text[start:end], self._pattern)
+            instructions += subtract([(start, end)], [(start + a, start + b) for a, b in holes])
+        return instructions + rendered.responses
+
+    def labels(self, encoded: Encoded, rendered: Sequence[Rendered]) -> torch.Tensor:
+        """`[B, T]` int64: the token where it carries loss, -100 elsewhere."""
+        import torch
+
+        learnt = np.stack(
+            [
+                loss_mask(offsets, expanded(self.trained_spans(one), replaced))
+                for offsets, one, replaced in zip(encoded.offsets, rendered, encoded.replacements, strict=True)
+            ]
+        )
+        learnt &= encoded.features["attention_mask"].numpy() != 0
+        return torch.where(torch.from_numpy(learnt), encoded.features["input_ids"], IGNORED)
+
+    def refuse_long(self, names: Sequence[str], encoded: Encoded) -> None:
+        """Raise `RowError` for the first row of over `max_length` tokens."""
+        if self.max_length is None:
+            return
+        lengths = encoded.features["attention_mask"].sum(-1).tolist()
+        for name, ids, length in zip(names, encoded.features["input_ids"], lengths, strict=True):
+            if length > self.max_length:
+                pictures = int(sum((ids == token).sum() for token in self.image_tokens))
+                cut = ", image tokens among what would be cut" if pictures >= self.max_length else ""
+                raise RowError(
+                    f"{name} is {length} tokens long, {pictures} of them image tokens, and max_length is {self.max_length}{cut}. "
+                    "Nothing is cut here: raise max_length (--max_length), use fewer image tokens, or drop the row."
+                )
+
+    def _encode(self, conversations: Sequence[Conversation]) -> tuple[Encoded, torch.Tensor]:
+        rendered = self.render(conversations)
+        names = [conversation.name for conversation in conversations]
+        pictures = [conversation.images for conversation in conversations]
+        encoded = encode(self.processor, [one.text for one in rendered], pictures, names)
+        self.refuse_long(names, encoded)
+        return encoded, self.labels(encoded, rendered)
+
+    @staticmethod
+    def trainable(labels: torch.Tensor) -> torch.Tensor:
+        """The labels themselves. Raises `RowError` if no token carries loss."""
+        if not (labels[..., 1:] != IGNORED).any():
+            raise RowError(
+                "No token of this batch carries loss, so it would train nothing. Look at a row with L2TCollator.preview(row): "
+                "its text may be all task template, or the chat template's generation blocks may be empty."
+            )
+        return labels
+
+    @property
+    def _placeholders(self) -> list[str]:
+        tokens = (getattr(self.processor, f"{kind}_token", None) for kind in ("image", "boi", "video", "audio"))
+        return sorted({"<image>", *(str(token) for token in tokens if token)})
+
+    @property
+    def image_tokens(self) -> list[int]:
+        token = getattr(self.processor, "image_token_id", None)
+        return [] if token is None else [token]
