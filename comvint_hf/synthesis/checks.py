@@ -16,6 +16,10 @@ from comvint_hf.synthesis.llm import LLMs
 Check = Callable[[Sample], str | None]
 LONGEST_ANSWER_WORDS = 120
 LONGEST_DESCRIPTION_WORDS = 700
+GROUNDING = "grounding"
+"""The topic of referring questions that ask for a place and do not point at one themselves."""
+FAILED = " failed: "
+"""What the history writes between a complication and the reason why it was not kept."""
 
 LEAKS = re.compile(
     r"""\b(?:
@@ -51,7 +55,8 @@ def leak(sample: Sample) -> str | None:
 
 def refusal(sample: Sample) -> str | None:
     """Reject answers that refuse."""
-    return _found(REFUSALS, sample, "refusal")
+    answers = sample.model_copy(update={"messages": sample.messages[1::2]})
+    return _found(REFUSALS, answers, "refusal")
 
 
 def placeholder(sample: Sample) -> str | None:
@@ -82,8 +87,13 @@ def too_long(sample: Sample) -> str | None:
 
 
 def ungrounded(sample: Sample) -> str | None:
-    """Reject a referring sample whose question or answer points at nothing."""
-    bare = [message.role for message in sample.messages if not REFERENCE.search(message.content)]
+    """Reject a referring sample whose question or answer points at nothing.
+
+    The one exception is the topic "grounding": its question asks where something is by its name alone, so that a model
+    learns to find the place by itself, and only its answer has to point.
+    """
+    must = sample.messages[1::2] if sample.topic == GROUNDING else sample.messages
+    bare = [message.role for message in must if not REFERENCE.search(message.content)]
     return f"no object referred to by the {bare[0]}" if bare else None
 
 
@@ -94,11 +104,9 @@ def loose_tag(sample: Sample) -> str | None:
 
 
 def copy(sample: Sample) -> str | None:
-    """Reject a rewrite that says what was there before."""
-    if not sample.history:
-        return None
-    before = sample.history[-1]
-    same = sample.instruction.casefold().strip() == before.instruction.casefold().strip()
+    """Reject a rewrite that says what was there before; attempts that failed are no rewrites."""
+    before = next((edit for edit in reversed(sample.history) if FAILED not in edit.stage), None)
+    same = before is not None and sample.instruction.casefold().strip() == before.instruction.casefold().strip()
     return "the rewrite is a copy" if same else None
 
 
@@ -118,7 +126,7 @@ async def check(sample: Sample, llms: LLMs) -> list[Sample]:
 
 def failed(number: int, attempt: Sample) -> Edit:
     """The history entry of a complication that did not pass."""
-    return Edit(stage=f"complicate {number} failed: {attempt.reason}", instruction=attempt.instruction, response=attempt.response)
+    return Edit(stage=f"complicate {number}{FAILED}{attempt.reason}", instruction=attempt.instruction, response=attempt.response)
 
 
 def _found(pattern: re.Pattern[str], sample: Sample, name: str) -> str | None:

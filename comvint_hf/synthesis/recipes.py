@@ -111,7 +111,7 @@ def comvint(
 ) -> Recipe:
     """ComVint (PAPERS section 2): synthesise, complicate-then-verify, reformulate.
 
-    `count` samples of each kind are synthesised an image; each ends in one of `formats`, taken in turn.
+    `count` samples of each kind are synthesised an image; each ends in one of `formats`, all of them equally likely.
     """
     return Recipe(
         "comvint",

@@ -5,16 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from comvint_hf.records import Sample, Task, Turn
-from comvint_hf.synthesis.checks import CLEAN, ungrounded
+from comvint_hf.synthesis.checks import CLEAN, GROUNDING, ungrounded
 from comvint_hf.synthesis.llm import LLMs, Reply
 from comvint_hf.synthesis.stages.asking import asks, draw, until_clean
 from comvint_hf.synthesis.wording import DESCRIBE
 
+TOPICS: dict[str, str] = {
+    "existence": "whether something is there",
+    "count": "how many there are, and sums with numbers",
+    "contents": "what things there are",
+    "identity": "what something is",
+    "colour": "what colour it has",
+    "size": "how large it is or looks",
+    "attribute": "what else it is like, material included",
+    "position": "which part of the picture it is in",
+    "relation": "how two things lie to each other or belong together",
+    "activity": "what somebody does, what happens",
+    "text": "what is written",
+    "knowledge": "what one knows about such things in general",
+    "reasoning": "why, what for, what next, what if, what it suggests",
+    GROUNDING: "where something is, to be answered by pointing at it",
+}
+"""What a question asks for: the values of a pair's `topic`. A conversation's topic is its theme, in words of its own."""
 CONVERSATIONS, TURNS, REASONING_PAIRS, REFERRING_PAIRS = 3, 5, 15, 10
 
 
 class Pair(Reply):
-    """A question and its answer; `topic` and `evidence` (tags) where the writer gives them."""
+    """A question and its answer; `topic` (one of `TOPICS`) and `evidence` (tags) where the writer gives them."""
 
     topic: str = ""
     evidence: list[str] = []
@@ -107,7 +124,7 @@ async def _pairs(sample: Sample, llms: LLMs, task: Task, wanted: int, checks: tu
                 generator=llms.writer.name,
             )
 
-    return await until_clean(llms.writer, f"svit/{task}", Pairs, read, wanted, checks, scene=sample.scene)
+    return await until_clean(llms.writer, f"svit/{task}", Pairs, read, wanted, checks, scene=sample.scene, topics=TOPICS)
 
 
 def _union(groups: Iterator[list[str]]) -> tuple[str, ...]:

@@ -1,0 +1,210 @@
+"""Recipes: samples run through stages in order, nothing disappears, and a failed complication falls back."""
+
+import asyncio
+
+import pytest
+
+from comvint_hf.errors import ReplyError
+from comvint_hf.records import Sample, Turn
+from comvint_hf.sources import load_scenes
+from comvint_hf.synthesis import checks, recipes
+from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
+from comvint_hf.synthesis.stages import comvint
+from comvint_hf.synthesis.stages.asking import asks, draw, prompts_of
+
+SCENE = next(iter(load_scenes("shapes:1")))
+GOOD = {
+    "match": "yes", "depth": "more", "soundness": "sound", "about_this_image": True, "consistent": True, "nothing_absent": True,
+    "truly_harder": True, "answer_right": True, "answerable": True, "complexity": 4,
+}  # fmt: skip
+
+
+def scripted(**overrides):
+    """A writer and judge in one, whose replies depend on the prompt; `overrides` replace the reply to a prompt's last word."""
+
+    def answer(prompt, form):
+        name = prompt.name.rpartition("/")[2]
+        reply = overrides.get(name, REPLIES[name])
+        reply = reply(prompt) if callable(reply) else reply
+        if isinstance(reply, Exception):
+            raise reply
+        return form.model_validate(reply)
+
+    return LLMs.one(ScriptedLLM(answer))
+
+
+REPLIES = {
+    "synthesize": lambda prompt: {
+        "samples": [
+            {"reasoning": "r", "evidence": ["o1"], "topic": "t", "question": f"{prompt.blanks['kind']} question {place}?", "answer": "It is red."}
+            for place in range(prompt.blanks["count"])
+        ]
+    },
+    "complicate": lambda prompt: {
+        "change": "hop", "reasoning": "r2", "evidence": ["o1"], "question": f"Harder {prompt.sample.instruction}", "answer": "It is still red.",
+    },
+    "verify": GOOD,
+    "boolean": lambda prompt: {
+        "reasoning": "r3", "topic": "existence", "evidence": ["o1"], "question": f"Is it so: {prompt.sample.instruction}", "answer": prompt.blanks["wanted"],
+    },
+    "choice": lambda prompt: {
+        "reasoning": "r3", "evidence": [], "question": f"Which: {prompt.sample.instruction}", "correct": "Red", "wrong": ["Blue", "Green", "Pink"],
+    },
+}  # fmt: skip
+
+
+def run(recipe, llms):
+    return asyncio.run(recipe.run(SCENE, llms))
+
+
+def test_comvint_gives_every_kind_its_count_and_one_format_each():
+    samples = run(recipes.comvint(count=12), scripted())
+    assert [sample.task for sample in samples] == ["cross_modal"] * 12 + ["outside_knowledge"] * 12
+    assert {sample.format for sample in samples} == {"open", "bool", "choice"}
+    assert {sample.rounds for sample in samples} == {1}
+    assert all(sample.reason is None for sample in samples)
+
+
+def test_rounds_are_counted_and_kept_in_the_history():
+    (sample, *_) = run(recipes.comvint(rounds=3, formats=("open",), count=1), scripted())
+    assert sample.rounds == 3
+    assert [edit.stage for edit in sample.history] == ["complicate: one more hop"] * 3
+    assert sample.instruction.startswith("Harder Harder Harder")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ({"verify": GOOD | {"answer_right": False, "answerable": False}}, "not verified: answer right, answerable"),
+        ({"complicate": ReplyError("nothing harder")}, "no usable reply: nothing harder"),
+        (
+            {
+                "complicate": {
+                    "change": "hop",
+                    "reasoning": "",
+                    "evidence": [],
+                    "question": "cross_modal question 0?",
+                    "answer": "x",
+                }
+            },
+            "copy",
+        ),
+        (
+            {"complicate": {"change": "hop", "reasoning": "", "evidence": ["o99"], "question": "New?", "answer": "x"}},
+            "unknown evidence",
+        ),
+    ],
+)
+def test_a_failed_complication_falls_back_and_keeps_its_reason(overrides, reason):
+    (sample, *_) = run(recipes.comvint(formats=("open",), kinds=("cross_modal",), count=1), scripted(**overrides))
+    assert sample.reason is None
+    assert sample.rounds == 0
+    assert sample.instruction == "cross_modal question 0?"
+    assert reason in sample.history[-1].stage
+    assert checks.FAILED in sample.history[-1].stage
+
+
+def test_a_sample_that_fails_in_the_second_round_keeps_the_first():
+    replies = iter([REPLIES["complicate"], ReplyError("enough")])
+
+    def complicate(prompt):
+        reply = next(replies)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply(prompt)
+
+    (sample,) = run(
+        recipes.comvint(rounds=2, formats=("open",), kinds=("cross_modal",), count=1), scripted(complicate=complicate)
+    )
+    assert sample.rounds == 1
+    assert sample.instruction == "Harder cross_modal question 0?"
+
+
+def test_yes_and_no_are_asked_for_equally_often_and_held_to():
+    samples = run(recipes.comvint(formats=("bool",), count=60), scripted())
+    answers = [sample.response for sample in samples]
+    assert 0.35 < answers.count("Yes") / len(answers) < 0.65
+    stubborn = run(
+        recipes.comvint(formats=("bool",), count=10),
+        scripted(boolean=lambda prompt: REPLIES["boolean"](prompt) | {"answer": "yes"}),
+    )
+    reasons = {sample.reason for sample in stubborn}
+    assert reasons == {None, "answer is yes, asked for no"}
+
+
+def test_the_right_option_moves_and_four_must_differ():
+    samples = run(recipes.comvint(formats=("choice",), count=40), scripted())
+    letters = [sample.response for sample in samples]
+    assert set(letters) == set("ABCD")
+    for sample in samples:
+        assert f"{sample.response}. Red" in sample.instruction
+    twice = scripted(choice=lambda prompt: REPLIES["choice"](prompt) | {"wrong": ["Blue", "red", "Pink"]})
+    assert all("four different options" in sample.reason for sample in run(recipes.comvint(formats=("choice",), count=3), twice))
+
+
+def test_what_the_writer_spoils_is_published_with_its_reason():
+    spoilt = scripted(
+        synthesize=lambda prompt: {"samples": [{"reasoning": "", "evidence": [], "question": "Q?", "answer": "As an AI, no."}]}
+    )
+    samples = run(recipes.comvint(count=1), spoilt)
+    assert len(samples) == 2
+    assert all(sample.reason.startswith("refusal") for sample in samples)
+
+
+def test_a_writer_that_fails_altogether_leaves_a_reason():
+    samples = run(recipes.comvint(count=1), scripted(synthesize=ReplyError("three attempts were no JSON")))
+    assert [sample.reason for sample in samples] == ["no usable reply: three attempts were no JSON"] * 2
+
+
+def test_asking_again_fills_what_is_missing():
+    asked = []
+
+    def synthesize(prompt):
+        asked.append((prompt.blanks["attempt"], prompt.blanks["count"], len(prompt.blanks["avoid"])))
+        return {"samples": [{"reasoning": "", "evidence": [], "question": f"Q{len(asked)}?", "answer": "Yes, it is."}]}
+
+    samples = run(recipes.comvint(kinds=("cross_modal",), formats=("open",), rounds=0, count=3), scripted(synthesize=synthesize))
+    assert asked == [(0, 3, 0), (1, 2, 1), (2, 1, 2)]
+    assert len(samples) == 3
+
+
+def test_each_gives_the_same_sample_to_all_and_rejected_ones_pass_by():
+    @asks("mine/first")
+    async def first(sample, llms):
+        return [sample.write([Turn("A?", "a")])]
+
+    @asks("mine/second")
+    async def second(sample, llms):
+        return [sample.write([Turn("B?", "b")]).reject("bad")]
+
+    async def shout(sample, llms):
+        return [sample.write([Turn(sample.instruction.upper(), sample.response)])]
+
+    recipe = recipes.Recipe("mine", (recipes.each(first, second), shout))
+    samples = run(recipe, scripted())
+    assert [(sample.instruction, sample.reason) for sample in samples] == [("A?", None), ("B?", "bad")]
+    assert recipe.prompts == ("mine/first", "mine/second")
+
+
+def test_a_recipe_lists_its_prompts_once():
+    assert recipes.COMVINT.prompts == (
+        "comvint/synthesize",
+        "comvint/complicate",
+        "comvint/verify",
+        "comvint/boolean",
+        "comvint/choice",
+    )
+    assert prompts_of(comvint.verify) == ("comvint/verify",)
+    assert len(recipes.SVIT.prompts) == 4
+    assert recipes.VLIT.prompts == ("vlit/dialogue",)
+
+
+def test_draws_depend_on_the_scene_and_the_salt_only():
+    sample = Sample(scene=SCENE)
+    assert draw(sample, "x", 1).random() == draw(sample.write([Turn("q", "a")]), "x", 1).random()
+    assert draw(sample, "x", 1).random() != draw(sample, "x", 2).random()
+
+
+def test_settings_tell_two_recipes_apart():
+    assert recipes.comvint(rounds=2).settings != recipes.COMVINT.settings
+    assert recipes.COMVINT.settings["rounds"] == 1
