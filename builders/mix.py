@@ -16,7 +16,13 @@ from comvint_hf.data.mix import Choice, mix
 @click.argument("more", nargs=-1, metavar="[DATASET]...")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The mix's folder.")
 @click.option("--coreset", type=click.IntRange(1), metavar="N", help="N rows of each task, from its more informative half.")
-@click.option("--take", multiple=True, metavar="NAME=N", help="At most N rows of a task or format; may be given again.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only rows of a task, a format, or a pattern TASK/FORMAT/TOPIC; again for more.",
+)
+@click.option("--take", multiple=True, metavar="NAME=N", help="At most N rows of a task, format or pattern; may be given again.")
 @click.option("--yes-no", type=click.FloatRange(0, min_open=True), metavar="RATIO", help="At most RATIO answers yes for each no.")
 @click.option("--split", help="Take only this split; every split unless given. What is chosen above is chosen of train.")
 @click.option("--seed", default=0, show_default=True, help="Draws the rows.")
@@ -29,6 +35,7 @@ def main(
     first: str,
     more: tuple[str, ...],
     out: Path,
+    only: tuple[str, ...],
     coreset: int | None,
     take: tuple[str, ...],
     yes_no: float | None,
@@ -46,10 +53,12 @@ def main(
       python builders/mix.py --dataset build/svit --coreset 20000 --yes-no 8 --out build/core
     Several sources, some of each:
       python builders/mix.py --dataset build/svit build/comvint ORG/NAME --take conversation=5000 --take choice=1000 --out build/mix
+    Easy questions only, and where things are:
+      python builders/mix.py --dataset build/svit build/comvint --only '*/bool/colour' --only 'referring_qa/*/grounding' --out build/easy
     With LLaVA's own mix:
       python builders/mix.py --dataset build/core llava_v1_5_mix665k.json --images DIR --out build/mix
     """
-    choice = Choice(coreset, limits(take), yes_no, split, seed)
+    choice = Choice(only, coreset, limits(take), yes_no, split, seed)
     statistics = mix([open_input(name, images) for name in (first, *more)], out, choice, overwrite=overwrite)
     show(statistics)
     click.echo(f"{out}: {statistics.kept:,} rows of {statistics.images.total():,} images")

@@ -8,6 +8,7 @@
     ├── ReplyError            an LLM's reply cannot be used, after every attempt
     │   └── UnknownTagError   text refers to an object or region that the scene does not have
     ├── EndpointError         the endpoint refuses for good (key, model name, quota)
+    ├── PendingError          the reply is not there yet: a batch will bring it
     └── BudgetError           the next request could pass the budget
 """
 
@@ -42,6 +43,10 @@ class UnknownTagError(ReplyError):
 
 class EndpointError(ComvintError):
     """The endpoint refuses for good: wrong key, unknown model, no quota. The run stops, nothing is lost."""
+
+
+class PendingError(ComvintError):
+    """The reply is not there yet: a batch will bring it. The scene that asked is run again afterwards."""
 
 
 class BudgetError(ComvintError):

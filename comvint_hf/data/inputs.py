@@ -18,7 +18,7 @@ from comvint_hf.data.rows import Row, features
 from comvint_hf.data.splits import TRAIN
 from comvint_hf.errors import InputError, RowError
 
-TEXT_COLUMNS = ("id", "image_id", "messages", "task", "format")
+TEXT_COLUMNS = ("id", "image_id", "messages", "task", "format", "topic")
 _EMPTY = {"string": "", "int32": 0}
 
 

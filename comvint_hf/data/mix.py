@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,12 @@ LEAKING = "rows left out of train: their image is in test"
 class Choice:
     """Which rows of the split train go into a mix, in the order the steps are taken; test rows are all kept.
 
-    `coreset`: that many rows of each task, drawn from the half that says most about the concept set; `take`: at most so many rows of a task or a
-    format; `yes_no`: at most that many single-turn answers yes for each no; `split`: only this split.
+    `only`: rows whose "task/format/topic" fits one of these patterns, test rows among them (`*` stands for anything, none given for
+    all); `coreset`: that many rows of each task, drawn from the half that says most about the concept set; `take`: at most so many rows
+    of a task, a format or a pattern; `yes_no`: at most that many single-turn answers yes for each no; `split`: only this split.
     """
 
+    only: Sequence[str] = ()
     coreset: int | None = None
     take: Mapping[str, int] = field(default_factory=dict)
     yes_no: float | None = None
@@ -46,6 +49,7 @@ class Choice:
 
     def __str__(self) -> str:
         steps = [
+            f"only {', '.join(self.only)}" if self.only else "",
             f"the {self.coreset:,} most informative rows of each task" if self.coreset else "",
             ", ".join(f"at most {most:,} of {label}" for label, most in self.take.items()),
             f"at most {self.yes_no:g} yes for each no" if self.yes_no else "",
@@ -60,7 +64,7 @@ class _Seen:
 
     splits: list[str] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
-    formats: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     usable: list[bool] = field(default_factory=list)
     images: list[int] = field(default_factory=list)
@@ -78,6 +82,7 @@ def mix(inputs: Sequence[Input], out: Path | str, choice: Choice | None = None, 
     plan = {
         "version": __version__,
         "mix": [input.name for input in inputs],
+        "only": list(choice.only),
         "coreset": choice.coreset,
         "take": dict(choice.take),
         "yes_no": choice.yes_no,
@@ -118,9 +123,9 @@ def _look(inputs: Sequence[Input], choice: Choice, notes: Counter[str]) -> _Seen
                 pairs = turns(row)
                 seen.splits.append(split)
                 seen.tasks.append(row["task"])
-                seen.formats.append(row["format"])
+                seen.kinds.append(kind := f"{row['task']}/{row['format']}/{row.get('topic') or ''}")
                 seen.answers.append(pairs[0][1] if len(pairs) == 1 else "")
-                seen.usable.append(key not in ids and choice.split in (None, split))
+                seen.usable.append(key not in ids and choice.split in (None, split) and _fits(kind, choice.only))
                 seen.images.append(hash(row["image_id"]) if row["image_id"] else 0)
                 ids.add(key)
                 yield " ".join(message["content"] for message in row["messages"])
@@ -135,6 +140,17 @@ def _look(inputs: Sequence[Input], choice: Choice, notes: Counter[str]) -> _Seen
     return seen
 
 
+def _fits(kind: str, patterns: Sequence[str]) -> bool:
+    """Whether "task/format/topic" is a task or format named, or fits a pattern; an empty list takes all.
+
+    >>> _fits("vlit/bool/size", ("bool",)), _fits("vlit/bool/size", ("vlit/*/colour",)), _fits("vlit/bool/size", ())
+    (True, False, True)
+    """
+    return not patterns or any(
+        fnmatchcase(kind, pattern) if "/" in pattern else pattern in kind.split("/")[:2] for pattern in patterns
+    )
+
+
 def _choose(seen: _Seen, choice: Choice) -> np.ndarray:
     """Which rows are kept, [N] bool. Each step works on the training rows that the one before left."""
     usable, splits = np.asarray(seen.usable, dtype=bool), np.asarray(seen.splits)
@@ -146,14 +162,12 @@ def _choose(seen: _Seen, choice: Choice) -> np.ndarray:
 
     if choice.coreset:
         rows = rows[coreset.most_informative(seen.scores[rows], of(seen.tasks), choice.coreset, choice.seed)]
-    by_format = {label: most for label, most in choice.take.items() if label in FORMATS}
-    by_task = {label: most for label, most in choice.take.items() if label not in FORMATS}
-    for values, limits in ((seen.tasks, by_task), (seen.formats, by_format)):
-        if unknown := set(limits) - set(values) - set(FORMATS):
-            raise InputError(
-                f"No row is of the task or format {', '.join(sorted(unknown))}; there are {', '.join(sorted(set(values)))}."
-            )
-        rows = rows[coreset.take(of(values), limits, choice.seed)]
+    for label, most in choice.take.items():
+        fits = [label if _fits(kind, (label,)) else "" for kind in of(seen.kinds)]
+        if label not in fits and label not in FORMATS:
+            there = sorted({kind.split("/")[0] for kind in seen.kinds})
+            raise InputError(f"No row is of the task, format or pattern {label!r}; there are the tasks {', '.join(there)}.")
+        rows = rows[coreset.take(fits, {label: most}, choice.seed)]
     if choice.yes_no:
         rows = rows[coreset.balance_yes_no(of(seen.answers), choice.yes_no, choice.seed)]
     held_out[rows] = True

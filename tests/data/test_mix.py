@@ -146,7 +146,7 @@ def test_what_is_not_there_is_said(name, said) -> None:
 
 def test_a_limit_on_an_unknown_task_and_an_empty_mix_are_said(tmp_path, toy_dataset) -> None:
     source = open_input(str(toy_dataset()))
-    with pytest.raises(InputError, match="task or format refering_qa; there are conversation"):
+    with pytest.raises(InputError, match="pattern 'refering_qa'; there are the tasks conversation"):
         mix([source], tmp_path / "a", Choice(take={"refering_qa": 3}))
     with pytest.raises(InputError, match="no rows left"):
         mix([source], tmp_path / "b", Choice(split="validation"))
@@ -161,3 +161,12 @@ def test_a_dataset_without_messages_does_not_mix(tmp_path) -> None:
     Dataset.from_list([{"text": "a"}]).to_parquet(tmp_path / "data" / "train-0.parquet")
     with pytest.raises(RowError, match="no column `messages` but text"):
         list(HubInput(str(tmp_path), []).rows())
+
+
+def test_only_rows_of_a_pattern_and_test_rows_among_them(toy_dataset, tmp_path) -> None:
+    source = open_input(str(toy_dataset()))
+    mix([source], tmp_path / "mix", Choice(only=("*/bool/count*", "cross_modal"), take={"*/bool/*": 4}))
+    rows = load_dataset(str(tmp_path / "mix"))
+    kinds = {split: Counter((row["task"], row["format"]) for row in rows[split]) for split in rows}
+    assert set(kinds["train"]) == set(kinds["test"]) == {("conversation", "bool"), ("cross_modal", "choice")}
+    assert kinds["train"][("conversation", "bool")] == 4

@@ -7,15 +7,15 @@ from itertools import islice
 import pytest
 from synthesis import comvint_oracle as oracle
 
-from comvint_hf.errors import ReplyError
+from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.records import Edit, Object, Sample, Scene, Turn
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis import checks, recipes
 from comvint_hf.synthesis.annotator import ANSWERS, AnnotationLLM, register
-from comvint_hf.synthesis.annotator.evaluation import complexity, evaluate
-from comvint_hf.synthesis.annotator.facts import facts_of
-from comvint_hf.synthesis.annotator.phrasing import forms
-from comvint_hf.synthesis.annotator.programs import chain
+from comvint_hf.synthesis.annotator.comvint.phrasing import forms
+from comvint_hf.synthesis.annotator.facts.scene_facts import facts_of
+from comvint_hf.synthesis.annotator.programs.evaluation import complexity, evaluate
+from comvint_hf.synthesis.annotator.programs.notation import chain
 from comvint_hf.synthesis.llm import LLMs, Reply
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages import comvint as stages
@@ -314,7 +314,7 @@ def test_a_word_that_fits_two_things_is_no_reference():
 
 
 def test_an_unknown_prompt_teaches_what_to_do():
-    with pytest.raises(ReplyError, match=r"register\(name, function\)"):
+    with pytest.raises(InputError, match=r"register\(name, function\)"):
         asyncio.run(AnnotationLLM().ask(Prompt("nobody/knows", scene=photo()), Reply))
 
 

@@ -16,9 +16,10 @@ from comvint_hf.errors import ReplyError
 from comvint_hf.records import Box, Object, Sample, Scene
 from comvint_hf.sources import load_scenes, shapes
 from comvint_hf.synthesis import checks
-from comvint_hf.synthesis.annotator import AnnotationLLM, conversation, description, reasoning, referring, turns
-from comvint_hf.synthesis.annotator.speaker import prose, tables
-from comvint_hf.synthesis.annotator.svit import Teller
+from comvint_hf.synthesis.annotator import AnnotationLLM
+from comvint_hf.synthesis.annotator.svit import conversation, description, reasoning, referring, turns
+from comvint_hf.synthesis.annotator.svit.speaker import prose, tables
+from comvint_hf.synthesis.annotator.svit.teller import Teller
 from comvint_hf.synthesis.llm import LLMs
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.recipes import SVIT

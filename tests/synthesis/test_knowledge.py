@@ -8,8 +8,8 @@ import pytest
 
 from comvint_hf.records import Scene
 from comvint_hf.sources import load_scenes
-from comvint_hf.synthesis.annotator import knowledge, lexicon
-from comvint_hf.synthesis.annotator.knowledge import Noun
+from comvint_hf.synthesis.annotator.words import knowledge, lexicon
+from comvint_hf.synthesis.annotator.words.knowledge import Noun
 
 COCO = {kind.name for kind in lexicon.kinds().values() if kind.coco}
 NOUNS = list(knowledge.nouns().values())

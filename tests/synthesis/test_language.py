@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comvint_hf.synthesis.annotator import language
-from comvint_hf.synthesis.annotator.lexicon import kinds
+from comvint_hf.synthesis.annotator.words import language
+from comvint_hf.synthesis.annotator.words.lexicon import kinds
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from importlib import import_module
 from random import Random
 from typing import TypeVar
 
-from comvint_hf.errors import ReplyError
+from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.synthesis.llm import Reply
 from comvint_hf.synthesis.prompt import Prompt
 
@@ -15,18 +15,18 @@ Answer = Callable[[Prompt, Random], Reply]
 R = TypeVar("R", bound=Reply)
 
 ANSWERS: dict[str, Answer | str] = {
-    "svit/conversation": "conversation.conversation",
-    "svit/complex_reasoning": "reasoning.complex_reasoning",
-    "svit/referring_qa": "referring.referring_qa",
-    "svit/detail_description": "description.detail_description",
-    "comvint/synthesize": "comvint.synthesize",
-    "comvint/complicate": "comvint.complicate",
-    "comvint/verify": "comvint.verify",
-    "comvint/boolean": "comvint.boolean",
-    "comvint/choice": "comvint.choice",
-    "vlit/dialogue": "dialogue.dialogue",
+    "svit/conversation": "svit.conversation.conversation",
+    "svit/complex_reasoning": "svit.reasoning.complex_reasoning",
+    "svit/referring_qa": "svit.referring.referring_qa",
+    "svit/detail_description": "svit.description.detail_description",
+    "comvint/synthesize": "comvint.answers.synthesize",
+    "comvint/complicate": "comvint.answers.complicate",
+    "comvint/verify": "comvint.answers.verify",
+    "comvint/boolean": "comvint.answers.boolean",
+    "comvint/choice": "comvint.answers.choice",
+    "vlit/dialogue": "comvint.dialogue.dialogue",
 }
-"""Prompt -> the function that answers it, or where in this package it stands ("file.function"; loaded when first asked)."""
+"""Prompt -> the function that answers it, or where in this package it stands ("room.file.function"; loaded when first asked)."""
 
 
 def register(prompt: str, answer: Answer) -> None:
@@ -38,7 +38,7 @@ class AnnotationLLM:
     """Answer prompts from `prompt.scene` and the other blanks, without any language model.
 
     Draws depend on `seed`, the scene, the prompt and its salt only, so the order of work does not matter. Raises
-    `ReplyError` where a scene offers nothing to say, and for a prompt that nobody registered.
+    `ReplyError` where a scene offers nothing to say, `InputError` for a prompt that nobody registered.
     """
 
     name = "annotations"
@@ -67,12 +67,12 @@ def _answer(name: str) -> Answer:
     """The function for a prompt."""
     found = ANSWERS.get(name)
     if found is None:
-        raise ReplyError(
+        raise InputError(
             f"The annotator has no answer to the prompt {name!r}: it knows {', '.join(ANSWERS)}. Give it one with "
             "comvint_hf.synthesis.annotator.register(name, function), or ask a language model."
         )
     if isinstance(found, str):
-        file, function = found.split(".")
+        file, function = found.rsplit(".", 1)
         found = ANSWERS[name] = getattr(import_module(f"{__name__}.{file}"), function)
     return found
 

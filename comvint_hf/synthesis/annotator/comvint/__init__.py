@@ -1,0 +1,1 @@
+"""Answers to ComVint's and the VLIT review's prompts."""

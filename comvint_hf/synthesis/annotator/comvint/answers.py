@@ -1,0 +1,166 @@
+"""Answers to ComVint's prompts from the scene alone (PAPERS section 2): synthesise, complicate, verify, reformulate.
+
+A sample's reasoning is a chain of programs (`programs.py`). Complicating reads its last one and takes a step further;
+verifying reads the chain, holds the texts against it and evaluates it on the scene; reformulating asks for the same value
+by yes or no or among four options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from comvint_hf.errors import InputError, ReplyError
+from comvint_hf.synthesis.annotator.comvint import alternatives, candidates, harder, phrasing
+from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, facts_of
+from comvint_hf.synthesis.annotator.programs.evaluation import complexity, evaluate
+from comvint_hf.synthesis.annotator.programs.finding import resolve
+from comvint_hf.synthesis.annotator.programs.notation import Program, chain, claim, extend, refs_in
+from comvint_hf.synthesis.prompt import Prompt
+from comvint_hf.synthesis.stages.comvint import Choice, Closed, Rewrite, Syntheses, Synthesis, Verdict
+
+LONGEST_QUESTION = 34
+"""Words of a question; a harder version that would be longer is left alone."""
+EXISTENCE_SHARE = {True: 0.4, False: 0.3}
+"""Share of yes/no questions that ask whether something is there, on drawn scenes and on photos."""
+SERVING_SHARE = 0.5
+"""Share of those, in outside knowledge, that ask whether something serves a use."""
+
+
+def synthesize(prompt: Prompt, random: Random) -> Syntheses:
+    """First questions of the wanted kind, of as many different forms as the scene offers."""
+    facts, count = facts_of(prompt.scene), prompt.blanks["count"]
+    taken = {text.casefold() for text in prompt.blanks.get("avoid", ())}
+    offer = candidates.cross_modal if prompt.blanks["kind"] == "cross_modal" else candidates.outside_knowledge
+    made: list[Synthesis] = []
+    for program in candidates.chosen(offer(facts, random), count + len(taken), facts, random):
+        question = phrasing.ask(program, facts, random)
+        if question.casefold() not in taken and len(made) < count:
+            made.append(
+                Synthesis.model_construct(
+                    reasoning=str(program),
+                    evidence=list(_tags(program, facts)),
+                    topic=phrasing.form_of(program).topic,
+                    question=question,
+                    answer=phrasing.answer(program, facts, random),
+                )
+            )
+    return Syntheses.model_construct(samples=made)
+
+
+def complicate(prompt: Prompt, random: Random) -> Rewrite:
+    """One more hop or one more piece of knowledge. Raises `ReplyError` where the scene offers none."""
+    facts, sample = facts_of(prompt.scene), prompt.sample
+    program = _last(sample.reasoning)
+    for change, version in harder.harder(program, facts, random):
+        question = phrasing.ask(version, facts, random)
+        if len(question.split()) <= LONGEST_QUESTION:
+            return Rewrite.model_construct(
+                change=change,
+                reasoning=extend(sample.reasoning, version),
+                evidence=list(_tags(version, facts)),
+                question=question,
+                answer=phrasing.answer(version, facts, random),
+            )
+    raise ReplyError("nothing that is known of this picture takes the question one step further")
+
+
+def verify(prompt: Prompt, random: Random) -> Verdict:
+    """Hold a rewrite against the scene: what its text says, whether that is so, and whether it takes more steps."""
+    facts, sample, before = facts_of(prompt.scene), prompt.sample, prompt.blanks["before"]
+    try:
+        *_, first, last = chain(sample.reasoning)
+    except (InputError, ValueError):
+        return _doubt("its reasoning is no chain of programs that could be evaluated")
+    outcome = evaluate(last, facts)
+    asked = phrasing.says(sample.instruction, last, facts, outcome, phrasing.questions(last, facts))
+    right = outcome is not None and phrasing.says(sample.response, last, facts, outcome, phrasing.answers(last, facts))
+    known = phrasing.says(before.instruction, first, facts, evaluate(first, facts), phrasing.questions(first, facts))
+    absent = [ref.noun for ref in refs_in(last) if ref.article == "the" and resolve(ref, facts) is None]
+    steps = complexity(first), complexity(last)
+    more = steps[1] > steps[0] and sample.instruction.casefold() != before.instruction.casefold()
+    return Verdict.model_construct(
+        match=f"Nothing here is a {absent[0]}."
+        if absent
+        else f"It rests on {', '.join(outcome.tags) or 'the whole picture'}."
+        if outcome
+        else "Open.",
+        depth=f"It takes {steps[1]} steps where the first version took {steps[0]}.",
+        soundness=f"The scene gives {outcome.value!r}." if outcome else "The scene does not give an answer.",
+        about_this_image=outcome is not None and set(sample.evidence) >= set(outcome.tags) and asked,
+        consistent=asked and known,
+        nothing_absent=not absent and asked,
+        truly_harder=more,
+        answer_right=right,
+        answerable=outcome is not None,
+        complexity=min(10, 1 + steps[1]),
+    )
+
+
+def _doubt(reason: str) -> Verdict:
+    """Judge everything false: in doubt a rewrite is discarded."""
+    criteria = ("about_this_image", "consistent", "nothing_absent", "truly_harder", "answer_right", "answerable")
+    return Verdict.model_construct(match=reason, depth=reason, soundness=reason, complexity=1, **dict.fromkeys(criteria, False))
+
+
+def boolean(prompt: Prompt, random: Random) -> Closed:
+    """A question whose right answer is the wanted one: a claim about the value, or whether something is there at all."""
+    facts, sample, wanted = facts_of(prompt.scene), prompt.sample, prompt.blanks["wanted"]
+    program = _last(sample.reasoning)
+    version = next(_closed(program, facts, random, wanted, sample.task), None)
+    if version is None:
+        raise ReplyError(f"nothing certain can be asked here that is answered by {wanted}")
+    return Closed.model_construct(
+        reasoning=extend(sample.reasoning, version),
+        topic=phrasing.form_of(version).topic,
+        evidence=list(_tags(version, facts)),
+        question=phrasing.ask(version, facts, random),
+        answer=wanted,
+    )
+
+
+def _closed(program: Program, facts: Facts, random: Random, wanted: str, task: str) -> Iterator[Program]:
+    """Yes/no programs with the wanted answer, the preferred one first."""
+    there = random.random() < EXISTENCE_SHARE[facts.drawn]
+    if there and task == "outside_knowledge" and random.random() < SERVING_SHARE:
+        yield from alternatives.serving(program, facts, random, wanted)
+    if there and (task == "cross_modal" or facts.drawn):
+        yield from alternatives.existence(program, facts, random, wanted)
+    right = evaluate(program, facts)
+    if right is not None and program.head not in ("exists", "serves"):
+        values = [right.value] if wanted == "yes" else alternatives.wrong_values(program, facts, random, 1)
+        yield from (claim(program, value) for value in values)
+    yield from alternatives.existence(program, facts, random, wanted)
+
+
+def choice(prompt: Prompt, random: Random) -> Choice:
+    """The same question with three options that are surely wrong, or the closest one for which there are three."""
+    facts, sample = facts_of(prompt.scene), prompt.sample
+    for version in alternatives.choosable(_last(sample.reasoning), facts, random):
+        right = evaluate(version, facts)
+        wrong = alternatives.wrong_values(version, facts, random, 3) if right else []
+        if right and len(wrong) == 3:
+            options = [phrasing.brief(version, facts, value, random) for value in (right.value, *wrong)]
+            if len({option.casefold() for option in options}) == 4:
+                return Choice.model_construct(
+                    reasoning=extend(sample.reasoning, version),
+                    evidence=list(right.tags),
+                    question=phrasing.pick(version, facts, random),
+                    correct=options[0],
+                    wrong=options[1:],
+                )
+    raise ReplyError("there are no three options here that are surely wrong")
+
+
+def _last(reasoning: str) -> Program:
+    """The program that a sample stands on. Raises `ReplyError` for reasoning that somebody else wrote."""
+    try:
+        return chain(reasoning)[-1]
+    except InputError as error:
+        raise ReplyError(f"the annotator goes on from its own reasoning only, a chain of programs; {error}") from error
+
+
+def _tags(program: Program, facts: Facts) -> tuple[str, ...]:
+    """What a program's value rests on."""
+    outcome = evaluate(program, facts)
+    return outcome.tags if outcome else ()

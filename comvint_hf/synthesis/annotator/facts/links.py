@@ -1,0 +1,149 @@
+"""Relations that a corpus states: its own triples, and what captions say between two things they name.
+
+A caption is read from left to right: what stands between two named things is a relation if it is a known verb phrase, and
+its subject is the nearest living thing before it when only clothes and body parts lie between ("a man in a blue shirt
+holding a cup"). Anything else is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from comvint_hf.grounding import REFERENCE, tags_in
+from comvint_hf.synthesis.annotator.words import lexicon
+from comvint_hf.synthesis.annotator.words.language import singular, words
+
+if TYPE_CHECKING:
+    from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing
+
+WORN = frozenset(("clothing", "bodyparts"))
+ADVERBS = words("adverbs")
+_TOKEN = re.compile(r"[a-z][a-z'\-]*|[.,;]")
+
+
+class Named(NamedTuple):
+    """A thing where a caption names it: its tag and the characters it stands at."""
+
+    tag: str
+    start: int
+    end: int
+
+
+def found(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Every (subject, verb, object) that the scene's annotations state of things with clean names."""
+    for relation in facts.scene.relations:
+        verb = lexicon.verb_of(relation.predicate)
+        subject, target = facts.by_tag.get(relation.subject), facts.by_tag.get(relation.object)
+        if verb and subject and target and subject is not target and _sensible(subject, verb, target):
+            yield relation.subject, verb, relation.object
+    if facts.scene.source == "flickr30k":
+        for caption in facts.scene.meta.get("grounded_captions", ()):
+            yield from _spoken(facts, caption, [Named(tags_in(m[0])[0], m.start(), m.end()) for m in REFERENCE.finditer(caption)])
+    if facts.scene.source == "coco":
+        for caption in facts.scene.captions:
+            text = caption.lower()
+            yield from _spoken(facts, text, list(_recognised(facts, text)))
+
+
+def _spoken(facts: Facts, caption: str, named: list[Named]) -> Iterator[tuple[str, str, str]]:
+    """Relations between neighbours in one caption. Whoever is joined by "and" does together what follows."""
+    doers: list[Thing] = []
+    before = ""
+    for first, second in pairwise(named):
+        between = caption[first.end : second.start]
+        a, b = facts.by_tag.get(first.tag), facts.by_tag.get(second.tag)
+        if a and a.animate:
+            doers = [*doers, a] if _joins(before) else [a]
+        elif a is None or not _worn(a):
+            doers = []
+        before = between
+        words = _clean(between)
+        verb = lexicon.verb_of(words) if words else None
+        if verb and a and b:
+            verb = "wearing" if verb in ("in", "has") and b.category.startswith("clothing") else verb
+            for subject in _subjects(a, doers, verb, opens=first is named[0]):
+                if subject is not b and _sensible(subject, verb, b) and facts.apart(subject, b):
+                    yield subject.tag, verb, b.tag
+
+
+def _subjects(before: Thing, doers: list[Thing], verb: str, opens: bool) -> list[Thing]:
+    """Who does it: the thing just before and those joined to it, or the wearers where that is a piece of clothing."""
+    relation = lexicon.relations()[verb]
+    if _worn(before):
+        return [] if relation.place or verb in ("has", "wearing") else doers
+    if before.animate:
+        return [before] if verb in ("wearing", "has") else doers
+    return [before] if opens and not relation.animate else []
+
+
+def _joins(between: str) -> bool:
+    """Whether only "and" or a comma stands between two that are named."""
+    tokens = [token for token in _TOKEN.findall(between.lower()) if token not in ADVERBS]
+    return bool(tokens) and all(token in ("and", ",") for token in tokens)
+
+
+NEEDS = {"playing": ("musical instrument", "ball"), "eating": ("food", "fruit", "vegetable"), "drinking from": ("container",)}
+"""Verbs whose object must be of some kind: what else captions say with them was cut short ("playing in the water")."""
+
+
+def _sensible(subject: Thing, verb: str, target: Thing) -> bool:
+    """Whether a relation can be meant: living subjects act, one plays instruments and eats food."""
+    if lexicon.relations()[verb].animate and not subject.animate:
+        return False
+    if verb == "wearing" and lexicon.is_a(subject.phrase.core, "animal"):
+        return False
+    return verb not in NEEDS or any(lexicon.is_a(target.phrase.core, kind) for kind in NEEDS[verb])
+
+
+def _worn(thing: Thing) -> bool:
+    return bool(WORN & set(thing.category.split("/")))
+
+
+def _clean(between: str) -> str | None:
+    """The words between two named things; `None` if the sentence ends or a comma cuts there."""
+    tokens = _TOKEN.findall(between.lower())
+    if any(token in ".;," for token in tokens):
+        return None
+    while tokens and tokens[0] in ADVERBS:
+        tokens = tokens[1:]
+    while tokens and tokens[-1] in ADVERBS:
+        tokens = tokens[:-1]
+    return " ".join(tokens)
+
+
+def _recognised(facts: Facts, caption: str) -> Iterator[Named]:
+    """Words of a caption that can only mean one annotated thing: its kind is there once."""
+    words = list(re.finditer(r"[a-z][a-z'\-]*", caption))
+    place = 0
+    while place < len(words):
+        for size in (2, 1):
+            if place + size > len(words):
+                continue
+            text = caption[words[place].start() : words[place + size - 1].end()]
+            tag = _only(facts, text)
+            if tag:
+                yield Named(tag, words[place].start(), words[place + size - 1].end())
+                place += size
+                break
+        else:
+            place += 1
+
+
+def _only(facts: Facts, word: str) -> str | None:
+    """The tag of the one thing a singular word can mean."""
+    if word not in lexicon.known():
+        return None
+    key = ("only", word)
+    if key not in facts.memory:
+        facts.memory[key] = _only_one(facts, word)
+    return facts.memory[key]
+
+
+def _only_one(facts: Facts, word: str) -> str | None:
+    if singular(word) != word:
+        return None
+    things = [thing for thing in facts.things if lexicon.could_be(word, thing.phrase.core)]
+    return things[0].tag if len(things) == 1 else None

@@ -1,0 +1,159 @@
+"""Things of a scene with clean names, read from annotated objects: what they may be called, their colours and attributes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from comvint_hf.records import Box, Object
+from comvint_hf.synthesis.annotator.facts.geometry import around
+from comvint_hf.synthesis.annotator.words import lexicon
+from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, COLOURS, NounPhrase, noun_phrase
+from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be, is_a
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """A visible thing or group with a clean name.
+
+    `cores` are its own names without tails, `calls` all names it may be called by without being wrong; `colours` all that
+    its annotations say, `colour` the one when they agree; `box` is drawn around all of its `boxes`.
+    """
+
+    tag: str
+    phrase: NounPhrase
+    cores: frozenset[str]
+    calls: frozenset[str]
+    attributes: tuple[str, ...]
+    colours: frozenset[str]
+    boxes: tuple[Box, ...]
+    box: Box
+    category: str
+
+    @property
+    def noun(self) -> str:
+        """The word for it, without attributes: "man", "hot dog", "men"."""
+        return self.phrase.text
+
+    @property
+    def plural(self) -> bool:
+        return self.phrase.plural
+
+    @property
+    def colour(self) -> str | None:
+        return next(iter(self.colours)) if len(self.colours) == 1 else None
+
+    @property
+    def animate(self) -> bool:
+        return is_a(self.phrase.core, "person") or is_a(self.phrase.core, "animal")
+
+
+@cache
+def attribute_kinds() -> dict[str, str]:
+    """Attribute word -> what it describes ("wooden" -> "material"); colours included."""
+    table = {word: kind for kind, words in lexicon.read("comvint_attributes").items() for word in words}
+    return {**table, **dict.fromkeys(COLOURS, "colour"), **dict.fromkeys(COLOURS.values(), "colour")}
+
+
+def word_of(kind: str) -> str:
+    """What we call a kind: "ball" for the category "sports ball"."""
+    return lexicon.kinds()[kind].word if kind in lexicon.kinds() else kind
+
+
+def read_thing(item: Object, source: str) -> Thing | None:
+    """A visible thing from an annotated object; `None` if it has no box, no clean name, or is a crowd."""
+    if not item.boxes or "crowd" in item.kind:
+        return None
+    names = (word_of(item.name),) if source == "coco" else dict.fromkeys((item.name, *item.names))
+    phrases = [phrase for phrase in map(noun_phrase, names) if phrase and phrase.core not in COLOURS]
+    phrase = _best(phrases, len(item.boxes)) if phrases else None
+    if phrase is None:
+        return None
+    words = tuple(dict.fromkeys(word for word in map(str.lower, item.attributes) if word in attribute_kinds()))
+    calls = frozenset(
+        name
+        for known in (*phrases, phrase)
+        for name in (known.text, known.core, known.head, *(broad(known.core) if not known.plural else ()))
+    )
+    colours = _colours(item, phrases, source)
+    calls |= {item.name, "object"} if source == "shapes" else {item.name}
+    cores = frozenset(known.core for known in (*phrases, phrase))
+    return Thing(item.tag, phrase, cores, calls, words, colours, item.boxes, around(item.boxes), item.kind)
+
+
+def _best(phrases: list[NounPhrase], boxes: int) -> NounPhrase | None:
+    """The wording that most of its names agree on, without colours; `None` if they disagree on what it is."""
+    meant = [lexicon.meanings(phrase.core) for phrase in phrases]
+    votes = [sum(not mine.isdisjoint(other) for other in meant) for mine in meant]
+
+    def rank(place: int) -> tuple:
+        phrase = phrases[place]
+        fits = (boxes > 1) == (phrase.plural or phrase.head in COLLECTIVES)
+        return (-votes[place], not fits, phrase.text != phrase.core, len(phrase.text), phrase.text)
+
+    first = min(range(len(phrases)), key=rank)
+    agreed = sum(could_be(phrases[first].core, phrase.core) for phrase in phrases)
+    if 2 * agreed <= len(phrases):
+        return None
+    best = uncoloured(phrases[first])
+    return best._replace(count=boxes if best.count == boxes else (1 if not best.plural and boxes == 1 else None))
+
+
+NAMED_BY_COLOUR = frozenset(("board", "juice", "wine", "light", "onion", "pepper"))
+"""Heads before which a colour is part of the name: "white board", "orange juice"."""
+
+
+@lru_cache(maxsize=16384)
+def uncoloured(phrase: NounPhrase) -> NounPhrase:
+    """The phrase without colour words before its head: "green and white apron" is an apron, its colours are kept apart."""
+    words = phrase.core.split(" ")
+    if phrase.head in NAMED_BY_COLOUR or len(words) == 1 or not any(word.lower() in COLOURS for word in words[:-1]):
+        return phrase
+    plain = [
+        word
+        for word in words[:-1]
+        if word.lower() not in COLOURS and word not in ("and", "light", "dark", "bright", "colored", "coloured")
+    ]
+    core = " ".join((*plain, words[-1]))
+    return phrase._replace(text=core + phrase.text[len(phrase.core) :], core=core)
+
+
+PATTERNED = re.compile(
+    r"strip|plaid|check|print|pattern|polka|colou?rful|multi|floral|flower|camouflage|tie-dye|tie dye| and | trim", re.IGNORECASE
+)
+"""Words for things that have more colours than are said."""
+
+
+def _colours(item: Object, phrases: list[NounPhrase], source: str) -> frozenset[str]:
+    """The colours that attributes and names state. People, food and named colours of things ("orange juice") are left out."""
+    if any(PATTERNED.search(name) for name in (*item.names, *item.attributes)):
+        return frozenset()
+    found = {COLOURS[word] for word in map(str.lower, item.attributes) if word in COLOURS}
+    for phrase in phrases:
+        *before, _ = phrase.core.lower().split(" ")
+        found.update(COLOURS[word] for word in before if word in COLOURS)
+    living = any(is_a(phrase.core, "person") or is_a(phrase.core, "food") for phrase in phrases)
+    return frozenset() if living and source != "shapes" else frozenset(found)
+
+
+ALIKE = (
+    {"red", "dark red", "orange", "pink"}, {"blue", "dark blue", "purple"}, {"white", "beige", "silver", "grey", "tan", "cream"},
+    {"yellow", "gold", "blond", "tan", "beige", "orange"}, {"brown", "tan", "dark red", "beige"}, {"green", "turquoise"},
+    {"blue", "turquoise"}, {"black", "dark blue", "grey", "brown"}, {"purple", "pink"}, {"white", "yellow", "blond"},
+)  # fmt: skip
+"""Colours that two people may both use for one thing: neither is held against the other."""
+
+
+def _alike(colour: str, others: Iterable[str]) -> bool:
+    return any(colour in group and other in group for other in others for group in ALIKE)
+
+
+def unlike(colour: str, others: Iterable[str]) -> bool:
+    """Whether nobody would call something of these colours `colour`.
+
+    >>> unlike("green", {"red"}), unlike("grey", {"silver"})
+    (True, False)
+    """
+    return colour not in others and not _alike(colour, others)

@@ -1,0 +1,1 @@
+"""Chains of reasoning as small programs: written, evaluated on the facts, compared."""

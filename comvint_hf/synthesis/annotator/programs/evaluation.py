@@ -1,0 +1,229 @@
+"""What a program comes to on a scene: a value and the tags it rests on, or `None` where the scene leaves it open.
+
+Yes/no programs give "yes" or "no". This file knows no wording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing, unlike
+from comvint_hf.synthesis.annotator.programs import comparing, counting
+from comvint_hf.synthesis.annotator.programs.finding import find, hidden_kind, known_of, one, resolve, use_of_thing
+from comvint_hf.synthesis.annotator.programs.knowing import CORNERED, fields, know, overlap, serving
+from comvint_hf.synthesis.annotator.programs.notation import THING, Outcome, Program, Ref, Where, read_ref, the
+from comvint_hf.synthesis.annotator.words import knowledge, lexicon
+from comvint_hf.synthesis.annotator.words.lexicon import could_be
+
+
+def evaluate(program: Program, facts: Facts) -> Outcome | None:
+    """What a program comes to on a scene and the tags it rests on; `None` where the scene leaves it open."""
+    key = ("value", program)
+    if key not in facts.memory:
+        facts.memory[key] = EVALUATE[program.head](program, facts) if program.head in EVALUATE else _know(program, facts)
+    return facts.memory[key]
+
+
+def _colour(program: Program, facts: Facts) -> Outcome | None:
+    found = one(program, facts)
+    return Outcome(found[0].colour, found[1]) if found and found[0].colour else None
+
+
+def _shape(program: Program, facts: Facts) -> Outcome | None:
+    found = one(program, facts)
+    return Outcome(found[0].noun, found[1]) if found and facts.drawn else None
+
+
+def _size(program: Program, facts: Facts) -> Outcome | None:
+    found = one(program, facts)
+    size = next((word for word in found[0].attributes if word in ("large", "small")), None) if found and facts.drawn else None
+    return Outcome(size, found[1]) if size else None
+
+
+def _exists(program: Program, facts: Facts) -> Outcome | None:
+    """Yes if something fits; no if nothing can: the kind is absent, or the corpus is exhaustive, or its only one differs."""
+    ref = program.refs[0]
+    found = find(ref, facts)
+    if found is None:
+        return None
+    if found.sure:
+        return Outcome("yes", (found.sure[0].tag, *found.anchors))
+    if facts.drawn or facts.is_absent(ref.noun) or not found.unsure and facts.exhaustive and facts.count(ref.noun) is not None:
+        return Outcome("no", found.anchors)
+    return None
+
+
+def _name(program: Program, facts: Facts) -> Outcome | None:
+    """What kind of animal, vehicle ... it is: the only one of a broad kind that fits."""
+    ref = program.refs[0]
+    found = find(ref, facts)
+    if found is None or len(found.sure) != 1 or found.unsure:
+        return None
+    thing = found.sure[0]
+    linked = ref.where is not None and ref.where.how in ("does", "done")
+    if not linked and (hidden_kind(thing, ref.noun, facts) or facts.hidden_more(thing, ref.noun)):
+        return None
+    return Outcome(thing.noun, (thing.tag, *found.anchors))
+
+
+def _what(program: Program, facts: Facts) -> Outcome | None:
+    """What somebody holds, rides, sits on ...: the only thing linked so."""
+    found = one(program, facts)
+    if found is None:
+        return None
+    objects = {link.object for link in facts.links_from.get(found[0].tag, ()) if link.verb == program.words[0]}
+    if len(objects) != 1 or found[0].plural:
+        return None
+    thing = facts.by_tag[objects.pop()]
+    return Outcome(thing.noun, (thing.tag, *found[1]))
+
+
+def _who(program: Program, facts: Facts) -> Outcome | None:
+    found = one(program, facts)
+    if found is None:
+        return None
+    subjects = {link.subject for link in facts.links_to.get(found[0].tag, ()) if link.verb == program.words[0]}
+    if len(subjects) != 1:
+        return None
+    thing = facts.by_tag[subjects.pop()]
+    return Outcome(thing.noun, (thing.tag, *found[1])) if thing.animate else None
+
+
+def _seen(program: Program, facts: Facts) -> Outcome | None:
+    """Which one of some kinds is in the picture: one is, the others are surely not."""
+    there = [word for word in program.words if any(word in thing.calls for thing in facts.things)]
+    if len(there) != 1 or not all(facts.is_absent(word) for word in program.words if word != there[0]):
+        return None
+    return Outcome(there[0], tuple(thing.tag for thing in facts.things if there[0] in thing.calls)[:1])
+
+
+def _written(program: Program, facts: Facts) -> Outcome | None:
+    texts = facts.scene.texts
+    return Outcome(texts[0].text, ()) if len(texts) == 1 and program else None
+
+
+def _tool(program: Program, facts: Facts) -> Outcome | None:
+    """The one thing in the picture that serves a use."""
+    found = resolve(the(THING, where=Where("for", program.words[0])), facts)
+    return Outcome(found[0].noun, found[1]) if found else None
+
+
+def _serves(program: Program, facts: Facts) -> Outcome | None:
+    """Whether anything in the picture serves a use."""
+    use = program.words[0]
+    for thing in facts.things:
+        if use_of_thing(thing) == use:
+            return Outcome("yes", (thing.tag,))
+    return Outcome("no", ()) if all(map(facts.is_absent, serving(use))) else None
+
+
+def _know(program: Program, facts: Facts) -> Outcome | None:
+    """A field of knowledge about one thing."""
+    found = one(program, facts) if program.head in fields() else None
+    value = known_of(found[0], program.head) if found else None
+    return Outcome(value, found[1]) if found and value else None
+
+
+def _corners(program: Program, facts: Facts) -> Outcome | None:
+    found = one(program, facts) if facts.drawn else None
+    shape = knowledge.shapes().get(found[0].noun) if found else None
+    return Outcome(str(shape.corners), found[1]) if found and shape and shape.name in CORNERED else None
+
+
+def _mixed(program: Program, facts: Facts) -> Outcome | None:
+    found = one(program, facts) if facts.drawn else None
+    for pair, gives in knowledge.mixtures().items():
+        if found and gives == found[0].colour:
+            return Outcome(" and ".join(sorted(pair)), found[1])
+    return None
+
+
+def _like(program: Program, facts: Facts) -> Outcome | None:
+    """Which of the words has the thing's colour ("ripe tomatoes") or shape ("a coin")."""
+    found = one(program, facts) if facts.drawn or program.head == "like" else None
+    if found is None:
+        return None
+    thing = found[0]
+    entry = knowledge.colours().get(thing.colour or "") if program.head == "like" else knowledge.shapes().get(thing.noun)
+    value = (entry.hint if program.head == "like" else entry.like) if entry else None
+    return Outcome(value, found[1]) if value in program.words else None
+
+
+def _is(program: Program, facts: Facts) -> Outcome | None:
+    """Whether a question's answer is a value: yes, or no where nobody could call it so."""
+    question, value = program.args
+    assert isinstance(question, Program) and isinstance(value, str)
+    right = evaluate(question, facts)
+    if right is None:
+        return None
+    if right.value == value:
+        return Outcome("yes", right.tags)
+    return Outcome("no", right.tags) if differs(question, right, value, facts) else None
+
+
+def differs(question: Program, right: Outcome, value: str, facts: Facts) -> bool:
+    """Whether `value` is surely wrong for a question whose right outcome is known."""
+    match question.head:
+        case "colour":
+            return unlike(value, facts.by_tag[right.tags[0]].colours)
+        case "who":
+            calls = facts.by_tag[right.tags[0]].calls
+            return (
+                not could_be(right.value, value)
+                and not _related(right.value, value)
+                and lexicon.meanings(value).isdisjoint(calls)
+            )
+        case "further" | "nearer" | "bigger":
+            return value in map(str, question.refs) or facts.is_absent(read_ref(value).noun)
+        case "name" | "what" | "tool":
+            things = facts.called(value)
+            linked = question.head == "what" and _linked(right, things, facts)
+            return not could_be(right.value, value) and (facts.is_absent(value) or bool(things) and not linked)
+        case head if head in fields():
+            calls = facts.by_tag[right.tags[0]].calls
+            return not overlap(value, right.value) and all(know(head, name) != value for name in calls)
+    return value != right.value
+
+
+def _related(first: str, second: str) -> bool:
+    """Whether two words for people differ in age only, which two viewers may see differently."""
+    same = ({"man", "boy"}, {"woman", "girl"}, {"child", "boy", "girl"})
+    return any(not lexicon.meanings(first).isdisjoint(pair) and not lexicon.meanings(second).isdisjoint(pair) for pair in same)
+
+
+def _linked(right: Outcome, things: list[Thing], facts: Facts) -> bool:
+    """Whether one of `things` may also be what is held, ridden ... for any verb: then it is no wrong answer."""
+    tags = {thing.tag for thing in things}
+    known = right.tags[1] if len(right.tags) > 1 else right.tags[0]
+    return any(known in (link.subject, link.object) and tags & {link.subject, link.object} for link in facts.links)
+
+
+EVALUATE: dict[str, Callable[[Program, Facts], Outcome | None]] = {
+    "colour": _colour, "shape": _shape, "size": _size, "exists": _exists, "seen": _seen, "written": _written,
+    "name": _name, "what": _what, "who": _who, "tool": _tool, "serves": _serves,
+    "corners": _corners, "mixed": _mixed, "like": _like, "twin": _like, "is": _is,
+    "count": counting.count, "total": counting.total, "difference": counting.difference, "more": counting.more,
+    "all_legs": counting.each("legs"), "all_wheels": counting.each("wheels"), "all_corners": counting.each("corners"),
+    "across": comparing.side, "vertical": comparing.side, "relative": comparing.relative, "order": comparing.order,
+    "further": comparing.further, "nearer": comparing.nearer, "bigger": comparing.bigger,
+}  # fmt: skip
+"""Every head that is not a field of knowledge."""
+KNOWING = frozenset(("tool", "serves", "all_legs", "all_wheels", "all_corners", "corners", "mixed", "like", "twin"))
+
+
+def complexity(program: Program) -> int:
+    """Steps of reasoning: one for the head (two if it needs knowledge), and one for each thing, place or use on the way.
+
+    >>> from comvint_hf.synthesis.annotator.programs.notation import read
+    >>> complexity(read("colour(the(circle))")), complexity(read("colour(the(circle; left of the(star)))"))
+    (2, 4)
+    """
+    if program.head == "is":
+        return complexity(program.args[0])
+    head = 2 if program.head in KNOWING or program.head in fields() else 1
+    return head + sum(_steps(ref) for ref in program.refs)
+
+
+def _steps(ref: Ref) -> int:
+    step = 1 if ref.where and ref.where.how != "furthest" or ref.article == "the" and ref.noun in lexicon.broad_kinds() else 0
+    return 1 + step + (_steps(ref.where.anchor) if ref.where and ref.where.anchor else 0)

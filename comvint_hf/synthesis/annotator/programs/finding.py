@@ -1,0 +1,140 @@
+"""Which things of a scene a reference means. What may fit as well as not is counted as unsure, never as a match."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing
+from comvint_hf.synthesis.annotator.programs.knowing import know, serving
+from comvint_hf.synthesis.annotator.programs.notation import THING, Program, Ref, Where
+from comvint_hf.synthesis.annotator.words import lexicon
+from comvint_hf.synthesis.annotator.words.lexicon import could_be, is_a
+
+
+class Found(NamedTuple):
+    """Things that fit a description, things that may fit it, and the tags of the things it was described by."""
+
+    sure: tuple[Thing, ...]
+    unsure: tuple[Thing, ...]
+    anchors: tuple[str, ...]
+
+
+def find(ref: Ref, facts: Facts) -> Found | None:
+    """All things that fit a reference; `None` if what it is described by cannot be told."""
+    where, anchor, anchors = ref.where, None, ()
+    if where and where.anchor:
+        outcome = resolve(where.anchor, facts)
+        if outcome is None:
+            return None
+        anchor, anchors = outcome
+    sure, unsure = [], []
+    for thing in facts.things:
+        fits = _named(thing, ref.noun)
+        for attribute in ref.attributes:
+            fits = _both(fits, facts.has(thing, attribute))
+        if where and fits is not False and where.how != "furthest":
+            fits = _both(fits, _placed(thing, where, anchor, facts))
+        if fits:
+            sure.append(thing)
+        elif fits is None:
+            unsure.append(thing)
+    if where and where.how == "furthest":
+        outermost = None if unsure else facts.outermost(sure, where.word)
+        sure = [outermost] if outermost else []
+    return Found(tuple(sure), tuple(unsure), anchors)
+
+
+def resolve(ref: Ref, facts: Facts) -> tuple[Thing, tuple[str, ...]] | None:
+    """The one thing a reference means and the tags of all things used to find it; `None` unless it is exactly one."""
+    key = ("resolve", ref)
+    if key not in facts.memory:
+        facts.memory[key] = _resolve(ref, facts)
+    return facts.memory[key]
+
+
+def _resolve(ref: Ref, facts: Facts) -> tuple[Thing, tuple[str, ...]] | None:
+    found = find(ref, facts)
+    if found is None or len(found.sure) != 1 or found.unsure:
+        return None
+    thing = found.sure[0]
+    pinned = ref.where is not None and ref.where.how in ("does", "done")
+    if not pinned and ref.noun != THING and (facts.hidden_more(thing, ref.noun) or hidden_kind(thing, ref.noun, facts)):
+        return None
+    if ref.where and ref.where.how == "for" and not alone_in_use(thing, ref.where.word, facts):
+        return None
+    return thing, (thing.tag, *found.anchors)
+
+
+def alone_in_use(thing: Thing, use: str, facts: Facts) -> bool:
+    """Whether nothing else that is spoken of may serve the use."""
+    return all(could_be(thing.phrase.core, noun) or facts.is_absent(noun) for noun in serving(use))
+
+
+def hidden_kind(thing: Thing, noun: str, facts: Facts) -> bool:
+    """Whether another thing of the broad kind `noun` is spoken of that has no box: "the animal" must be the only one."""
+    if facts.drawn or noun not in lexicon.broad_kinds():
+        return False
+    key = ("kinds", noun)
+    if key not in facts.memory:
+        facts.memory[key] = [kind for kind in facts.mentioned if kind != noun and kind in lexicon.kinds() and is_a(kind, noun)]
+    return any(not could_be(thing.phrase.core, kind) for kind in facts.memory[key])
+
+
+def _named(thing: Thing, noun: str) -> bool | None:
+    if noun == THING or noun in thing.calls:
+        return True
+    return None if could_be(thing.phrase.core, noun) else False
+
+
+def _placed(thing: Thing, where: Where, anchor: Thing | None, facts: Facts) -> bool | None:
+    match where.how:
+        case "side":
+            assert anchor is not None
+            if not facts.apart(thing, anchor):
+                return False if thing.tag == anchor.tag else None
+            return facts.side(thing, anchor, where.word)
+        case "does":
+            assert anchor is not None
+            return any(link.verb == where.word and link.object == anchor.tag for link in facts.links_from.get(thing.tag, ()))
+        case "done":
+            assert anchor is not None
+            return any(link.verb == where.word and link.subject == anchor.tag for link in facts.links_to.get(thing.tag, ()))
+    return use_of_thing(thing) == where.word
+
+
+def _both(first: bool | None, second: bool | None) -> bool | None:
+    if first is False or second is False:
+        return False
+    return None if first is None or second is None else True
+
+
+def use_of_thing(thing: Thing) -> str | None:
+    """What a thing is used for, after "used to"."""
+    return known_of(thing, "use")
+
+
+def known_of(thing: Thing, field: str) -> str | None:
+    """A field of knowledge about a thing; `None` if two of its names lead to different ones ("bike", "motorbike")."""
+    return _agreed(field, thing.cores)
+
+
+@lru_cache(maxsize=65536)
+def _agreed(field: str, cores: frozenset[str]) -> str | None:
+    values = {value for core in cores if (value := know(field, core))}
+    return values.pop() if len(values) == 1 else None
+
+
+def one(program: Program, facts: Facts) -> tuple[Thing, tuple[str, ...]] | None:
+    return resolve(program.refs[0], facts)
+
+
+def all_of(program: Program, facts: Facts) -> tuple[list[Thing], tuple[str, ...]] | None:
+    """The things that all references mean, none twice; the tags begin with theirs."""
+    found = [resolve(ref, facts) for ref in program.refs]
+    if None in found or len({thing.tag for thing, _ in found}) < len(found):
+        return None
+    things = [thing for thing, _ in found]
+    if any(not facts.apart(a, b) for place, a in enumerate(things) for b in things[:place]):
+        return None
+    return things, tuple(dict.fromkeys(tag for _, tags in found for tag in tags))

@@ -1,0 +1,1 @@
+"""Answers to SVIT's four prompts."""

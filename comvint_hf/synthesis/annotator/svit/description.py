@@ -1,0 +1,202 @@
+"""Detail descriptions: what is certain about a scene in flowing sentences, in an order drawn by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+from comvint_hf.errors import ReplyError
+from comvint_hf.synthesis.annotator.svit import captions
+from comvint_hf.synthesis.annotator.svit.referring import plausible, region_text, usual_words
+from comvint_hf.synthesis.annotator.svit.speaker import clause
+from comvint_hf.synthesis.annotator.svit.teller import Teller, shared
+from comvint_hf.synthesis.annotator.svit.turns import plain_colour
+from comvint_hf.synthesis.annotator.svit.view import LARGE, Subject
+from comvint_hf.synthesis.annotator.words.language import COLOURS, article, be, counted, listed, plural
+from comvint_hf.synthesis.annotator.words.lexicon import could_be
+from comvint_hf.synthesis.prompt import Prompt
+from comvint_hf.synthesis.stages.svit import Description
+
+MOST_SENTENCES = {"place": 5, "side": 4, "attribute": 5, "link": 5, "region": 8}
+"""How many sentences of one kind a description has at most: it is to be read, not to be searched."""
+FEWEST_SENTENCES, FEWEST_WORDS = 4, 28
+"""Fewer are no description of a photo."""
+_Part = Callable[[], Iterator[tuple[str, list[str]]]]
+
+
+def detail_description(prompt: Prompt, random: Random) -> Description:
+    """Answer the prompt `svit/detail_description`; the tags of what it mentions are its evidence."""
+    teller = Teller(prompt, random, "svit_description")
+    told = list(_drawn(teller) if teller.view.drawn else _pictured(teller))
+    tags = [tag for _, mentioned in told for tag in mentioned]
+    text = " ".join(sentence for sentence, _ in told)
+    if not teller.view.drawn and (len(told) < FEWEST_SENTENCES or len(text.split()) < FEWEST_WORDS):
+        raise ReplyError(f"{prompt.scene.id} shows too little that can be described with certainty.")
+    return Description.model_construct(evidence=list(dict.fromkeys(tags)), description=text)
+
+
+def _drawn(teller: Teller) -> Iterator[tuple[str, list[str]]]:
+    """The number of shapes, then each with its place, then the writing: short and regular."""
+    things = teller.facts.things
+    words = {
+        "number": counted("shape", len(things)),
+        "are": be(len(things)),
+        "ground": teller.view.scene.meta.get("background", "plain"),
+    }
+    yield teller.say("total", "say", **words), []
+    for subject in teller.view.mentions:
+        name = " ".join((*subject.thing.attributes, subject.thing.noun))
+        yield teller.say("item", "say", a=f"{article(name)} {name}", where=teller.where(subject.place)), [subject.tag]
+    for text in teller.view.scene.texts:
+        yield teller.say("text", "say", text=text.text), []
+
+
+def _pictured(teller: Teller) -> Iterator[tuple[str, list[str]]]:
+    """What goes on, what there is, then looks, places, relations and details in an order of the seed."""
+    opening = teller.shuffled(captions.spoken(teller.view.scene))
+    opening = [*opening[:1], *[caption for caption in opening[1:] if _says_more(caption, opening[0])][:1]]
+    yield from ((caption, []) for caption in opening[:1])
+    yield from _contents(teller)
+    parts: list[_Part] = [
+        lambda: flowing(teller, list(_looks(teller))),
+        lambda: flowing(teller, list(_places(teller))),
+        lambda: flowing(teller, list(_sides(teller))),
+        lambda: flowing(teller, list(_links(teller))),
+        lambda: _regions(teller),
+        lambda: ((caption, []) for caption in opening[1:]),
+    ]
+    for part in teller.shuffled(parts):
+        yield from part()
+    yield from ((teller.say("text", "say", text=text.text), []) for text in teller.view.scene.texts)
+
+
+def _says_more(caption: str, before: str) -> bool:
+    """Whether a caption has mostly other words than the one before, and does not see other colours."""
+    words, known = set(caption.lower().rstrip(".").split()), set(before.lower().rstrip(".").split())
+    colours, others = words & COLOURS.keys(), known & COLOURS.keys()
+    return len(words & known) <= len(words) / 2 and (not colours or not others or bool(colours & others))
+
+
+def _contents(teller: Teller) -> Iterator[tuple[str, list[str]]]:
+    """The things in view: numbers where they are certain, "a" or "some" where they are not."""
+    groups: dict[str, list[Subject]] = {}
+    for item in _different(teller):
+        groups.setdefault(item.thing.noun, []).append(item)
+    ranked = sorted(groups.values(), key=lambda items: -sum(item.thing.box.area for item in items))[:10]
+    phrases = [(_several(teller, items), items) for items in ranked]
+    for number, start in enumerate(range(0, len(phrases), 5)):
+        chunk = phrases[start : start + 5]
+        text = listed([phrase for phrase, _ in chunk])
+        verb = "are" if len(chunk[0][1]) > 1 or chunk[0][1][0].be_a == "are" else "is"
+        yield (
+            teller.say("count", "more" if number else "say", list=text, are=verb),
+            [item.tag for _, items in chunk for item in items],
+        )
+
+
+def _different(teller: Teller) -> list[Subject]:
+    """The things in view, without those that may be another one under a second name."""
+    kept: list[Subject] = []
+    for item in teller.view.mentions:
+        if not any(_same(teller, item, other) for other in kept):
+            kept.append(item)
+    return kept
+
+
+def _same(teller: Teller, one: Subject, two: Subject) -> bool:
+    related = one.thing.noun != two.thing.noun and could_be(one.thing.phrase.core, two.thing.phrase.core)
+    return not teller.facts.apart(one.thing, two.thing) or (related and shared(one, two) > 0.5)
+
+
+def _several(teller: Teller, items: list[Subject]) -> str:
+    """Things of one noun, with their number if it is certain."""
+    noun = items[0].thing.noun
+    if len(items) == 1:
+        return items[0].a
+    number = teller.facts.count(noun) if items[0].thing.phrase.number == "singular" else None
+    if number:
+        return counted(noun, number)
+    return f"several {plural(noun)}" if len(items) > 2 and teller.facts.exhaustive else f"some {plural(noun)}"
+
+
+def _looks(teller: Teller) -> Iterator[tuple[str, list[str]]]:
+    told = 0
+    for subject in teller.shuffled(teller.view.subjects):
+        words = {"the": subject.the, "is": subject.be, "it": subject.it, "has": subject.has}
+        shade = plain_colour(subject)
+        if shade:
+            yield teller.say("attribute", "say", **words, attribute=shade), [subject.tag]
+        else:
+            found = [text for _, text in teller.view.attributes(subject.thing) if text not in subject.name]
+            if not found:
+                continue
+            yield teller.say("attribute_other", "say", **words, attribute=teller.random.choice(found)), [subject.tag]
+        told += 1
+        if told == MOST_SENTENCES["attribute"]:
+            return
+
+
+def flowing(teller: Teller, told: list[tuple[str, list[str]]]) -> Iterator[tuple[str, list[str]]]:
+    """Join some neighbouring sentences into one, as a person would."""
+    rest = list(told)
+    while rest:
+        sentence, tags = rest.pop(0)
+        if rest and len(sentence.split()) < 14 and teller.coin():
+            after, more = rest.pop(0)
+            sentence, tags = f"{sentence[:-1]}, {teller.random.choice(('and', 'while'))} {clause(after)}.", [*tags, *more]
+        yield sentence, tags
+
+
+def _places(teller: Teller) -> Iterator[tuple[str, list[str]]]:
+    for subject in [item for item in teller.view.subjects if item.thing.box.area > LARGE and len(item.thing.boxes) == 1][:1]:
+        verbs = {
+            "takes": "take" if subject.thing.plural else "takes",
+            "dominates": "dominate" if subject.thing.plural else "dominates",
+        }
+        yield teller.say("large", "say", the=subject.the, **verbs), [subject.tag]
+    placed = [item for item in teller.view.subjects if item.place and not item.outer]
+    for subject in teller.shuffled(placed)[: MOST_SENTENCES["place"]]:
+        words = {"the": subject.the, "is": subject.be, "where": teller.where(subject.place)}
+        yield teller.say("place", "again", **words), [subject.tag]
+
+
+def _sides(teller: Teller) -> Iterator[tuple[str, list[str]]]:
+    told: set[str] = set()
+    for one, two, side in teller.placed_pairs():
+        if one.tag not in told:
+            told.add(one.tag)
+            yield teller.say("side", "say", one=one.the, two=two.the, side=side, **{"is": one.be}), [one.tag, two.tag]
+        if len(told) == MOST_SENTENCES["side"]:
+            return
+
+
+def _links(teller: Teller) -> Iterator[tuple[str, list[str]]]:
+    told: set[frozenset[str]] = set()
+    for link in teller.shuffled(teller.view.links):
+        subject, target = teller.view.mentioned(link.subject), teller.view.mentioned(link.object)
+        if link.verb == "has" or {frozenset((link.subject, link.object)), frozenset((link.subject, link.verb))} & told:
+            continue
+        told |= {frozenset((link.subject, link.object)), frozenset((link.subject, link.verb))}
+        words = {"the": subject.spoken, "is": subject.be, "verb": link.verb, "object": target.spoken}
+        yield teller.say("link", "say", **words), [subject.tag, target.tag]
+        if len(told) == 2 * MOST_SENTENCES["link"]:
+            return
+
+
+def _regions(teller: Teller) -> Iterator[tuple[str, list[str]]]:
+    """Details in the words of their describers, none that says again what another one said."""
+    said: set[str] = set()
+    told = 0
+    usual = usual_words(teller.view.scene)
+    for region in teller.shuffled(teller.view.scene.regions):
+        text = region_text(region.text)
+        text = text if text and plausible(text, usual) else None
+        words = set(text.split()) if text else set()
+        if not text or len(words & said) > len(words) / 2:
+            continue
+        said |= words
+        told += 1
+        many = text.startswith(("two ", "three ", "four ", "some "))
+        yield teller.say("region", "say", text=text, **{"is": "are" if many else "is"}), [region.tag]
+        if told == MOST_SENTENCES["region"]:
+            return

@@ -1,0 +1,132 @@
+"""What the four SVIT answers share: a scene, wordings, places and pairs, and rules that fit what is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from random import Random
+
+from comvint_hf.records import Box
+from comvint_hf.synthesis.annotator.facts.things import unlike
+from comvint_hf.synthesis.annotator.svit.speaker import Speaker, tables
+from comvint_hf.synthesis.annotator.svit.view import SIDE_WORDS, Subject, View, view_of
+from comvint_hf.synthesis.annotator.words import knowledge
+from comvint_hf.synthesis.annotator.words.knowledge import Rule
+from comvint_hf.synthesis.annotator.words.lexicon import is_a
+from comvint_hf.synthesis.prompt import Prompt
+from comvint_hf.synthesis.stages.svit import Pair
+
+
+class Teller:
+    """One prompt being answered: what is seen, and a speaker for its wordings."""
+
+    def __init__(self, prompt: Prompt, random: Random, wording: str) -> None:
+        self.view: View = view_of(prompt.scene)
+        self.facts = self.view.facts
+        self.random = random
+        self.speaker = Speaker(wording, random, self.view.drawn)
+        self.say = self.speaker.say
+
+    def pair(self, topic: str, evidence: Iterable[Subject | str], question: str, answer: str) -> Pair:
+        """A question with its answer and the tags it rests on."""
+        tags = [item if isinstance(item, str) else item.tag for item in evidence]
+        return Pair.model_construct(topic=topic, evidence=list(dict.fromkeys(tags)), question=question, answer=answer)
+
+    def reason(self, kind: str, evidence: Iterable[Subject | str], form: str = "say", /, **blanks: object) -> Pair:
+        """A question of one kind with its answer; the topic stands in the wording table."""
+        question, answer = self.say(kind, "ask", **blanks), self.say(kind, form, **blanks)
+        return self.pair(self.speaker.tables[kind]["topic"], evidence, question, answer)
+
+    def coin(self) -> bool:
+        """Whether the next closed question is to be answered by yes: that is why both come equally often."""
+        return self.random.random() < 0.5
+
+    def shuffled(self, items: Iterable) -> list:
+        listed = list(items)
+        self.random.shuffle(listed)
+        return listed
+
+    def where(self, place: str) -> str:
+        """A place in words; drawn scenes use the plainest."""
+        wordings = tables("svit_places")[place]
+        return wordings[0] if self.view.drawn else self.random.choice(wordings)
+
+    def side(self, one: Subject, two: Subject) -> str | None:
+        """One side of `two` on which `one` clearly is, as in "to the left of"; `None` if there is none."""
+        found = self.facts.sides(one.thing, two.thing)
+        return SIDE_WORDS[self.random.choice(found)] if found else None
+
+    def placed_pairs(self) -> Iterator[tuple[Subject, Subject, str]]:
+        """Pairs of subjects with a clear side, in random order, each pair once."""
+        subjects = self.shuffled(self.view.subjects)
+        for number, one in enumerate(subjects):
+            for two in subjects[number + 1 :]:
+                if not (one.outer and two.outer) and (side := self.side(one, two)) and not part_of(one, two):
+                    yield one, two, side
+
+    def other_colour(self, subject: Subject) -> str:
+        """A colour that nobody would give the subject, one that is in the picture where possible."""
+        seen = {thing.colour for thing in self.facts.things if thing.colour}
+        usual = [
+            colour
+            for colour in BASIC_COLOURS
+            if unlike(colour, subject.thing.colours) and (not self.view.drawn or colour in DRAWN_COLOURS)
+        ]
+        near = [colour for colour in usual if colour in seen]
+        return self.random.choice(near or usual)
+
+    def seen(self, subject: Subject) -> str:
+        """A sentence that says that the subject is there, and where if that is clear."""
+        if subject.place is None:
+            return self.random.choice((f"There {subject.be_a} {subject.a}.", f"One can see {subject.a}."))
+        where = self.where(subject.place)
+        return self.random.choice((f"There {subject.be_a} {subject.a} {where}.", f"One can see {subject.a} {where}."))
+
+
+BASIC_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white", "brown", "pink", "grey")
+DRAWN_COLOURS = frozenset(BASIC_COLOURS[:6])
+OPPOSITE_WORDS = {"to the left of": "to the right of", "to the right of": "to the left of", "above": "below", "below": "above"}
+
+
+def part_of(one: Subject, two: Subject) -> bool:
+    """Whether one box lies in the other, or the things may be one: nobody would say that a shirt is left of its wearer."""
+    return _common(one.thing.box, two.thing.box) > 0.4 * min(one.thing.box.area, two.thing.box.area)
+
+
+def shared(one: Subject, two: Subject) -> float:
+    """The largest share of the smaller box that a box of one and a box of the other have in common."""
+    return max(_common(a, b) / max(min(a.area, b.area), 1e-9) for a, b in product(one.thing.boxes, two.thing.boxes))
+
+
+def _common(a: Box, b: Box) -> float:
+    """The area that two boxes share."""
+    return max(min(a.x2, b.x2) - max(a.x1, b.x1), 0.0) * max(min(a.y2, b.y2) - max(a.y1, b.y1), 0.0)
+
+
+def called(subject: Subject, names: Iterable[str]) -> bool:
+    """Whether the subject is one of these nouns of `knowledge`; "person" is anybody."""
+    return (subject.noun is not None and subject.noun.name in names) or ("person" in names and subject.person)
+
+
+def conclusions(view: View, asks: str) -> Iterator[tuple[Rule, tuple[Subject, ...]]]:
+    """Rules of knowledge that the visible things fulfil, with one thing for each of their groups."""
+    things = view.mentions
+    for rule in knowledge.rules(asks):
+        if any(called(thing, rule.none) for thing in things) or (rule.said and rule.said.isdisjoint(view.facts.said)):
+            continue
+        choices = [[thing for thing in things if called(thing, group)] for group in rule.all]
+        found = next(
+            (
+                picked
+                for picked in product(*(sorted(choice, key=lambda thing: -thing.thing.box.area)[:6] for choice in choices))
+                if _different(picked) and (not rule.touch or shared(picked[0], picked[1]) >= rule.touch)
+            ),
+            None,
+        )
+        if found:
+            yield rule, tuple(view.mentioned(thing.tag) for thing in found)
+
+
+def _different(subjects: tuple[Subject, ...]) -> bool:
+    nouns = [subject.noun.name if subject.noun else subject.thing.noun for subject in subjects]
+    return len(set(nouns)) == len(nouns) and not (len(subjects) > 1 and all(is_a(noun, "person") for noun in nouns))

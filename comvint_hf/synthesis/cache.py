@@ -1,0 +1,254 @@
+"""One sqlite file that remembers every paid reply, so that nothing is asked twice.
+
+A reply is used only after it is written. Writes from all tasks of a process go through one thread, which commits what has
+gathered in one transaction; several processes of one machine may share the file (WAL). A process that is killed loses
+nothing that was written; a machine that loses its power, at most the last second. This file knows rows and transactions;
+it knows no endpoint, no form and no price.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from comvint_hf.errors import InputError
+
+T = TypeVar("T")
+Change = Callable[[sqlite3.Connection], T]
+_Job = tuple[Change, asyncio.AbstractEventLoop | None, Any]
+
+VERSION = 1
+SYNC_SECONDS = 1.0
+"""So long a written reply may wait for the disk to confirm it; each confirmation costs milliseconds."""
+TABLES = """
+CREATE TABLE IF NOT EXISTS replies (
+    key BLOB NOT NULL, attempt INTEGER NOT NULL,
+    text TEXT NOT NULL, finish TEXT NOT NULL, mode TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL,
+    model TEXT NOT NULL, prompt TEXT NOT NULL, run INTEGER NOT NULL,
+    PRIMARY KEY (key, attempt));
+CREATE TABLE IF NOT EXISTS abilities (
+    endpoint TEXT NOT NULL, model TEXT NOT NULL, ability TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (endpoint, model, ability));
+CREATE TABLE IF NOT EXISTS runs (
+    id INTEGER PRIMARY KEY, started REAL NOT NULL, granted REAL NOT NULL DEFAULT 0, spent REAL NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS wanted (
+    key BLOB NOT NULL, attempt INTEGER NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL, mode TEXT NOT NULL,
+    body BLOB NOT NULL, worst REAL NOT NULL, batch INTEGER, failures INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (key, attempt));
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY, tag TEXT NOT NULL, model TEXT NOT NULL, reserved REAL NOT NULL,
+    file TEXT, provider TEXT, done INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS wanted_by_batch ON wanted (batch, model);
+"""
+
+
+class Paid(NamedTuple):
+    """One reply as it came and what it cost: `finish` and `mode` as in `forms`, `cost` in dollars where it is known."""
+
+    text: str
+    finish: str
+    mode: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+class Cache:
+    """The file, opened: reads happen where they are asked for, writes in one thread of their own.
+
+    `run` numbers this opening, so that its spending can be told from that of others. Raises `InputError` for a file that
+    is no such cache.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._last_calls: list[Callable[[], Any]] = []
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._reader = self._connect()
+            self.run = _set_up(self._reader, self.path)
+        except (sqlite3.Error, OSError) as error:
+            raise InputError(
+                f"{self.path} cannot be opened as a reply cache ({error}): expected an sqlite file of this package, or a new "
+                "name in a folder that can be written."
+            ) from error
+        self._thread = threading.Thread(target=self._write_all, name="comvint-cache", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def replies(self, key: bytes) -> list[Paid]:
+        """The replies to one question, attempt by attempt; [] if it was never answered."""
+        rows = self._reader.execute(
+            "SELECT text, finish, mode, prompt_tokens, completion_tokens, cost FROM replies WHERE key = ? ORDER BY attempt",
+            (key,),
+        ).fetchall()
+        return [Paid._make(row) for row in rows]
+
+    def read(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
+        """The rows of any query."""
+        return self._reader.execute(query, values).fetchall()
+
+    async def record(self, key: bytes, attempt: int, paid: Paid, model: str, prompt: str) -> Paid:
+        """Put a reply on disk and give it back; the earlier one if another process answered the question first.
+
+        Its cost counts in any case.
+        """
+
+        def change(connection: sqlite3.Connection) -> Paid:
+            return self.insert(connection, key, attempt, paid, model, prompt)
+
+        return await self.write(change)
+
+    def insert(self, connection: sqlite3.Connection, key: bytes, attempt: int, paid: Paid, model: str, prompt: str) -> Paid:
+        """`record`, inside a transaction that the caller is in."""
+        added = connection.execute(
+            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (key, attempt, *paid, model, prompt, self.run),
+        ).rowcount
+        if paid.cost:
+            connection.execute("UPDATE runs SET spent = spent + ? WHERE id = ?", (paid.cost, self.run))
+        if added:
+            return paid
+        row = connection.execute(
+            "SELECT text, finish, mode, prompt_tokens, completion_tokens, cost FROM replies WHERE key = ? AND attempt = ?",
+            (key, attempt),
+        ).fetchone()
+        return Paid._make(row)
+
+    async def write(self, change: Change[T]) -> T:
+        """Run a change in the next transaction; it is on disk when this returns, even if nobody waits any more."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._jobs.put((change, loop, future))
+        try:
+            return await future
+        except sqlite3.Error as error:
+            raise InputError(
+                f"{self.path} cannot be written ({error}): make room or free the file, then run the same again; what was written "
+                "before is safe."
+            ) from error
+
+    def write_now(self, change: Change[T]) -> T:
+        """`write` for code outside an event loop."""
+        future: ThreadFuture = ThreadFuture()
+        self._jobs.put((change, None, future))
+        return future.result()
+
+    def before_close(self, last: Callable[[], Any]) -> None:
+        """Call this before the file is closed, at the end of the process at the latest."""
+        self._last_calls.append(last)
+
+    def close(self) -> None:
+        """Write what waits and close the file. May be called twice."""
+        atexit.unregister(self.close)
+        if self._thread.is_alive():
+            while self._last_calls:
+                self._last_calls.pop()()
+            self._jobs.put(None)
+            self._thread.join()
+        self._reader.close()
+
+    def _write_all(self) -> None:
+        connection, synced, dirty, last = self._connect(), time.monotonic(), False, False
+        while not last:
+            try:
+                jobs = [self._jobs.get(timeout=SYNC_SECONDS if dirty else None)]
+            except queue.Empty:
+                with suppress(sqlite3.Error):  # the next commit that confirms does it too
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                dirty = False
+                continue
+            while not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            last = None in jobs
+            dirty = time.monotonic() - synced < SYNC_SECONDS
+            connection.execute(f"PRAGMA synchronous={'NORMAL' if dirty else 'FULL'}")
+            _tell(_commit(connection, [job for job in jobs if job is not None]))
+            synced = synced if dirty else time.monotonic()
+        connection.close()
+
+
+def _set_up(connection: sqlite3.Connection, path: Path) -> int:
+    """Make the tables where they are missing and number this run."""
+    _switch_to_wal(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, VERSION):
+        connection.execute("ROLLBACK")
+        raise InputError(f"{path} is a reply cache of version {version}; this package reads {VERSION}: give another --cache.")
+    for statement in TABLES.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    run = connection.execute("INSERT INTO runs (started) VALUES (?)", (time.time(),)).lastrowid
+    connection.execute("COMMIT")
+    return run
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that switch at once lock each other out without waiting, so this waits and tries again."""
+    for patience in range(50):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or patience == 49:
+                raise
+            time.sleep(0.02 * (patience + 1))
+
+
+def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> list[tuple[_Job, Any]]:
+    """Run all jobs in one transaction; if one fails, each in a transaction of its own, so that only that one fails."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = [(job, job[0](connection)) for job in jobs]
+        connection.execute("COMMIT")
+        return outcomes
+    except Exception as error:  # noqa: BLE001 - whoever waits for the job gets it
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if len(jobs) == 1:
+            return [(jobs[0], error)]
+        return [outcome for job in jobs for outcome in _commit(connection, [job])]
+
+
+def _tell(outcomes: list[tuple[_Job, Any]]) -> None:
+    """Hand results back to whoever waits, each event loop woken once."""
+    by_loop: dict[asyncio.AbstractEventLoop | None, list[tuple[Any, Any]]] = {}
+    for (_, loop, future), outcome in outcomes:
+        by_loop.setdefault(loop, []).append((future, outcome))
+    for loop, settled in by_loop.items():
+        if loop is None:
+            _settle(settled)
+        else:
+            _wake(loop, settled)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, settled: list[tuple[Any, Any]]) -> None:
+    with suppress(RuntimeError):  # a loop that closed meanwhile: nobody waits, and what was written stays
+        loop.call_soon_threadsafe(_settle, settled)
+
+
+def _settle(settled: list[tuple[Any, Any]]) -> None:
+    for future, outcome in settled:
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

@@ -1,0 +1,126 @@
+"""What a run would ask, and what it would cost: a rehearsal on a sample of scenes that calls nobody.
+
+Every prompt is rendered and counted; the replies that let the recipe go on come from a stand-in, usually the annotator.
+This file knows prompts and prices; it knows no endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comvint_hf.synthesis.forms import form_of
+from comvint_hf.synthesis.llm import LLM, LLMs, R
+from comvint_hf.synthesis.money import Price, price_of
+from comvint_hf.synthesis.prompt import Prompt
+
+BYTES_A_TOKEN = 4.0
+"""English prose at the tokenizers of today."""
+TOKENS_A_SECOND, FIRST_TOKEN_SECONDS = 60.0, 0.7
+"""How fast one request is answered, where nothing better is known: typical of the hosted models of mid-size."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What all scenes together would take; `cost` is in dollars, `None` where a price is unknown."""
+
+    scenes: int
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    seconds: float
+    by_prompt: dict[str, int]
+
+    def line(self) -> str:
+        """The estimate in one line."""
+        price = "at a price nobody told" if self.cost is None else f"${self.cost:,.2f}"
+        tokens = f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} reply tokens"
+        return f"{self.scenes:,} scenes: about {self.requests:,} requests, {tokens}, {price}, {_duration(self.seconds)}"
+
+
+class _Counting:
+    """An LLM that counts what it is asked and lets the stand-in answer."""
+
+    def __init__(self, name: str, stand_in: LLM, price: Price | None, pictures: bool) -> None:
+        self.name = name
+        self.deterministic = True
+        self.price = price
+        self.asked: dict[str, list[tuple[int, int]]] = {}
+        self._stand_in = stand_in
+        self._picture_tokens = (price.image_tokens if price else 1500) if pictures else 0
+
+    async def ask(self, prompt: Prompt, reply_type: type[R]) -> R:
+        sent = f"{prompt.text}\n\n{form_of(reply_type).wording}"
+        count = self.asked.setdefault(prompt.name, [])
+        count.append((round(len(sent.encode()) / BYTES_A_TOKEN) + self._picture_tokens, 0))
+        place = len(count) - 1
+        reply = await self._stand_in.ask(prompt, reply_type)
+        count[place] = (count[place][0], round(len(reply.model_dump_json().encode()) / BYTES_A_TOKEN))
+        return reply
+
+
+class Rehearsal:
+    """Run a recipe with `llms` on a sample of the scenes, then ask for the `estimate`.
+
+    `stand_in` answers in the place of both models. `see` counts the writer's pictures; `batch` takes the batch price.
+    """
+
+    def __init__(
+        self, llm: str, judge: str | None, stand_in: LLM, *, see: bool = False, batch: bool = False, prices: Path | None = None
+    ) -> None:
+        writer = _Counting(llm, stand_in, price_of(llm, prices), see)
+        same = judge in (None, llm) and not see
+        self.llms = LLMs(writer, writer if same else _Counting(judge or llm, stand_in, price_of(judge or llm, prices), False))
+        self._batch = batch
+
+    def estimate(self, sampled: int, scenes: int, *, concurrency: int = 32, requests_per_minute: float | None = None) -> Estimate:
+        """Scale what `sampled` scenes asked to all `scenes`."""
+        scale = scenes / max(sampled, 1)
+        counted = list({id(llm): llm for llm in (self.llms.writer, self.llms.judge)}.values())
+        requests = scale * sum(1 for llm in counted for _ in _all(llm))
+        seconds = (
+            scale * sum(FIRST_TOKEN_SECONDS + reply / TOKENS_A_SECOND for llm in counted for _, reply in _all(llm)) / concurrency
+        )
+        if requests_per_minute:
+            seconds = max(seconds, requests / requests_per_minute * 60)
+        by_prompt: dict[str, int] = {}
+        for llm in counted:
+            for name, asked in llm.asked.items():
+                by_prompt[name] = by_prompt.get(name, 0) + round(scale * len(asked))
+        return Estimate(
+            scenes=scenes,
+            requests=round(requests),
+            prompt_tokens=round(scale * sum(prompt for llm in counted for prompt, _ in _all(llm))),
+            completion_tokens=round(scale * sum(reply for llm in counted for _, reply in _all(llm))),
+            cost=self._cost(counted, scale),
+            seconds=seconds,
+            by_prompt=by_prompt,
+        )
+
+    def _cost(self, counted: list[Any], scale: float) -> float | None:
+        if any(llm.price is None for llm in counted if llm.asked):
+            return None
+        return scale * sum(
+            llm.price.cost(prompt, reply, batch=self._batch)
+            for llm in counted
+            for prompt, reply in _all(llm)
+            if llm.price is not None
+        )
+
+
+def _all(llm: Any) -> Iterable[tuple[int, int]]:
+    """(prompt tokens, reply tokens) of everything an LLM was asked."""
+    return (pair for asked in llm.asked.values() for pair in asked)
+
+
+def _duration(seconds: float) -> str:
+    """A duration as people say it.
+
+    >>> _duration(5400)
+    'about 1 h 30 min'
+    """
+    minutes = max(1, round(seconds / 60))
+    return f"about {minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"about {minutes} min"

@@ -1,0 +1,160 @@
+"""An `LLM` behind any OpenAI-compatible endpoint: cached, paced, metered, and asked again until the form fits.
+
+Every paid reply is in the cache before it is used, good or bad, so a run that dies anywhere asks only what is missing. This
+file keeps questions, keys and attempts; how a request is sent is `requester`'s, how a reply is read `forms`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from comvint_hf.errors import ReplyError
+from comvint_hf.synthesis import eyes
+from comvint_hf.synthesis.access import access
+from comvint_hf.synthesis.cache import Cache, Paid
+from comvint_hf.synthesis.exchange import Question
+from comvint_hf.synthesis.forms import Misfit, form_of
+from comvint_hf.synthesis.llm import R
+from comvint_hf.synthesis.money import Meter, needs_price, price_of
+from comvint_hf.synthesis.pace import Pace
+from comvint_hf.synthesis.prompt import Prompt
+from comvint_hf.synthesis.requester import CAP, Requester
+from comvint_hf.synthesis.usage import Usage
+
+DRAWS = ("attempt", "generation")
+"""Blanks by which a recipe says "once more": they make a question a new one even where the text is the same."""
+
+
+class OpenAILLM:
+    """Ask `model` at `base_url`; the key comes from the environment.
+
+    `cache` is the reply cache, or its file. `attempts` is how often a prompt may be asked before it is given up for
+    replies that do not fit. `meter` holds the budget and is shared by the LLMs of a run, as is `usage`. `see` attaches the
+    scene's picture, at most `see_pixels` pixels. `temperature`, `max_tokens` and `settings` (any further fields of the
+    request) are part of the question: changing them asks anew. `prices` is a file read over the package's own.
+
+    Raises `EndpointError` for a missing key and `InputError` for a budget without a price.
+    """
+
+    deterministic = False
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        cache: Cache | Path | str,
+        base_url: str | None = None,
+        concurrency: int = 32,
+        attempts: int = 3,
+        meter: Meter | None = None,
+        usage: Usage | None = None,
+        see: bool = False,
+        see_pixels: int = eyes.PIXELS,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        settings: Mapping[str, Any] | None = None,
+        prices: Path | None = None,
+        timeout: float = 300.0,
+        patience: float = 300.0,
+    ) -> None:
+        self.name = model
+        self.attempts = attempts
+        self.see = see
+        self.cache = cache if isinstance(cache, Cache) else Cache(cache)
+        meter = meter or Meter(self.cache)
+        price = price_of(model, prices)
+        needs_price(model, meter.budget, price)
+        given = {"temperature": temperature, **(settings or {})}
+        given = {name: value for name, value in given.items() if value is not None}
+        self.requester = Requester(
+            model=model,
+            access=access(base_url),
+            cache=self.cache,
+            meter=meter,
+            usage=usage or Usage(),
+            pace=Pace(concurrency, requests_per_minute, tokens_per_minute),
+            price=price,
+            cap=max_tokens or (CAP if meter.budget is not None else None),
+            see_pixels=see_pixels if see else None,
+            settings=given,
+            timeout=timeout,
+            patience=patience,
+        )
+        identity = [model, given, max_tokens, see_pixels if see else None]
+        self._identity = json.dumps(identity, sort_keys=True).encode()
+        self._hashes: dict[type, Any] = {}
+        self._asking: dict[bytes, asyncio.Future[None]] = {}
+
+    @property
+    def usage(self) -> Usage:
+        """What was asked, got and paid."""
+        return self.requester.usage
+
+    async def ask(self, prompt: Prompt, reply_type: type[R]) -> R:
+        """Fill in the form, from the cache where it is known.
+
+        Raises `ReplyError` when no attempt fits, `EndpointError` when the endpoint refuses for good and `BudgetError` when
+        the budget could be passed.
+        """
+        question = await self.question(prompt, reply_type)
+        while (twin := self._asking.get(question.key)) is not None:
+            await asyncio.shield(twin)
+        replies = self.cache.replies(question.key)
+        reply, problem = self.first_fit(question, replies)
+        if reply is not None or len(replies) >= self.attempts:
+            self.requester.count(question).cached += 1
+        if reply is not None:
+            return reply
+        turn = self._asking[question.key] = asyncio.get_running_loop().create_future()
+        try:
+            while len(replies) < self.attempts:
+                replies.append(await self.requester.buy(question, replies))
+                reply, problem = self.first_fit(question, replies[-1:])
+                if reply is not None:
+                    return reply
+                self.requester.count(question).rejected += 1
+        finally:
+            del self._asking[question.key]
+            turn.set_result(None)
+        raise self.no_fit(question, problem)
+
+    async def question(self, prompt: Prompt, reply_type: type[R]) -> Question:
+        """The question a prompt poses, with its key: model, settings, schema, text, and the picture where it is seen."""
+        form = form_of(reply_type)
+        started = self._hashes.get(reply_type)
+        if started is None:
+            started = self._hashes[reply_type] = hashlib.blake2b(self._identity + form.fingerprint, digest_size=16)
+        hashed = started.copy()
+        hashed.update(repr([prompt.blanks.get(name, 0) for name in DRAWS]).encode())
+        hashed.update(prompt.text.encode())
+        if self.see:
+            hashed.update(await asyncio.to_thread(eyes.picture_hash, prompt.scene))
+        return Question(hashed.digest(), prompt, form)
+
+    def first_fit(self, question: Question, replies: list[Paid]) -> tuple[Any, str]:
+        """The first reply that fits, or `None`, and the last one's problem."""
+        problem = "none"
+        for paid in replies[: self.attempts]:
+            try:
+                return question.form.read(paid.text, paid.finish, paid.mode), ""
+            except Misfit as misfit:
+                problem = str(misfit)
+        return None, problem
+
+    def no_fit(self, question: Question, problem: str) -> ReplyError:
+        """The error for a question whose attempts are used up."""
+        return ReplyError(
+            f"{self.name} gave no usable reply to {question.prompt.name} in {self.attempts} attempts; the last problem: "
+            f"{problem}."
+        )
+
+    async def close(self) -> None:
+        """Close the connections; the cache stays open for others."""
+        await self.requester.close()

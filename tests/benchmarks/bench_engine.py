@@ -1,0 +1,246 @@
+"""Measure the LLM engine against a bare AsyncOpenAI loop, its cache, its faults and its kills; prints one table.
+
+    python tests/benchmarks/bench_engine.py            all, about ten minutes on two quiet cores
+    python tests/benchmarks/bench_engine.py throughput cached faults poison kills memory
+
+The server, the bare client and ours each run in a process of their own; bare and ours take turns on the same server, and
+ratios are of medians. CPU is user plus system time of the client alone, the cost of starting Python left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS))
+
+WORDS = 300
+CONCURRENCY = 64
+
+
+@contextmanager
+def server(*flags: str) -> Iterator[str]:
+    """The local endpoint in a process of its own; gives its base URL."""
+    command = [sys.executable, TESTS / "endpoint" / "server.py", *flags]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait(20)
+
+
+def log(url: str) -> dict[str, Any]:
+    """What the endpoint counted."""
+    return json.loads(urllib.request.urlopen(f"{url}/log", timeout=10).read())
+
+
+def client(kind: str, url: str, count: int, cache: Path | str = "-") -> dict[str, Any]:
+    """Run a client to its end; gives what it measured of itself."""
+    command = [sys.executable, __file__, "--client", kind, url, str(count), str(cache)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
+    if not done.stdout.strip():
+        raise SystemExit(done.stderr)
+    return {**json.loads(done.stdout.splitlines()[-1]), "exit": done.returncode, "errors": done.stderr.strip()}
+
+
+async def ask_bare(url: str, count: int) -> int:
+    """The loop anybody would write first: a client, a schema, a fixed number of workers."""
+    from endpoint.asking import QA, toy_prompt
+    from openai import AsyncOpenAI
+
+    from comvint_hf.synthesis.forms import form_of
+
+    numbers, form = iter(range(count)), form_of(QA)
+    async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as bare:
+
+        async def worker() -> None:
+            for number in numbers:
+                text = f"{toy_prompt(number, WORDS).text}\n\n{form.wording}"
+                wanted = form.response_format("json_schema")
+                reply = await bare.chat.completions.create(
+                    model="toy-model", messages=[{"role": "user", "content": text}], response_format=wanted
+                )
+                QA.model_validate_json(reply.choices[0].message.content)
+
+        await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
+    return 0
+
+
+async def ask_ours(url: str, count: int, cache: str) -> int:
+    """The same questions through the engine, with twice as many under way as may be sent; gives the failures."""
+    from endpoint.asking import QA, toy_prompt
+
+    from comvint_hf.errors import ReplyError
+    from comvint_hf.synthesis.openai_llm import OpenAILLM
+
+    llm = OpenAILLM("toy-model", base_url=url, cache=cache, concurrency=CONCURRENCY)
+    numbers, failed = iter(range(count)), 0
+
+    async def worker() -> None:
+        nonlocal failed
+        for number in numbers:
+            try:
+                await llm.ask(toy_prompt(number, WORDS), QA)
+            except ReplyError as error:
+                failed += 1
+                print(error, file=sys.stderr)
+            if number % 10_000 == 9_999:
+                print(f"{number + 1} {memory():.0f} MiB", file=sys.stderr)
+
+    await asyncio.gather(*(worker() for _ in range(2 * CONCURRENCY)))
+    await llm.close()
+    llm.cache.close()
+    return failed
+
+
+def memory() -> float:
+    """Peak resident memory in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run_client(kind: str, url: str, count: int, cache: str) -> None:
+    import openai  # noqa: F401 - imported before the clock starts
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    failed = asyncio.run(ask_bare(url, count) if kind == "bare" else ask_ours(url, count, cache))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps({"rate": count / wall, "wall": wall, "cpu_ms": cpu / count * 1000, "mib": memory(), "failed": failed}))
+    sys.exit(1 if failed else 0)
+
+
+def row(what: str, wanted: str, measured: str) -> None:
+    print(f"| {what} | {wanted} | {measured} |", flush=True)
+
+
+def throughput(folder: Path) -> None:
+    for latency, count, wanted in (("0.05", 4000, 0.85), ("0.5", 1500, 0.97)):
+        bare, ours = [], []
+        with server("--latency", latency) as url:
+            client("bare", url, 200)
+            for turn in range(5):
+                bare.append(client("bare", url, count))
+                ours.append(client("ours", url, count, folder / f"{latency}-{turn}.sqlite"))
+        rates, cpus = ([statistics.median(run[key] for run in runs) for runs in (bare, ours)] for key in ("rate", "cpu_ms"))
+        row(f"requests/s, {latency} s", f">= {wanted}", f"{rates[1] / rates[0]:.2f} ({rates[0]:.0f} bare, {rates[1]:.0f} ours)")
+        row(f"CPU ms above bare, {latency} s", "<= 0.25", f"{cpus[1] - cpus[0]:+.3f} ({cpus[0]:.3f} bare, {cpus[1]:.3f} ours)")
+        row(
+            f"peak MiB, {count} prompts",
+            "<= 120",
+            f"{max(run['mib'] for run in ours):.0f} ({max(run['mib'] for run in bare):.0f} bare)",
+        )
+
+
+def cached(folder: Path) -> None:
+    with server() as url:
+        client("ours", url, 10_000, folder / "cached.sqlite")
+        before = log(url)["requests"]
+        again = [client("ours", url, 10_000, folder / "cached.sqlite") for _ in range(3)]
+        row("re-run of 10,000: requests", "0", str(log(url)["requests"] - before))
+    row("re-run of 10,000: replies/s", ">= 15,000", f"{statistics.median(run['rate'] for run in again):,.0f}")
+
+
+def faults(folder: Path) -> None:
+    with server("--latency", "0.05") as url:
+        clean = client("ours", url, 1000, folder / "clean.sqlite")
+    with server("--latency", "0.05", "--faults", "0.2") as url:
+        spoilt = client("ours", url, 1000, folder / "faults.sqlite")
+        happened = log(url)["statuses"]
+    row(
+        "20 % faults: good of 1,000",
+        "1,000",
+        f"{1000 - spoilt['failed']:,} ({1000 - happened['good'] + spoilt['failed']} or more spoilt: {happened})",
+    )
+    row(
+        "20 % faults: wall against clean",
+        "<= 2",
+        f"{spoilt['wall'] / clean['wall']:.2f} ({clean['wall']:.1f} s, {spoilt['wall']:.1f} s)",
+    )
+
+
+def poison(folder: Path) -> None:
+    with server("--latency", "0.05", "--never", "number 500 ") as url:
+        run = client("ours", url, 1000, folder / "poison.sqlite")
+    row(
+        "one of 1,000 never succeeds",
+        "999, 1 named, exit 1",
+        f"{1000 - run['failed']}, {run['errors'].count('no usable reply')} named, exit {run['exit']}",
+    )
+
+
+def kills(folder: Path) -> None:
+    draw, count, killed = random.Random(0), 4000, 0
+    with server("--latency", "0.05") as url:
+        command = [sys.executable, __file__, "--client", "ours", url, str(count), str(folder / "kills.sqlite")]
+        while killed < 20:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            deadline, begun = draw.uniform(0.05, 0.5), log(url)["paid"]
+            while process.poll() is None and log(url)["paid"] == begun:
+                time.sleep(0.01)
+            time.sleep(deadline)
+            if process.poll() is not None:
+                break
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            killed += 1
+        last = client("ours", url, count, folder / "kills.sqlite")
+        counted = log(url)
+    row(
+        f"{killed} kills of {count:,} prompts: repeated paid requests",
+        f"<= {CONCURRENCY} a kill",
+        f"{counted['repeated']} ({counted['repeated'] / max(killed, 1):.1f} a kill; {count - last['failed']:,} good, exit {last['exit']})",
+    )
+
+
+def memory_of_many(folder: Path) -> None:
+    with server() as url:
+        run = client("ours", url, 100_000, folder / "many.sqlite")
+    row(
+        "peak MiB at 10,000 ... 100,000 requests",
+        "flat, <= 400",
+        ", ".join(line.split()[1] for line in run["errors"].splitlines()),
+    )
+
+
+MEASURES = {
+    "throughput": throughput,
+    "cached": cached,
+    "faults": faults,
+    "poison": poison,
+    "kills": kills,
+    "memory": memory_of_many,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measures", nargs="*", default=list(MEASURES), help=", ".join(MEASURES))
+    parser.add_argument("--client", nargs=4, metavar=("KIND", "URL", "COUNT", "CACHE"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.client:
+        kind, url, count, cache = asked.client
+        run_client(kind, url, int(count), cache)
+    print("| | wanted | measured |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for measure in asked.measures:
+            MEASURES[measure](Path(folder))
+
+
+if __name__ == "__main__":
+    main()

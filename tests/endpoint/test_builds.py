@@ -1,0 +1,117 @@
+"""Whole recipes over the wire: a faulty endpoint changes no row, and a dry run asks nobody."""
+
+import asyncio
+from contextlib import suppress
+from itertools import islice
+
+import pytest
+from endpoint.answers import Rehearsed
+from endpoint.asking import opened
+from endpoint.faults import FORM, HTTP, MESSAGE, Faults
+from endpoint.server import Endpoint, serve
+
+from comvint_hf.errors import PendingError
+from comvint_hf.records import Sample
+from comvint_hf.sources import load_scenes
+from comvint_hf.synthesis.batch import BatchLLM, in_batches
+from comvint_hf.synthesis.endpoints import open_llms, rehearse
+from comvint_hf.synthesis.llm import LLMs
+from comvint_hf.synthesis.recipes import COMVINT, SVIT, Recipe
+
+SCENES = 40
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return list(load_scenes(f"shapes:{SCENES}"))
+
+
+class Wired:
+    """An endpoint's model that answers as the annotator does: each prompt is answered here first, then asked there."""
+
+    deterministic = False
+
+    def __init__(self, annotator, endpoint: Endpoint, llm) -> None:
+        heard = Rehearsed()
+        endpoint.answer = heard.answer
+        self.name, self._llm, self._annotator = llm.name, llm, heard.listen(annotator)
+
+    async def ask(self, prompt, reply_type):
+        await self._annotator.ask(prompt, reply_type)
+        return await self._llm.ask(prompt, reply_type)
+
+
+def rows(recipe: Recipe, scenes, cache, faults: Faults | None) -> tuple[list[Sample], Endpoint]:
+    """Every sample of the recipe, made through an endpoint with these faults."""
+    from comvint_hf.synthesis.annotator import AnnotationLLM
+
+    endpoint = Endpoint(faults=faults, keep_requests=False)
+
+    async def go() -> list[Sample]:
+        with serve(endpoint) as url:
+            async with opened(url, cache, timeout=1.0) as llm:
+                llms = LLMs.one(Wired(AnnotationLLM(), endpoint, llm))
+                made = await asyncio.gather(*(recipe.run(scene, llms) for scene in scenes))
+                return [sample for group in made for sample in group]
+
+    return asyncio.run(go()), endpoint
+
+
+@pytest.mark.parametrize(("recipe", "count"), [(SVIT, 200), (COMVINT, 30)], ids=["svit", "comvint"])
+def test_a_recipe_through_faults_makes_the_rows_of_the_clean_run(recipe, count, tmp_path) -> None:
+    scenes = list(load_scenes(f"shapes:{count}"))
+    clean, _ = rows(recipe, scenes, tmp_path / "clean.sqlite", None)
+    kinds = tuple(kind for kind in (*HTTP, *MESSAGE, "wrong_type") if kind != "stall")
+    spoilt, endpoint = rows(recipe, scenes, tmp_path / "faults.sqlite", Faults(share=0.2, kinds=kinds, retry_after="0.05"))
+    assert sum(endpoint.statuses[kind] for kind in kinds) > 20
+    assert spoilt == clean and sum(sample.reason is None for sample in clean) > 5 * count
+
+
+def test_a_recipe_in_batches_makes_the_same_rows(scenes, tmp_path) -> None:
+    from comvint_hf.synthesis.annotator import AnnotationLLM
+
+    clean, _ = rows(COMVINT, scenes[:10], tmp_path / "clean.sqlite", None)
+    endpoint, made = Endpoint(faults=Faults(share=0.2, kinds=("500", "malformed", "refusal"))), {}
+
+    async def go() -> None:
+        with serve(endpoint) as url:
+            async with opened(url, tmp_path / "batch.sqlite") as llm:
+                batched = BatchLLM(llm, poll=0.01)
+                llms = LLMs.one(Wired(AnnotationLLM(), endpoint, batched))
+
+                async def whole_pass() -> None:
+                    for scene in scenes[:10]:
+                        with suppress(PendingError):
+                            made[scene.id] = await COMVINT.run(scene, llms)
+
+                await in_batches(whole_pass, [batched])
+
+    asyncio.run(go())
+    assert [sample for scene in scenes[:10] for sample in made[scene.id]] == clean
+    assert endpoint.requests == [] and 3 <= len(endpoint.batches) <= 20
+
+
+def test_what_only_the_recipe_can_see_is_regenerated_or_rejected_with_a_reason(scenes, tmp_path) -> None:
+    made, endpoint = rows(SVIT, scenes, tmp_path / "c.sqlite", Faults(share=0.3, kinds=FORM))
+    assert sum(endpoint.statuses[kind] for kind in FORM) > 20
+    for sample in made:
+        text = " ".join(message.content for message in sample.messages)
+        assert sample.reason or not ("o9999" in text or "given captions" in text)
+    assert {sample.scene.id for sample in made if sample.reason is None} == {scene.id for scene in scenes}
+
+
+def test_a_dry_run_of_a_recipe_estimates_without_an_endpoint(scenes) -> None:
+    few = list(islice(scenes, 10))
+    rehearsal = rehearse("gpt-4o", "gpt-4o-mini")
+    for scene in few:
+        asyncio.run(COMVINT.run(scene, rehearsal.llms))
+    estimate = rehearsal.estimate(len(few), 32_000)
+    assert estimate.requests > 3 * 32_000 and estimate.cost > 10 and set(estimate.by_prompt) <= set(COMVINT.prompts)
+
+
+def test_the_annotator_needs_neither_key_nor_cache(scenes, monkeypatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    llms = open_llms("annotations")
+    assert asyncio.run(SVIT.run(scenes[0], llms)) and llms.cache is None and llms.batches == []
+    assert llms.summary()["requests"] == 0
+    asyncio.run(llms.close())
