@@ -38,12 +38,18 @@ $(VENV)/wheel: $(VENV)/packages $(SOURCES) README.md LICENSE
 	@rm -rf build/lib comvint_hf.egg-info
 	@touch $@
 
+# What 1.5 million parameters can learn in minutes: is it there, which colour, shape, size; where is it; say what you see.
+LEARNABLE = --only '*/bool/existence' --only '*/bool/colour' --only '*/bool/shape' --only '*/bool/size' \
+	--only 'referring_qa/*/grounding' --only conversation --only detail_description \
+	--take referring_qa=14000 --take conversation=4000 --take detail_description=3000
 dataset: $(VENV)/wheel
 	$(BIN)/python builders/svit.py --scenes shapes:$(SCENES) --llm annotations --out $(DEMO)/svit
-	$(BIN)/python builders/comvint.py --scenes shapes:$(SCENES) --llm annotations --rounds 0 --out $(DEMO)/comvint
-	$(BIN)/python builders/mix.py --dataset $(DEMO)/svit $(DEMO)/comvint --out $(DEMO)/dataset
+	$(BIN)/python builders/comvint.py --scenes shapes:$(SCENES) --llm annotations --out $(DEMO)/comvint \
+	  --rounds 0 --kinds cross_modal --formats bool --count 6
+	$(BIN)/python builders/mix.py --dataset $(DEMO)/comvint $(DEMO)/svit --out $(DEMO)/dataset $(LEARNABLE) --overwrite
 
 demo: dataset
+	$(BIN)/python train/pretrain_tiny.py --dataset $(DEMO)/dataset --scenes shapes:30000 --out $(DEMO)/base
 	$(BIN)/python train/sft.py --config $(CONFIG)
 	$(BIN)/python train/evaluate.py --model $(DEMO)/model --dataset $(DEMO)/dataset --out $(DEMO)/results.json
 ifneq ($(SERVE),0)

@@ -15,7 +15,7 @@ _DOORS = {
     "Conventions": "conventions",
     "L2TCollator": "tuning.collator",
     "LLMs": "synthesis.llm",
-    "OpenAILLM": "synthesis.openai_llm",
+    "OpenAILLM": "synthesis.engine.openai_llm",
     "Prompt": "synthesis.prompt",
     "Recipe": "synthesis.recipes",
     "SVIT": "synthesis.recipes",
@@ -40,16 +40,23 @@ if TYPE_CHECKING:
     from comvint_hf.conventions import Conventions as Conventions
     from comvint_hf.data.attach import attach_images as attach_images
     from comvint_hf.data.hub import push as push
-    from comvint_hf.data.llava import from_llava as from_llava, to_llava as to_llava
+    from comvint_hf.data.llava import from_llava as from_llava
+    from comvint_hf.data.llava import to_llava as to_llava
     from comvint_hf.data.rows import by_image as by_image
-    from comvint_hf.records import Box as Box, Sample as Sample, Scene as Scene
+    from comvint_hf.records import Box as Box
+    from comvint_hf.records import Sample as Sample
+    from comvint_hf.records import Scene as Scene
     from comvint_hf.serving.chat import load_chat as load_chat
     from comvint_hf.sources import load_scenes as load_scenes
     from comvint_hf.synthesis.annotator import AnnotationLLM as AnnotationLLM
-    from comvint_hf.synthesis.llm import LLMs as LLMs, ScriptedLLM as ScriptedLLM
-    from comvint_hf.synthesis.openai_llm import OpenAILLM as OpenAILLM
+    from comvint_hf.synthesis.engine.openai_llm import OpenAILLM as OpenAILLM
+    from comvint_hf.synthesis.llm import LLMs as LLMs
+    from comvint_hf.synthesis.llm import ScriptedLLM as ScriptedLLM
     from comvint_hf.synthesis.prompt import Prompt as Prompt
-    from comvint_hf.synthesis.recipes import COMVINT as COMVINT, SVIT as SVIT, VLIT as VLIT, Recipe as Recipe
+    from comvint_hf.synthesis.recipes import COMVINT as COMVINT
+    from comvint_hf.synthesis.recipes import SVIT as SVIT
+    from comvint_hf.synthesis.recipes import VLIT as VLIT
+    from comvint_hf.synthesis.recipes import Recipe as Recipe
     from comvint_hf.tuning.collator import L2TCollator as L2TCollator
     from comvint_hf.tuning.templates import mine_templates as mine_templates
 

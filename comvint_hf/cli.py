@@ -155,7 +155,7 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
 
     from comvint_hf.conductor import rehearse
     from comvint_hf.sources import load_scenes
-    from comvint_hf.synthesis import endpoints
+    from comvint_hf.synthesis.engine import endpoints
 
     scenes = load_scenes(options.scenes, seed=options.seed, limit=options.limit, images=options.images)
     if options.push_to and options.store_images != "none":
@@ -195,7 +195,7 @@ async def _build(scenes: Any, recipe: Recipe, llms: Any, options: BuildOptions) 
     """Build at once, or in rounds while batches bring replies; connections are closed however it ends."""
     from comvint_hf.conductor import build_async
     from comvint_hf.errors import PendingError
-    from comvint_hf.synthesis.batch import in_batches
+    from comvint_hf.synthesis.engine.batch import in_batches
 
     asking = {"see": options.see, "temperature": options.temperature}
     work = functools.partial(

@@ -32,7 +32,7 @@ from comvint_hf.synthesis.llm import LLMs
 from comvint_hf.synthesis.prompt import prompt_hash
 
 if TYPE_CHECKING:
-    from comvint_hf.synthesis.estimate import Rehearsal
+    from comvint_hf.synthesis.engine.estimate import Rehearsal
     from comvint_hf.synthesis.recipes import Recipe
 
 SCENES_A_SHARD = 1000

@@ -31,10 +31,11 @@ DOORS = {
     "transformers": {"tuning", "serving", "data/quality"},
     "peft": {"tuning", "serving"},
     "trl": {"tuning"},
-    "datasets": {"data"},
+    "datasets": {"data", "tuning/run"},
     "huggingface_hub": {"data"},
     "pyarrow": {"data"},
     "gradio": {"serving/ui"},
+    "openai": {"synthesis/engine", "serving/remote"},
     "ijson": {"sources"},
 }
 LIGHT = ("torch", "transformers", "datasets", "openai", "gradio", "pydantic", "PIL")

@@ -65,7 +65,7 @@ async def ask_bare(url: str, count: int) -> int:
     from endpoint.asking import QA, toy_prompt
     from openai import AsyncOpenAI
 
-    from comvint_hf.synthesis.forms import form_of
+    from comvint_hf.synthesis.engine.forms import form_of
 
     numbers, form = iter(range(count)), form_of(QA)
     async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as bare:
@@ -88,7 +88,7 @@ async def ask_ours(url: str, count: int, cache: str) -> int:
     from endpoint.asking import QA, toy_prompt
 
     from comvint_hf.errors import ReplyError
-    from comvint_hf.synthesis.openai_llm import OpenAILLM
+    from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
 
     llm = OpenAILLM("toy-model", base_url=url, cache=cache, concurrency=CONCURRENCY)
     numbers, failed = iter(range(count)), 0

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import ReplyError
-from comvint_hf.synthesis.cache import Cache
+from comvint_hf.synthesis.engine.cache import Cache
+from comvint_hf.synthesis.engine.money import Meter
+from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
 from comvint_hf.synthesis.llm import LLM, Reply
-from comvint_hf.synthesis.money import Meter
-from comvint_hf.synthesis.openai_llm import OpenAILLM
 from comvint_hf.synthesis.prompt import Prompt
 
 

@@ -13,8 +13,8 @@ from endpoint.server import Endpoint, serve
 from comvint_hf.errors import PendingError
 from comvint_hf.records import Sample
 from comvint_hf.sources import load_scenes
-from comvint_hf.synthesis.batch import BatchLLM, in_batches
-from comvint_hf.synthesis.endpoints import open_llms, rehearse
+from comvint_hf.synthesis.engine.batch import BatchLLM, in_batches
+from comvint_hf.synthesis.engine.endpoints import open_llms, rehearse
 from comvint_hf.synthesis.llm import LLMs
 from comvint_hf.synthesis.recipes import COMVINT, SVIT, Recipe
 

@@ -9,7 +9,7 @@ from endpoint.faults import Faults
 from endpoint.server import Endpoint, serve
 
 from comvint_hf.errors import BudgetError, EndpointError, PendingError, ReplyError
-from comvint_hf.synthesis.batch import BatchLLM, in_batches
+from comvint_hf.synthesis.engine.batch import BatchLLM, in_batches
 
 PRICES = '["toy-model"]\ninput = 10\noutput = 20\nbatch = 0.5\n'
 
@@ -121,7 +121,7 @@ class Stop(BaseException):
 @pytest.mark.parametrize("step", ["begin", "_upload", "_start", "_look_at", "_read", "bring", "close"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_stopped_at_any_step_nothing_is_submitted_or_paid_twice(step, when, cache, monkeypatch) -> None:
-    from comvint_hf.synthesis.ledger import Ledger
+    from comvint_hf.synthesis.engine.ledger import Ledger
 
     endpoint = Endpoint()
     owner = BatchLLM if hasattr(BatchLLM, step) else Ledger

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from comvint_hf.errors import InputError
-from comvint_hf.synthesis.cache import Cache, Paid
+from comvint_hf.synthesis.engine.cache import Cache, Paid
 
 PAID = Paid("text", "stop", "json_schema", 10, 5, 0.25)
 
 WRITER = """
 import asyncio, sys
-from comvint_hf.synthesis.cache import Cache, Paid
+from comvint_hf.synthesis.engine.cache import Cache, Paid
 async def main(path, name, count):
     cache = Cache(path)
     for first in range(0, count, 20):

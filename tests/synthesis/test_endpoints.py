@@ -7,12 +7,12 @@ from endpoint.asking import QA, ask_all, toy_prompt
 from endpoint.server import Endpoint, serve
 
 from comvint_hf.errors import EndpointError, InputError, ReplyError
-from comvint_hf.synthesis.access import access
-from comvint_hf.synthesis.batch import BatchLLM
-from comvint_hf.synthesis.endpoints import open_llms
-from comvint_hf.synthesis.estimate import Rehearsal
+from comvint_hf.synthesis.engine.access import access
+from comvint_hf.synthesis.engine.batch import BatchLLM
+from comvint_hf.synthesis.engine.endpoints import open_llms
+from comvint_hf.synthesis.engine.estimate import Rehearsal
+from comvint_hf.synthesis.engine.trouble import by_status, retry_after
 from comvint_hf.synthesis.llm import ScriptedLLM
-from comvint_hf.synthesis.trouble import by_status, retry_after
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openai.lib._pydantic import to_strict_json_schema
 from pydantic import Field
 
-from comvint_hf.synthesis.forms import Misfit, form_of
+from comvint_hf.synthesis.engine.forms import Misfit, form_of
 from comvint_hf.synthesis.llm import Reply
 from comvint_hf.synthesis.stages.svit import Dialogues
 

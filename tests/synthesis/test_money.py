@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from comvint_hf.errors import BudgetError, InputError
-from comvint_hf.synthesis.cache import Cache, Paid
-from comvint_hf.synthesis.money import Meter, Price, needs_price, price_of, prices
+from comvint_hf.synthesis.engine.cache import Cache, Paid
+from comvint_hf.synthesis.engine.money import Meter, Price, needs_price, price_of, prices
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from endpoint.server import Endpoint, serve
 
 from comvint_hf.errors import BudgetError, EndpointError, InputError, ReplyError
 from comvint_hf.records import Scene
-from comvint_hf.synthesis.cache import Cache
+from comvint_hf.synthesis.engine.cache import Cache
 
 CLIENT = Path(__file__).parents[1] / "endpoint" / "asking.py"
 PRICES = '["toy-model"]\ninput = 10\noutput = 20\n'
@@ -347,7 +347,7 @@ def test_without_pictures_seeing_stops_and_a_broken_one_is_one_sample(cache) -> 
 
 def test_one_llm_serves_several_event_loops(cache) -> None:
     with serve(Endpoint()) as url:
-        from comvint_hf.synthesis.openai_llm import OpenAILLM
+        from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
 
         llm = OpenAILLM("toy-model", base_url=url, cache=cache)
         assert all(isinstance(asyncio.run(llm.ask(toy_prompt(number), QA)), QA) for number in range(3))

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from comvint_hf.synthesis.pace import Drip, Pace
+from comvint_hf.synthesis.engine.pace import Drip, Pace
 
 
 def storm(pace: Pace, answers: int, throttled: int, retry_after: float | None = None) -> None:
@@ -101,7 +101,7 @@ def test_in_a_storm_everybody_waits_as_long_as_was_asked(monkeypatch) -> None:
             slept.append(seconds)
             pace._resume_at -= seconds
 
-        monkeypatch.setattr("comvint_hf.synthesis.pace.asyncio.sleep", no_sleep)
+        monkeypatch.setattr("comvint_hf.synthesis.engine.pace.asyncio.sleep", no_sleep)
         tickets = [await pace.enter(0) for _ in range(20)]
         for ticket in tickets:
             pace.leave(ticket, throttled=True, retry_after=7.0)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from comvint_hf.synthesis.cache import Paid
-from comvint_hf.synthesis.forms import Form, Misfit
+from comvint_hf.synthesis.engine.cache import Paid
+from comvint_hf.synthesis.engine.forms import Form, Misfit
+from comvint_hf.synthesis.engine.trouble import Trouble
 from comvint_hf.synthesis.prompt import Prompt
-from comvint_hf.synthesis.trouble import Trouble
 
 _BRIEFLY = " Your last reply was cut off before its end, so write less."
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from comvint_hf.errors import EndpointError, ReplyError
-from comvint_hf.synthesis import eyes
-from comvint_hf.synthesis.ability import Ability
-from comvint_hf.synthesis.access import Access
-from comvint_hf.synthesis.cache import Cache, Paid
-from comvint_hf.synthesis.exchange import Completion, Question, messages, prompt_bytes, read_completion
-from comvint_hf.synthesis.money import Meter, Price
-from comvint_hf.synthesis.pace import Pace
-from comvint_hf.synthesis.persistence import Health, Persistence
-from comvint_hf.synthesis.trouble import CapRefused, FormatRefused, Trouble, diagnose
-from comvint_hf.synthesis.usage import Count, Usage
+from comvint_hf.synthesis.engine import eyes
+from comvint_hf.synthesis.engine.ability import Ability
+from comvint_hf.synthesis.engine.access import Access
+from comvint_hf.synthesis.engine.cache import Cache, Paid
+from comvint_hf.synthesis.engine.exchange import Completion, Question, messages, prompt_bytes, read_completion
+from comvint_hf.synthesis.engine.money import Meter, Price
+from comvint_hf.synthesis.engine.pace import Pace
+from comvint_hf.synthesis.engine.persistence import Health, Persistence
+from comvint_hf.synthesis.engine.trouble import CapRefused, FormatRefused, Trouble, diagnose
+from comvint_hf.synthesis.engine.usage import Count, Usage
 
 CAP = 8192
 """Most tokens of a reply where a budget needs a bound and none is given."""

@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal
 
 from pydantic import ValidationError
 
-from comvint_hf.synthesis.labels import read_labelled
+from comvint_hf.synthesis.engine.labels import read_labelled
 from comvint_hf.synthesis.llm import R
 
 Mode = Literal["json_schema", "json_object", "text"]

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from comvint_hf.synthesis.cache import Cache, Paid
+from comvint_hf.synthesis.engine.cache import Cache, Paid
 
 
 class Wanted(NamedTuple):

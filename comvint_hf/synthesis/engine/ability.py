@@ -6,9 +6,9 @@ This file knows response formats and parameter names; it sends nothing.
 from __future__ import annotations
 
 from comvint_hf.errors import EndpointError
-from comvint_hf.synthesis.access import Access
-from comvint_hf.synthesis.cache import Cache
-from comvint_hf.synthesis.forms import MODES, Mode
+from comvint_hf.synthesis.engine.access import Access
+from comvint_hf.synthesis.engine.cache import Cache
+from comvint_hf.synthesis.engine.forms import MODES, Mode
 
 CAP_NAMES = ("max_completion_tokens", "max_tokens")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from comvint_hf.errors import EndpointError, ReplyError
-from comvint_hf.synthesis.trouble import Trouble
+from comvint_hf.synthesis.engine.trouble import Trouble
 
 TRIES = 6
 """Failures of one prompt, not counting "too many requests", after which it is given up if the endpoint serves others."""

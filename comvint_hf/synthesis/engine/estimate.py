@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comvint_hf.synthesis.forms import form_of
+from comvint_hf.synthesis.engine.forms import form_of
+from comvint_hf.synthesis.engine.money import Price, price_of
 from comvint_hf.synthesis.llm import LLM, LLMs, R
-from comvint_hf.synthesis.money import Price, price_of
 from comvint_hf.synthesis.prompt import Prompt
 
 BYTES_A_TOKEN = 4.0

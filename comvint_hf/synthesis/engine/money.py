@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from comvint_hf.errors import BudgetError, InputError
-from comvint_hf.synthesis.cache import Cache
+from comvint_hf.synthesis.engine.cache import Cache
 
 FILE = Path(__file__).parent / "prices.toml"
 SPARE = 8

@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, BinaryIO
 
 from comvint_hf.errors import BudgetError, EndpointError, PendingError, ReplyError
-from comvint_hf.synthesis.exchange import completion_of
-from comvint_hf.synthesis.ledger import Batch, Ledger, Wanted
+from comvint_hf.synthesis.engine.exchange import completion_of
+from comvint_hf.synthesis.engine.ledger import Batch, Ledger, Wanted
+from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
+from comvint_hf.synthesis.engine.persistence import TRIES, Health, Persistence
+from comvint_hf.synthesis.engine.trouble import FormatRefused, Trouble, by_status, diagnose
 from comvint_hf.synthesis.llm import R
-from comvint_hf.synthesis.openai_llm import OpenAILLM
-from comvint_hf.synthesis.persistence import TRIES, Health, Persistence
 from comvint_hf.synthesis.prompt import Prompt
-from comvint_hf.synthesis.trouble import FormatRefused, Trouble, by_status, diagnose
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 190_000_000
 """What one batch file may hold at OpenAI (200 MB there; the rest is for line heads)."""

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import ReplyError
-from comvint_hf.synthesis import eyes
-from comvint_hf.synthesis.access import access
-from comvint_hf.synthesis.cache import Cache, Paid
-from comvint_hf.synthesis.exchange import Question
-from comvint_hf.synthesis.forms import Misfit, form_of
+from comvint_hf.synthesis.engine import eyes
+from comvint_hf.synthesis.engine.access import access
+from comvint_hf.synthesis.engine.cache import Cache, Paid
+from comvint_hf.synthesis.engine.exchange import Question
+from comvint_hf.synthesis.engine.forms import Misfit, form_of
+from comvint_hf.synthesis.engine.money import Meter, needs_price, price_of
+from comvint_hf.synthesis.engine.pace import Pace
+from comvint_hf.synthesis.engine.requester import CAP, Requester
+from comvint_hf.synthesis.engine.usage import Usage
 from comvint_hf.synthesis.llm import R
-from comvint_hf.synthesis.money import Meter, needs_price, price_of
-from comvint_hf.synthesis.pace import Pace
 from comvint_hf.synthesis.prompt import Prompt
-from comvint_hf.synthesis.requester import CAP, Requester
-from comvint_hf.synthesis.usage import Usage
 
 DRAWS = ("attempt", "generation")
 """Blanks by which a recipe says "once more": they make a question a new one even where the text is the same."""

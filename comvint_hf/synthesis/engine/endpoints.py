@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comvint_hf.synthesis.batch import BatchLLM
-from comvint_hf.synthesis.cache import Cache
-from comvint_hf.synthesis.estimate import Rehearsal
+from comvint_hf.synthesis.engine.batch import BatchLLM
+from comvint_hf.synthesis.engine.cache import Cache
+from comvint_hf.synthesis.engine.estimate import Rehearsal
+from comvint_hf.synthesis.engine.money import Meter
+from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
+from comvint_hf.synthesis.engine.usage import Usage
 from comvint_hf.synthesis.llm import LLM, LLMs
-from comvint_hf.synthesis.money import Meter
-from comvint_hf.synthesis.openai_llm import OpenAILLM
-from comvint_hf.synthesis.usage import Usage
 
 ANNOTATIONS = "annotations"
 """The name of the embedded annotator, which needs no endpoint."""
