@@ -7,14 +7,19 @@ QUICK ?=
 SERVE ?= 1
 DEMO = build/demo
 SOURCES := $(shell find comvint_hf -type f -not -name '*.pyc' 2>/dev/null)
+EXPERIMENT_STEPS ?= 6000
 SHARED ?= ../shared/data
 
 ifdef QUICK
 SCENES ?= 1500
-CONFIG = train/demo_quick.yaml
+TOWER ?= 8000
+STEPS ?= 2000
+ASKED ?= 800
 else
 SCENES ?= 20000
-CONFIG = train/demo.yaml
+TOWER ?= 30000
+STEPS ?= 12000
+ASKED ?= 6000
 endif
 
 .PHONY: demo dataset test slow samples experiment bench check dev clean help
@@ -27,7 +32,7 @@ $(VENV)/packages: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} was found: call make with PYTHON=/path/to/python3.11.")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt '.[dev]'
-	@rm -rf build/lib
+	@rm -rf build/lib build/bdist.* comvint_hf.egg-info
 	@touch $@
 
 # The wheel is what users get, so it is what demo and tests run.
@@ -35,7 +40,7 @@ $(VENV)/wheel: $(VENV)/packages $(SOURCES) README.md LICENSE
 	@rm -rf build/wheel build/lib
 	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
-	@rm -rf build/lib comvint_hf.egg-info
+	@rm -rf build/lib build/bdist.* comvint_hf.egg-info
 	@touch $@
 
 # What 1.5 million parameters can learn in minutes: is it there, which colour, shape, size; where is it; say what you see.
@@ -43,21 +48,22 @@ LEARNABLE = --only '*/bool/existence' --only '*/bool/colour' --only '*/bool/shap
 	--only 'referring_qa/*/grounding' --only conversation --only detail_description \
 	--take referring_qa=14000 --take conversation=4000 --take detail_description=3000
 dataset: $(VENV)/wheel
-	$(BIN)/python builders/svit.py --scenes shapes:$(SCENES) --llm annotations --out $(DEMO)/svit
-	$(BIN)/python builders/comvint.py --scenes shapes:$(SCENES) --llm annotations --out $(DEMO)/comvint \
+	$(BIN)/python builders/svit.py --scenes shapes:$(SCENES) --llm annotations --out $(DEMO)/parts/svit-$(SCENES) \
+	  --tasks conversation,referring_qa,detail_description
+	$(BIN)/python builders/comvint.py --scenes shapes:$(SCENES) --llm annotations --out $(DEMO)/parts/comvint-$(SCENES) \
 	  --rounds 0 --kinds cross_modal --formats bool --count 6
-	$(BIN)/python builders/mix.py --dataset $(DEMO)/comvint $(DEMO)/svit --out $(DEMO)/dataset $(LEARNABLE) --overwrite
+	$(BIN)/python builders/mix.py --dataset $(DEMO)/parts/comvint-$(SCENES) $(DEMO)/parts/svit-$(SCENES) --out $(DEMO)/dataset $(LEARNABLE) --overwrite
 
 demo: dataset
-	$(BIN)/python train/pretrain_tiny.py --dataset $(DEMO)/dataset --scenes shapes:30000 --out $(DEMO)/base
-	$(BIN)/python train/sft.py --config $(CONFIG)
-	$(BIN)/python train/evaluate.py --model $(DEMO)/model --dataset $(DEMO)/dataset --out $(DEMO)/results.json
+	$(BIN)/python train/pretrain_tiny.py --dataset $(DEMO)/dataset --scenes shapes:$(TOWER) --out $(DEMO)/base
+	$(BIN)/python train/sft.py --config train/demo.yaml --max_steps $(STEPS)
+	$(BIN)/python train/evaluate.py --model $(DEMO)/model --dataset $(DEMO)/dataset --limit $(ASKED) --out $(DEMO)/results.json
 ifneq ($(SERVE),0)
 	$(BIN)/python space/app.py --model $(DEMO)/model
 endif
 
 test: $(VENV)/wheel
-	COMVINT_WHEEL=1 $(BIN)/pytest tests -m "not slow" $(ARGS)
+	COMVINT_WHEEL=1 $(BIN)/pytest tests -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 slow: $(VENV)/wheel
 	COMVINT_WHEEL=1 $(BIN)/pytest tests -m slow $(ARGS)
@@ -74,7 +80,7 @@ samples: $(VENV)/wheel
 
 # L2T against response-only, same steps, two seeds.
 experiment: $(VENV)/wheel
-	$(BIN)/python train/experiment.py
+	$(BIN)/python train/experiment.py --steps $(EXPERIMENT_STEPS)
 
 bench: $(VENV)/wheel
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

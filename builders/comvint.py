@@ -2,7 +2,7 @@
 
 import click
 
-from comvint_hf.cli import BuildOptions, build_options, calm, make_dataset
+from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset
 from comvint_hf.records import FORMATS
 from comvint_hf.synthesis.recipes import COMVINT_KINDS, comvint
 
@@ -10,8 +10,8 @@ from comvint_hf.synthesis.recipes import COMVINT_KINDS, comvint
 @click.command(context_settings={"max_content_width": 110})
 @build_options
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(0), help="How often to complicate and verify.")
-@click.option("--formats", multiple=True, type=click.Choice(FORMATS), help="A format to end in; all three unless given.")
-@click.option("--kinds", multiple=True, type=click.Choice(COMVINT_KINDS), help="A kind of reasoning; both unless given.")
+@click.option("--formats", type=Several(FORMATS), default=FORMATS, help="Formats to end in; all three unless given.")
+@click.option("--kinds", type=Several(COMVINT_KINDS), default=COMVINT_KINDS, help="Kinds of reasoning; both unless given.")
 @click.option("--count", default=4, show_default=True, type=click.IntRange(1), help="Samples of each kind an image.")
 @calm
 def main(options: BuildOptions, rounds: int, formats: tuple[str, ...], kinds: tuple[str, ...], count: int) -> None:
@@ -26,7 +26,7 @@ def main(options: BuildOptions, rounds: int, formats: tuple[str, ...], kinds: tu
 
     Stop it and run the same command again: it goes on where it was.
     """
-    make_dataset(comvint(rounds, formats or FORMATS, kinds or COMVINT_KINDS, count), options)
+    make_dataset(comvint(rounds, formats, kinds, count), options)
 
 
 if __name__ == "__main__":

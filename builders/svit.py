@@ -2,15 +2,17 @@
 
 import click
 
-from comvint_hf.cli import BuildOptions, build_options, calm, make_dataset
+from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset
 from comvint_hf.synthesis.recipes import SVIT_TASKS, svit
 
 
 @click.command(context_settings={"max_content_width": 110})
 @build_options
-@click.option("--only", multiple=True, type=click.Choice(list(SVIT_TASKS)), help="Make only this task; may be given again.")
+@click.option(
+    "--tasks", type=Several(SVIT_TASKS), default=tuple(SVIT_TASKS), help="Make only these tasks; all four unless given."
+)
 @calm
-def main(options: BuildOptions, only: tuple[str, ...]) -> None:
+def main(options: BuildOptions, tasks: tuple[str, ...]) -> None:
     """Ask for four tasks an image (SVIT): three conversations, reasoning, questions about marked things, a description.
 
     \b
@@ -24,7 +26,7 @@ def main(options: BuildOptions, only: tuple[str, ...]) -> None:
 
     Stop it and run the same command again: it goes on where it was.
     """
-    make_dataset(svit(only or tuple(SVIT_TASKS)), options)
+    make_dataset(svit(tasks), options)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import click
 
-from comvint_hf.cli import BuildOptions, build_options, calm, make_dataset
+from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset
 from comvint_hf.synthesis.recipes import vlit
 from comvint_hf.synthesis.stages.vlit import CONSTRAINTS
 
@@ -11,11 +11,7 @@ from comvint_hf.synthesis.stages.vlit import CONSTRAINTS
 @build_options
 @click.option("--generations", default=5, show_default=True, type=click.IntRange(1), help="Dialogues an image.")
 @click.option(
-    "--constraint",
-    "constraints",
-    multiple=True,
-    type=click.Choice(list(CONSTRAINTS)),
-    help="May be given again; all unless given.",
+    "--constraints", type=Several(CONSTRAINTS), default=tuple(CONSTRAINTS), help="Constraints in turn; all unless given."
 )
 @calm
 def main(options: BuildOptions, generations: int, constraints: tuple[str, ...]) -> None:
@@ -29,7 +25,7 @@ def main(options: BuildOptions, generations: int, constraints: tuple[str, ...]) 
 
     Stop it and run the same command again: it goes on where it was.
     """
-    make_dataset(vlit(generations, constraints or tuple(CONSTRAINTS)), options)
+    make_dataset(vlit(generations, constraints), options)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -253,6 +253,29 @@ def show(statistics: Any) -> None:
         console.print(f"rejected {count:,}: {reason}", highlight=False)
     for note, count in sorted(statistics.notes.items()):
         console.print(f"{note}: {count:,}", highlight=False)
+
+
+class Several(click.ParamType):
+    """Names joined by commas, each one of a known set, as in `--formats open,bool`."""
+
+    name = "several"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "|".join(self.names) + "[,...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        chosen = value if isinstance(value, tuple) else tuple(name.strip() for name in value.split(",") if name.strip())
+        unknown = [name for name in chosen if name not in self.names]
+        if unknown or not chosen:
+            self.fail(
+                f"{', '.join(unknown) or 'nothing'} was given: expected some of {', '.join(self.names)}, joined by commas.",
+                param,
+                ctx,
+            )
+        return tuple(dict.fromkeys(chosen))
 
 
 def limits(settings: tuple[str, ...]) -> dict[str, int]:

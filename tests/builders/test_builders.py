@@ -65,7 +65,7 @@ def test_real_annotations_become_rows_whose_boxes_are_annotated(script, spec, so
 
 
 def test_a_finished_build_run_again_changes_nothing(tmp_path) -> None:
-    arguments = ("--scenes", "shapes:8", "--out", tmp_path / "out", "--only", "referring_qa")
+    arguments = ("--scenes", "shapes:8", "--out", tmp_path / "out", "--tasks", "referring_qa")
     run("svit", *arguments)
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     run("svit", *arguments)
@@ -74,7 +74,7 @@ def test_a_finished_build_run_again_changes_nothing(tmp_path) -> None:
 
 
 def test_control_c_is_calm_and_the_same_command_goes_on(tmp_path) -> None:
-    arguments = ["--scenes", "shapes:1500", "--out", str(tmp_path / "out"), "--only", "referring_qa", "--shard-scenes", "25"]
+    arguments = ["--scenes", "shapes:1500", "--out", str(tmp_path / "out"), "--tasks", "referring_qa", "--shard-scenes", "25"]
     child = subprocess.Popen(
         [sys.executable, str(BUILDERS / "svit.py"), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
