@@ -18,7 +18,7 @@ ASKED ?= 800
 else
 SCENES ?= 20000
 TOWER ?= 30000
-STEPS ?= 12000
+STEPS ?= 11000
 ASKED ?= 6000
 endif
 
@@ -46,7 +46,7 @@ $(VENV)/wheel: $(VENV)/packages $(SOURCES) README.md LICENSE
 # What 1.5 million parameters can learn in minutes: is it there, which colour, shape, size; where is it; say what you see.
 LEARNABLE = --only '*/bool/existence' --only '*/bool/colour' --only '*/bool/shape' --only '*/bool/size' \
 	--only 'referring_qa/*/grounding' --only conversation --only detail_description \
-	--take referring_qa=14000 --take conversation=4000 --take detail_description=3000
+	--take '*/bool/existence=24000' --take referring_qa=25000 --take conversation=3000 --take detail_description=3000
 dataset: $(VENV)/wheel
 	$(BIN)/python builders/svit.py --scenes shapes:$(SCENES) --llm annotations --out $(DEMO)/parts/svit-$(SCENES) \
 	  --tasks conversation,referring_qa,detail_description
