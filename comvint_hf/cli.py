@@ -70,7 +70,7 @@ _FLAGS = (
     click.option("--judge", metavar="MODEL", help="Who checks; the writer unless given."),
     click.option("--base-url", metavar="URL", help="The endpoint's address; the key is read from OPENAI_API_KEY."),
     click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The dataset's folder."),
-    click.option("--limit", type=click.IntRange(0), help="Stop after so many images."),
+    click.option("--limit", type=click.IntRange(1), help="Stop after so many images."),
     click.option("--seed", default=0, show_default=True, help="Draws wordings and rendered scenes."),
     click.option("--budget", type=click.FloatRange(0), metavar="USD", help="Stop before the endpoint has cost more than this."),
     click.option("--see", is_flag=True, help="Show the writer the photo too, not only its annotations."),

@@ -37,6 +37,10 @@ def test_the_python_examples_run(workplace: Path) -> None:
     assert "'role': 'user'" in done.stdout
 
 
+def test_nothing_is_left_to_fill_in() -> None:
+    assert "@@" not in README.read_text()
+
+
 def test_every_script_and_target_that_is_named_exists() -> None:
     root = README.parent
     makefile = (root / "Makefile").read_text()

@@ -33,7 +33,9 @@ class Ours:
     images: str | None = field(default=None, metadata={"help": "Folder or repository of pictures for rows that hold none."})
     text_only: bool = field(default=False, metadata={"help": "Train on rows without their picture, on purpose."})
     pack: str | None = field(default=None, metadata={"help": "tree: lay rows of one image out as one sequence."})
-    alike: bool = field(default=False, metadata={"help": "Fill each batch with rows of about one length; needs --max_steps."})
+    alike: bool = field(
+        default=False, metadata={"help": "Fill each batch with rows of about one length, batches in random order."}
+    )
     freeze: list[str] = field(default_factory=lambda: ["vision_tower"], metadata={"help": "Modules a full run leaves alone."})
 
 
@@ -62,10 +64,9 @@ def main() -> None:
     print(f"{len(collator.templates)} task templates carry no loss: {'; '.join(collator.templates) or 'none'}")
     train = run.without_long(train, collator)
     if ours.alike:
-        training.train_sampling_strategy = "sequential"
-        train = run.alike(
-            train, training.train_batch_size, training.max_steps * training.gradient_accumulation_steps, training.seed
-        )
+        training.train_sampling_strategy, training.max_steps = "sequential", run.steps(training, train)
+        batches = training.max_steps * training.gradient_accumulation_steps * training.world_size
+        train = run.alike(train, training.train_batch_size, batches, training.seed)
 
     # The model: what is quantised, what is trained
     checkpoint = run.checkpoint_to_resume(training.resume_from_checkpoint, training.output_dir)

@@ -147,7 +147,8 @@ class Shard:
         for name in self._files:
             _settle(self._temporary / name, self.out / name)
         counts = {name: file.rows for name, file in sorted(self._files.items())}
-        write_atomically(marker(self.out, self.number), json.dumps({"files": counts, **summary}, sort_keys=True))
+        sizes = {name: (self.out / name).stat().st_size for name in counts}
+        write_atomically(marker(self.out, self.number), json.dumps({"files": counts, "bytes": sizes, **summary}, sort_keys=True))
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def abandon(self) -> None:
@@ -179,12 +180,13 @@ def marker(out: Path, number: int) -> Path:
 
 
 def read_marker(out: Path, number: int) -> dict[str, Any] | None:
-    """The summary of a finished shard (its row counts by file under "files"); `None` if it is not done or a file is gone."""
+    """The summary of a finished shard (its row counts by file under "files"); `None` if it is not done or a file is gone or cut."""
     path = marker(out, number)
     if not path.exists():
         return None
     summary = json.loads(path.read_text(encoding="utf-8"))
-    return summary if all((out / name).exists() for name in summary["files"]) else None
+    whole = ((out / name).is_file() and (out / name).stat().st_size == size for name, size in summary["bytes"].items())
+    return summary if all(whole) else None
 
 
 def markers(out: Path) -> list[dict[str, Any]]:

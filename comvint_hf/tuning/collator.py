@@ -63,6 +63,8 @@ class L2TCollator:
             raise InputError(f"learn is {self.learn!r}: expected one of {', '.join(map(repr, LEARN))}.")
         if self.pack not in (None, "tree"):
             raise InputError(f"pack is {self.pack!r}: expected None or 'tree'.")
+        if self.max_length is not None and self.max_length < 1:
+            raise InputError(f"max_length is {self.max_length}: expected None or a number of tokens that a row can have.")
         if isinstance(self.templates, str):
             raise InputError("templates is one string: expected a list of sentences, for example from mine_templates(dataset).")
         self._pattern = template_pattern(self.templates)
@@ -70,6 +72,8 @@ class L2TCollator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """Collate rows with `images` (or `image`) and `messages` into one batch."""
+        if not rows:
+            raise RowError("The batch has no rows: expected at least one, as there is nothing to train on.")
         if self.pack == "tree":
             from comvint_hf.tuning.tree import collate_trees
 

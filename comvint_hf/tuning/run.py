@@ -19,6 +19,7 @@ from comvint_hf.tuning.templates import mine_templates
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
+    from transformers import TrainingArguments
 
     from comvint_hf.tuning.collator import L2TCollator
 
@@ -42,14 +43,33 @@ def trainable_rows(rows: Dataset | IterableDataset, *, text_only: bool = False) 
     return rows.select_columns([name for name in COLUMNS if name in names])
 
 
+def steps(training: TrainingArguments, rows: Dataset | IterableDataset) -> int:
+    """How many steps the settings ask for, `num_train_epochs` turned into steps. Raises `InputError` for streams, whose length is unknown."""
+    from datasets import IterableDataset
+
+    if isinstance(rows, IterableDataset):
+        raise InputError(
+            "--alike sorts rows by length, and a stream shows one at a time: leave out --dataset_streaming or --alike."
+        )
+    if training.max_steps > 0:
+        return training.max_steps
+    at_once = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
+    return max(1, int(len(rows) * training.num_train_epochs / at_once))
+
+
 def alike(rows: Dataset, batch: int, batches: int, seed: int = 0, pool: int = 50) -> Dataset:
     """Put rows in an order in which every `batch` of them are of about one length, so that little is padded, for `batches` batches.
 
     Rows are drawn in epochs, sorted by their text's length in pools of `pool` batches, and the batches are shuffled again. The trainer's
     own `group_by_length` leaves them sorted: the tiny model, fed one kind of row after another, learnt nothing to speak of from that.
-    Take it with `--train_sampling_strategy sequential`.
+    Take it with `--train_sampling_strategy sequential`. Raises `InputError` for fewer rows than a batch.
     """
     import numpy as np
+
+    if len(rows) < batch:
+        raise InputError(
+            f"There are {len(rows)} rows and a batch takes {batch}: lower --per_device_train_batch_size or leave out --alike."
+        )
 
     lengths = np.array(
         [sum(len(turn["content"]) for turn in messages) for messages in rows.select_columns(["messages"])["messages"]]

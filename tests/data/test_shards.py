@@ -68,8 +68,12 @@ def test_a_shard_is_invisible_until_it_is_whole(tmp_path) -> None:
     shard.add("data", "conversation", "train", row(1))
     assert not list(tmp_path.glob("data/**/*")) and shards.read_marker(tmp_path, 3) is None
     shard.commit({"note": 1})
-    assert shards.read_marker(tmp_path, 3) == {"files": {"data/conversation/train-00003.parquet": 1}, "note": 1}
-    (tmp_path / "data/conversation/train-00003.parquet").unlink()
+    name = "data/conversation/train-00003.parquet"
+    size = (tmp_path / name).stat().st_size
+    assert shards.read_marker(tmp_path, 3) == {"files": {name: 1}, "bytes": {name: size}, "note": 1}
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
+    assert shards.read_marker(tmp_path, 3) is None, "a marker whose file was cut does not count"
+    (tmp_path / name).unlink()
     assert shards.read_marker(tmp_path, 3) is None, "a marker whose file is gone does not count"
 
 

@@ -93,3 +93,15 @@ def test_long_rows_are_left_out_with_a_reason(tune, tmp_path, capsys):
     tune(tmp_path, "--max_steps", "1", "--save_strategy", "no", "--max_length", "26")
     told = capsys.readouterr().out
     assert "rows are left out; the first:" in told and "max_length" in told
+
+
+def test_resumed_run_with_like_lengths_goes_on_exactly(tune, tmp_path):
+    """`--alike` gives rows by epochs, and a resumed run meets the same rows in the same order."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    steps = ["--alike", "--num_train_epochs", "1", "--save_steps", "3"]
+    tune(whole, *steps)
+    shutil.copytree(whole / "checkpoint-3", resumed / "checkpoint-3")
+    tune(resumed, *steps, "--resume_from_checkpoint", "true")
+    last = max(int(folder.name.rpartition("-")[2]) for folder in whole.glob("checkpoint-*"))
+    expected = losses(whole / f"checkpoint-{last}")
+    assert losses(resumed / f"checkpoint-{last}") == expected and len(expected) == last > 6
