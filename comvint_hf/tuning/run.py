@@ -61,7 +61,7 @@ def alike(rows: Dataset, batch: int, batches: int, seed: int = 0, pool: int = 50
     """Put rows in an order in which every `batch` of them are of about one length, so that little is padded, for `batches` batches.
 
     Rows are drawn in epochs, sorted by their text's length in pools of `pool` batches, and the batches are shuffled again. The trainer's
-    own `group_by_length` leaves them sorted: the tiny model, fed one kind of row after another, learnt nothing to speak of from that.
+    own `group_by_length` leaves them sorted, so a model is fed one kind of row after another.
     Take it with `--train_sampling_strategy sequential`. Raises `InputError` for fewer rows than a batch.
     """
     import numpy as np
