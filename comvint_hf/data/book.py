@@ -9,11 +9,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from comvint_hf.data import shards
 from comvint_hf.data.photos import photo_bytes
 from comvint_hf.data.plan import Plan
-from comvint_hf.data.report import Statistics, short_reason
+from comvint_hf.data.report import Statistics
 from comvint_hf.data.rows import Row, to_rejected_row, to_row
 from comvint_hf.data.shards import Shard
 from comvint_hf.data.splits import TRAIN
@@ -52,9 +53,9 @@ class Book:
                 self._shard.add(shards.IMAGES, "", TRAIN, _image_row(scene, photo, self._plan))
         return kept, len(samples) - kept
 
-    def close(self) -> None:
-        """Move the files into place and write down the counts."""
-        self._shard.commit({"scenes": digest(self._ids), "statistics": self._statistics.to_json()})
+    def close(self, **more: Any) -> None:
+        """Move the files into place and write down the counts, and whatever `more` the marker should tell."""
+        self._shard.commit({"scenes": digest(self._ids), "statistics": self._statistics.to_json(), **more})
 
     def abandon(self) -> None:
         """Leave nothing behind."""
@@ -79,8 +80,9 @@ class Book:
         except RowError as error:
             reason = str(error)
         if reason is not None:
-            self._statistics.rejected[short_reason(reason)] += 1
-            self._shard.add(shards.REJECTED, "", TRAIN, to_rejected_row(sample, id, reason))
+            row = to_rejected_row(sample, id, reason)
+            self._statistics.refuse(row)
+            self._shard.add(shards.REJECTED, "", TRAIN, row)
             return False
         self._statistics.add(row, split)
         self._shard.add(shards.WITHOUT_IMAGES if embedded is None else shards.WITH_IMAGES, sample.task, split, row)

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.data import shards
-from comvint_hf.data.report import Statistics, form_table, table
+from comvint_hf.data.pictures import FOLDER, Picture, draw_pictures
+from comvint_hf.data.published import published_for
+from comvint_hf.data.report import Statistics
+from comvint_hf.data.signs import failure_signs
 from comvint_hf.data.splits import TEST, TRAIN
+from comvint_hf.data.tables import form_table, health_tables, published_table, question_table, table
 
 TAGS = ["comvint_hf", "visual-instruction-tuning", "multimodal", "grounding", "synthetic"]
 TASK_CATEGORIES = ["image-text-to-text", "visual-question-answering"]
@@ -22,16 +26,43 @@ SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "1
 HUGE = "10M<n<100M"
 
 
-def write_folder(out: Path, about: dict[str, Any], statistics: Statistics) -> None:
-    """Write README.md, build.json and stats.json.
+def write_folder(out: Path, about: dict[str, Any], statistics: Statistics) -> list[str]:
+    """Write README.md, build.json, stats.json and the pictures; gives the signs of a build gone wrong, one sentence each.
 
     `about["files"]` maps each parquet file to its row count; `about["parts"]` are the plans of the builds that the rows
     came from (one for a build, several for a mix).
     """
     write = shards.write_atomically
-    write(out / "stats.json", json.dumps(statistics.to_json(), indent=2, ensure_ascii=False) + "\n")
+    signs = failure_signs(statistics, settings(about))
+    pictures = draw_pictures(statistics, out / FOLDER, recipes(about))
+    write(out / "stats.json", json.dumps(_told(statistics, signs), indent=2, ensure_ascii=False) + "\n")
     write(out / "build.json", json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    write(out / "README.md", _yaml(out, about, statistics) + _text(out.resolve().name, about, statistics))
+    write(out / "README.md", _yaml(out, about, statistics) + _text(out.resolve().name, about, statistics, signs, pictures))
+    return signs
+
+
+def _told(statistics: Statistics, signs: list[str]) -> dict[str, Any]:
+    """The counts, and the figures that follow from them."""
+    counts, health = statistics.to_json(), statistics.health
+    by_round = [_rounded(entry) for entry in health.rounds()]
+    rates = {name: _rounded(rates) for name, rates in health.criterion_rates().items()}
+    derived = {"by_round": by_round, "criteria_passed": rates, "warnings": signs}
+    figures = {name: task.figures for name, task in sorted(statistics.tasks.items())}
+    return {"figures": figures, **counts, "health": {**derived, **counts["health"]}}
+
+
+def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
+
+
+def recipes(about: dict[str, Any]) -> list[str]:
+    """The recipes that rows came from, as far as they are known."""
+    return sorted({part["recipe"] for part in about["parts"]} - {"unknown"})
+
+
+def settings(about: dict[str, Any]) -> dict[str, Any]:
+    """What the recipe was asked for, where all of its rows are here; nothing for a mix, which asks for something else."""
+    return about["parts"][0]["settings"] if len(about["parts"]) == 1 and not about.get("selection") else {}
 
 
 def configs(files: dict[str, int]) -> dict[str, dict[str, list[str]]]:
@@ -98,21 +129,24 @@ def _licence(parts: list[dict[str, Any]]) -> str:
     return names.pop() if len(names) == 1 else "other"
 
 
-def _text(name: str, about: dict[str, Any], statistics: Statistics) -> str:
+def _text(name: str, about: dict[str, Any], statistics: Statistics, signs: list[str], pictures: list[Picture]) -> str:
     sections = [
         f"# {name}",
         _opening(about, statistics),
         "## How to load it",
         _loading(name, about["files"]),
         "## What is in it",
-        _markdown(table(statistics)),
-        _markdown(form_table(statistics)),
+        *map(_markdown, (table(statistics), question_table(statistics), form_table(statistics))),
         _images(about["files"], statistics),
+        *_published(statistics, recipes(about)),
+        *_pictures(pictures),
+        *_health(statistics, signs),
         "## What was rejected, and why",
         _reasons(statistics),
         "## How it was made",
         *map(_provenance, about["parts"]),
         *([f"Selection: {about['selection']}"] if about.get("selection") else []),
+        *_usage(about.get("usage") or {}),
         "## A row",
         _ROW,
         "## Terms",
@@ -122,8 +156,8 @@ def _text(name: str, about: dict[str, Any], statistics: Statistics) -> str:
 
 
 def _opening(about: dict[str, Any], statistics: Statistics) -> str:
-    recipes = sorted({part["recipe"] for part in about["parts"]} - {"unknown"})
-    how = f"made with comvint_hf's recipe {' and '.join(recipes)} from" if recipes else "brought together by comvint_hf from"
+    made = recipes(about)
+    how = f"made with comvint_hf's recipe {' and '.join(made)} from" if made else "brought together by comvint_hf from"
     sources = ", ".join(dict.fromkeys(part["scenes"] for part in about["parts"]))
     return (
         f"{statistics.kept:,} visual instruction samples over {statistics.images.total():,} images, {how} {sources}. "
@@ -163,6 +197,60 @@ def _images(files: dict[str, int], statistics: Statistics) -> str:
     return "\n\n".join(lines)
 
 
+def _published(statistics: Statistics, made: list[str]) -> list[str]:
+    """The figures here beside those of the datasets that the recipes rebuild."""
+    sections = []
+    for known in published_for(made):
+        lines = [f"## Beside the published {known['name']}"]
+        if "rows" in known:
+            lines.append(
+                f"The [published set]({known['source']}) has about {known['rows']:,} samples; here are {statistics.kept:,}."
+            )
+        if rows := published_table(statistics, made):
+            lines.append(f"In brackets the figures of the [published set]({known['source']}); lengths are mean words.")
+            lines.append(_markdown(rows))
+        if "yes_for_each_no" in known:
+            lines.append(
+                f"Its plain answers are about {known['yes_for_each_no']} yes for each no; here: {_yes_for_each_no(statistics)}."
+            )
+        sections += lines
+    return sections
+
+
+def _yes_for_each_no(statistics: Statistics) -> str:
+    yes, no = (sum(task.yes_no[said] for task in statistics.tasks.values()) for said in ("yes", "no"))
+    return f"{yes / no:.2f} ({yes:,} : {no:,})" if no else f"{yes:,} yes and no no" if yes else "none says yes or no"
+
+
+def _pictures(pictures: list[Picture]) -> list[str]:
+    """The pictures, sunbursts two in a line."""
+    if not pictures:
+        return []
+    cells = [f"![{picture.shows}]({FOLDER}/{picture.file})" for picture in pictures]
+    pairs = [cells[at] for at, picture in enumerate(pictures) if picture.file.startswith("first_words")]
+    lines = [pairs[at : at + 2] + [""] * (2 - len(pairs[at : at + 2])) for at in range(0, len(pairs), 2)]
+    told = "Rings are the first, second and third words of the questions; every word that begins one keeps its colour."
+    return ["## What it looks like", told, _markdown([["", ""], *lines]), *cells[len(pairs) :]]
+
+
+def _health(statistics: Statistics, signs: list[str]) -> list[str]:
+    tables = health_tables(statistics.health)
+    if not tables and not signs:
+        return []
+    found = (
+        ["Look at this before you train:", "\n".join(f"- {sign}" for sign in signs)]
+        if signs
+        else ["No sign of failure was seen."]
+    )
+    lines = ["## Health", *found]
+    if tables:
+        lines.append(
+            "Round 0 is the first version of a sample. The pass rate is of the judge's verdicts, the score that of the versions which passed; "
+            "words are those of the open question, things used are the annotated things that the answers of kept rows rest on."
+        )
+    return [*lines, *map(_markdown, tables)]
+
+
 def _reasons(statistics: Statistics) -> str:
     if not statistics.rejected:
         return "Nothing was rejected."
@@ -189,8 +277,24 @@ def _provenance(part: dict[str, Any]) -> str:
     return _markdown(lines)
 
 
+def _usage(usage: dict[str, Any]) -> list[str]:
+    """What the replies behind the rows took, a line a model and a line each of its prompts."""
+    lines = [["asked", "requests", "unusable replies", "tokens in / out", "cost"]]
+    told = ((name, counts) for model, whole in usage.items() for name, counts in ((model, whole), *_stages(model, whole)))
+    for name, counts in told:
+        cost = "unknown" if counts["unpriced"] else f"${counts['cost']:,.2f}"
+        tokens = f"{counts['prompt_tokens']:,} / {counts['completion_tokens']:,}"
+        lines.append([name, f"{counts['requests']:,}", f"{counts['unusable']:,}", tokens, cost])
+    return [_markdown(lines)] if usage else []
+
+
+def _stages(model: str, whole: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    return [(f"{model}, {prompt}", counts) for prompt, counts in whole["prompts"].items()] if len(whole["prompts"]) > 1 else []
+
+
 def _spoken(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    parts = [f"{name} {weight:g}" for name, weight in value.items()] if isinstance(value, dict) else value
+    return " ".join(map(str, parts)) if isinstance(parts, list) else str(parts)
 
 
 def _terms(part: dict[str, Any]) -> str:
@@ -208,5 +312,5 @@ def _markdown(lines: Iterable[list[str]]) -> str:
 _ROW = """\
 `images` and `messages` (user and assistant turns, no image markers in the text) are what trainers read. `boxes` and
 `phrases` list what the text points at, in order and of equal length; `evidence` names the annotated things that the answer
-rests on; `history` keeps earlier versions of the sample; `task`, `format` (open, bool, choice), `topic`, `rounds`, `generator`
+rests on; `history` keeps earlier versions of the sample and what the judge found of each; `task`, `format` (open, bool, choice), `topic`, `rounds`, `generator`
 and `judge` say what it is and who made it; `image_id`, `source`, `width` and `height` (pixels) which picture it is about."""

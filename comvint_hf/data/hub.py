@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from comvint_hf.data import shards
 from comvint_hf.data.folder import read_about
+from comvint_hf.data.pictures import FOLDER as PICTURES
 from comvint_hf.errors import EndpointError, InputError
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def _additions(folder: Path) -> list[CommitOperationAdd]:
     from huggingface_hub import CommitOperationAdd
 
     names = [*read_about(folder)["files"], *(name for name in shards.WRITTEN if (folder / name).exists())]
+    names += sorted(path.relative_to(folder).as_posix() for path in (folder / PICTURES).glob("*.png"))
     return [CommitOperationAdd(name, folder / name) for name in names]
 
 
@@ -104,10 +106,14 @@ def _deletions(api: HfApi, repo_id: str, parent: str, kept: set[str]) -> list[Co
     from huggingface_hub import CommitOperationDelete
 
     there = api.list_repo_files(repo_id, repo_type="dataset", revision=parent)
-    ours = (
-        name for name in there if name in shards.WRITTEN or (name.split("/")[0] in shards.FOLDERS and name.endswith(".parquet"))
-    )
-    return [CommitOperationDelete(name, is_folder=False) for name in ours if name not in kept]
+    return [CommitOperationDelete(name, is_folder=False) for name in there if _ours(name) and name not in kept]
+
+
+def _ours(name: str) -> bool:
+    """Whether a file in a repository is one that a build writes; what people add beside it is left alone."""
+    top, _, file = name.partition("/")
+    drawn = top == PICTURES and file.endswith(".png")
+    return name in shards.WRITTEN or drawn or (top in shards.FOLDERS and file.endswith(".parquet"))
 
 
 def _patiently(work: Callable[[], T], wait: float) -> T:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ class _Seen:
     kinds: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     usable: list[bool] = field(default_factory=list)
-    images: list[int] = field(default_factory=list)
+    images: list[bytes] = field(default_factory=list)
     scores: np.ndarray | None = None
 
 
@@ -117,7 +118,7 @@ def _look(inputs: Sequence[Input], choice: Choice, notes: Counter[str]) -> _Seen
     def texts() -> Iterator[str]:
         for input in inputs:
             for split, row in input.rows(only_text=True):
-                key = hash(row["id"])
+                key = _key(row["id"])
                 if key in ids:
                     notes[TWICE] += 1
                 pairs = turns(row)
@@ -126,7 +127,7 @@ def _look(inputs: Sequence[Input], choice: Choice, notes: Counter[str]) -> _Seen
                 seen.kinds.append(kind := f"{row['task']}/{row['format']}/{row.get('topic') or ''}")
                 seen.answers.append(pairs[0][1] if len(pairs) == 1 else "")
                 seen.usable.append(key not in ids and choice.split in (None, split) and _fits(kind, choice.only))
-                seen.images.append(hash(row["image_id"]) if row["image_id"] else 0)
+                seen.images.append(_key(row["image_id"]) if row["image_id"] else b"")
                 ids.add(key)
                 yield " ".join(message["content"] for message in row["messages"])
 
@@ -138,6 +139,11 @@ def _look(inputs: Sequence[Input], choice: Choice, notes: Counter[str]) -> _Seen
             seen.usable[number] = False
             notes[LEAKING] += 1
     return seen
+
+
+def _key(id: str) -> bytes:
+    """What stands for an id in memory: short, and the same in every process."""
+    return blake2b(id.encode(), digest_size=16).digest()
 
 
 def _fits(kind: str, patterns: Sequence[str]) -> bool:

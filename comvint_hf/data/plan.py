@@ -94,9 +94,64 @@ def _claim(out: Path, ours: dict[str, Any]) -> None:
         shards.write_atomically(path, json.dumps(ours, indent=2, sort_keys=True) + "\n")
         return
     theirs = json.loads(path.read_text(encoding="utf-8"))
-    for name in {**theirs, **ours}:
-        if theirs.get(name) != ours.get(name):
-            raise InputError(
-                f"{out} holds another build: its {name} is {theirs.get(name)!r}, this one's is {ours.get(name)!r}; "
-                "choose another --out, or add --overwrite to delete the old one."
-            )
+    if (difference := _difference(theirs, ours)) is not None:
+        kept = "" if "mix" in ours else " (replies that were paid for are kept)"
+        raise InputError(f"{out} was made {difference}: choose another --out, or add --overwrite to make it anew{kept}.")
+
+
+_FLAGS = {
+    "scenes": "--scenes",
+    "limit": "--limit",
+    "seed": "--seed",
+    "shard_scenes": "--shard-scenes",
+    "images": "--store-images",
+    "split": "--split",
+    "generator": "--llm",
+    "judge": "--judge",
+    "mix": "--dataset",
+    "only": "--only",
+    "coreset": "--coreset",
+    "take": "--take",
+    "yes_no": "--yes-no",
+}
+"""Which flag of the builders decides which part of a plan."""
+_PHRASES = {
+    "version": "by comvint_hf {}, and this is {}",
+    "recipe": "with the recipe {}, and this command says {}",
+    "prompts": "with prompts of other wordings than this version has",
+    "source": "from the source {}, and this command says {}",
+    "licence": "when its source came under other terms",
+}
+_STORED = {True: "rows", False: "none"}
+
+
+def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str | None:
+    """The first thing that tells two plans apart, as a person would say it; `None` for equal ones.
+
+    >>> _difference({"limit": 10}, {"limit": None})
+    'with --limit 10, and this command says no --limit'
+    """
+    if ("mix" in theirs) != ("mix" in ours):
+        return "as a mix of datasets, and this is a build" if "mix" in theirs else "by a builder, and this is a mix of datasets"
+    for name in (name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)):
+        old, new = theirs.get(name), ours.get(name)
+        if name in ("settings", "asking"):
+            old, new = old or {}, new or {}
+            key = next(key for key in {**new, **old} if old.get(key) != new.get(key))
+            return _between(f"--{key.replace('_', '-')}", old.get(key), new.get(key))
+        return _PHRASES[name].format(old, new) if name in _PHRASES else _between(_FLAGS.get(name, name), old, new)
+    return None
+
+
+def _between(flag: str, old: Any, new: Any) -> str:
+    return f"with {_said(flag, old)}, and this command says {_said(flag, new)}"
+
+
+def _said(flag: str, value: Any) -> str:
+    if flag == "--store-images":
+        value = _STORED.get(value, value)
+    if value is None or value is False or value == [] or value == {}:
+        return f"no {flag}"
+    if isinstance(value, dict):
+        value = ",".join(f"{key}={number}" for key, number in value.items())
+    return flag if value is True else f"{flag} {','.join(map(str, value)) if isinstance(value, list) else value}"

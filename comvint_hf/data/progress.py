@@ -1,4 +1,4 @@
-"""Show how far a long run is: a bar in a terminal, a line now and then in a log. It knows only numbers."""
+"""Show how far a long run is: a bar in a terminal, a line now and then in a log. It knows only numbers and a text beside them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,32 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Progress:
-    """Counts scenes, kept rows and rejected rows, and shows the rate and the time left.
+    """Counts scenes, kept rows, rejected rows and failed ones (nobody could make them), and shows the rate and the time left.
 
-    `total` is the number of scenes if it is known. Use as a context manager; `shown=False` only counts.
+    `total` is the number of scenes if it is known; `beside` gives what else to show, such as the running cost, or "". Use as
+    a context manager; `shown=False` only counts.
     """
 
-    def __init__(self, title: str, total: int | None, shown: bool = True) -> None:
+    def __init__(self, title: str, total: int | None, shown: bool = True, beside: Callable[[], str] | None = None) -> None:
         self.title, self.total = title, total
-        self.scenes = self.kept = self.rejected = 0
+        self.scenes = self.kept = self.rejected = self.failed = 0
+        self._beside = beside or str
         self._fresh = 0
         self._started = time.monotonic()
         self._spoke = self._started
         self._show = _silent if not shown else self._bar() if sys.stderr.isatty() else self._line
 
-    def advance(self, scenes: int = 1, kept: int = 0, rejected: int = 0, fresh: bool = True) -> None:
+    def advance(self, scenes: int = 1, kept: int = 0, rejected: int = 0, failed: int = 0, fresh: bool = True) -> None:
         """Count finished work; work that an earlier run did (`fresh=False`) does not speed up the rate."""
         self.scenes += scenes
         self.kept += kept
         self.rejected += rejected
+        self.failed += failed
         self._fresh += scenes if fresh else 0
+        self._show()
+
+    def look(self) -> None:
+        """Show the time that has passed, and what it cost, though no work was finished."""
         self._show()
 
     @property
@@ -38,11 +45,13 @@ class Progress:
         return time.monotonic() - self._started
 
     def __str__(self) -> str:
-        """One line: done of total, rows, scenes a second, time left."""
+        """One line: done of total, rows, rejected and failed ones, rate, time left."""
         rate = self._fresh / max(self.seconds, 1e-9)
         of = f" of {self.total:,}" if self.total else ""
+        failed = f", {self.failed:,} failed" if self.failed else ""
         left = f", {duration((self.total - self.scenes) / rate)} left" if self.total and rate else ""
-        return f"{self.title}: {self.scenes:,}{of} images, {self.kept:,} rows, {self.rejected:,} rejected, {rate:,.0f} images/s{left}"
+        speed = f", {pace(rate)}" if rate else ""
+        return f"{self.title}: {self.scenes:,}{of} images, {self.kept:,} rows, {self.rejected:,} rejected{failed}{speed}{left}"
 
     def __enter__(self) -> Self:
         return self
@@ -54,28 +63,42 @@ class Progress:
     def _line(self) -> None:
         if time.monotonic() - self._spoke >= SECONDS_BETWEEN_LINES:
             self._spoke = time.monotonic()
-            print(self, file=sys.stderr, flush=True)
+            print(self._told("; "), file=sys.stderr, flush=True)
+
+    def _told(self, joint: str) -> str:
+        return joint.join(filter(None, (str(self), self._beside())))
 
     def _bar(self) -> Callable[[], None]:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        bar = RichProgress(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True))
+        bar = RichProgress(BarColumn(20), TextColumn("{task.description}"), console=Console(stderr=True))
         bar.start()
         self._stop = bar.stop
-        task = bar.add_task(str(self), total=self.total)
+        task = bar.add_task(self._told("\n"), total=self.total)
 
         def show() -> None:
             if time.monotonic() - self._spoke >= 0.2 or self.scenes == self.total:
                 self._spoke = time.monotonic()
-                bar.update(task, completed=self.scenes, description=str(self))
+                bar.update(task, completed=self.scenes, description=self._told("\n"))
 
         return show
 
 
 def _silent() -> None:
     """Show nothing."""
+
+
+def pace(rate: float) -> str:
+    """A number of images a second, as it is easily read: slow ones by the minute.
+
+    >>> pace(1234.5), pace(2.345), pace(0.05)
+    ('1,234 images/s', '2.3 images/s', '3.0 images/min')
+    """
+    if rate < 1:
+        return f"{rate * 60:,.1f} images/min"
+    return f"{rate:,.0f} images/s" if rate >= 10 else f"{rate:,.1f} images/s"
 
 
 def duration(seconds: float) -> str:

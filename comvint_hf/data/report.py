@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, fields
+from typing import Any, Self, TypeVar
 
+from comvint_hf.data.counting import OPENINGS, bounded, length_class, opening, option_texts
+from comvint_hf.data.health import Health
 from comvint_hf.data.rows import Row, turns
 from comvint_hf.grounding import plain
-from comvint_hf.records import FORMATS
 
-FIRST_WORDS_SHOWN = 8
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _OPTION = re.compile(r"\s*\(?([A-D])(?:[).:,\s]|$)")
@@ -62,7 +62,11 @@ def short_reason(reason: str) -> str:
 
 @dataclass
 class TaskStatistics:
-    """The counts of one task. `pairs` are question-answer pairs: a conversation of five turns holds five."""
+    """The counts of one task. `pairs` are question-answer pairs: a conversation of five turns holds five.
+
+    `option_words` are the words of all right and all wrong options of multiple-choice questions, `option_texts` how many they
+    are; lengths are counted by `length_class`, openings (the first three words of questions) as far as `bounded` goes.
+    """
 
     rows: int = 0
     pairs: int = 0
@@ -76,7 +80,12 @@ class TaskStatistics:
     how_many: int = 0
     yes_no: Counter[str] = field(default_factory=Counter)
     options: Counter[str] = field(default_factory=Counter)
+    option_texts: Counter[str] = field(default_factory=Counter)
+    option_words: Counter[str] = field(default_factory=Counter)
     rounds: Counter[str] = field(default_factory=Counter)
+    question_lengths: Counter[str] = field(default_factory=Counter)
+    answer_lengths: Counter[str] = field(default_factory=Counter)
+    openings: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Row, split: str) -> None:
         self.rows += 1
@@ -89,27 +98,68 @@ class TaskStatistics:
             self._add_pair(question, answer, row["format"])
 
     def _add_pair(self, question: str, answer: str, format: str) -> None:
+        read = plain(question)
+        asked, said = len(read.split()), words(answer)
         self.pairs += 1
-        self.question_words += words(question)
-        self.answer_words += words(answer)
-        opening = _WORD.findall(question[:80])[:2]
-        if opening:
-            self.first_words[opening[0].lower()] += 1
-            self.how_many += [word.lower() for word in opening] == ["how", "many"]
-        if (said := yes_or_no(answer)) is not None:
-            self.yes_no["yes" if said else "no"] += 1
+        self.question_words += asked
+        self.answer_words += said
+        self.question_lengths[length_class(asked)] += 1
+        self.answer_lengths[length_class(said)] += 1
+        self._add_opening(opening(read))
+        if (verdict := yes_or_no(answer)) is not None:
+            self.yes_no["yes" if verdict else "no"] += 1
         if format == "choice" and (letter := option_letter(answer)):
             self.options[letter] += 1
+            self._add_options(option_texts(read), letter)
+
+    def _add_opening(self, first: list[str]) -> None:
+        if first:
+            self.first_words[first[0]] += 1
+            self.how_many += first[:2] == ["how", "many"]
+            self.openings[" ".join(first)] += 1
+        if len(self.openings) > 2 * OPENINGS:
+            self.openings = bounded(self.openings)
+
+    def _add_options(self, options: dict[str, str], right: str) -> None:
+        for letter, text in options.items():
+            side = "right" if letter == right else "wrong"
+            self.option_texts[side] += 1
+            self.option_words[side] += words(text)
+
+    def merge(self, other: TaskStatistics) -> None:
+        """Add another part's counts to these."""
+        _add_up(self, other)
+        self.openings = bounded(self.openings)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What a reader asks for first: means and shares, none of which can be added up. Lengths are words."""
+        pairs, verdicts = max(self.pairs, 1), self.yes_no.total()
+        shares = {f"share_{word}": self.first_words[word] / pairs for word in ("what", "why", "how")}
+        found = {
+            "mean_question_words": self.question_words / pairs,
+            "mean_answer_words": self.answer_words / pairs,
+            **shares,
+            "share_how_many": self.how_many / pairs,
+            "share_yes_no": verdicts / pairs,
+            "boxes_a_row": self.boxes / max(self.rows, 1),
+        }
+        if self.yes_no["no"]:
+            found["yes_for_each_no"] = self.yes_no["yes"] / self.yes_no["no"]
+        for side, count in sorted(self.option_texts.items()):
+            found[f"mean_{side}_option_words"] = self.option_words[side] / count
+        return {name: round(value, 4) for name, value in found.items()}
 
 
 @dataclass
 class Statistics:
-    """The counts of a dataset: per task, rejected rows by reason, images by split, and what the source counted."""
+    """The counts of a dataset: per task, rejected rows by reason, images by split, what the source counted, and its health."""
 
     tasks: dict[str, TaskStatistics] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     images: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    health: Health = field(default_factory=Health)
 
     @property
     def kept(self) -> int:
@@ -124,13 +174,18 @@ class Statistics:
         if row["task"] not in self.tasks:
             self.tasks[row["task"]] = TaskStatistics()
         self.tasks[row["task"]].add(row, split)
+        self.health.add(row)
+
+    def refuse(self, row: Row) -> None:
+        """Count a rejected row, which has a `reason`."""
+        self.rejected[short_reason(row["reason"])] += 1
+        self.health.add(row, kept=False)
 
     def merge(self, other: Statistics) -> None:
         """Add another part's counts to these."""
         for name, theirs in other.tasks.items():
-            ours = self.tasks.setdefault(name, TaskStatistics())
-            for key, value in vars(theirs).items():
-                setattr(ours, key, getattr(ours, key) + value)
+            self.tasks.setdefault(name, TaskStatistics()).merge(theirs)
+        _add_up(self.health, other.health)
         self.rejected += other.rejected
         self.images += other.images
         self.notes += other.notes
@@ -138,20 +193,19 @@ class Statistics:
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, in an order that does not depend on how the counts came about."""
         return {
-            "tasks": {name: {key: _plain(value) for key, value in vars(self.tasks[name]).items()} for name in sorted(self.tasks)},
+            "tasks": {name: _counts(self.tasks[name]) for name in sorted(self.tasks)},
             "rejected": _plain(self.rejected),
             "images": _plain(self.images),
             "notes": _plain(self.notes),
+            "health": _counts(self.health),
         }
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        tasks = {
-            name: TaskStatistics(**{key: Counter(value) if isinstance(value, dict) else value for key, value in counts.items()})
-            for name, counts in stored["tasks"].items()
-        }
-        return cls(tasks, *(Counter(stored[key]) for key in ("rejected", "images", "notes")))
+        """Read what `to_json` wrote; figures that were derived from it are left out."""
+        tasks = {name: _read(TaskStatistics, counts) for name, counts in stored["tasks"].items()}
+        health = _read(Health, stored.get("health", {}))
+        return cls(tasks, *(Counter(stored[key]) for key in ("rejected", "images", "notes")), health)
 
     @classmethod
     def of(cls, rows: Iterable[Row], split: str = "train") -> Self:
@@ -165,41 +219,22 @@ class Statistics:
         return statistics
 
 
+Sums = TypeVar("Sums", TaskStatistics, Health)
+
+
+def _add_up(ours: Sums, theirs: Sums) -> None:
+    for key, value in vars(theirs).items():
+        setattr(ours, key, getattr(ours, key) + value)
+
+
+def _counts(sums: TaskStatistics | Health) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in vars(sums).items()}
+
+
+def _read(kind: type[Sums], stored: dict[str, Any]) -> Sums:
+    known = {field.name for field in fields(kind)} & set(stored)
+    return kind(**{key: Counter(stored[key]) if isinstance(stored[key], dict) else stored[key] for key in known})
+
+
 def _plain(value: Any) -> Any:
     return dict(sorted(value.items(), key=lambda item: (-item[1], item[0]))) if isinstance(value, Counter) else value
-
-
-def table(statistics: Statistics) -> list[list[str]]:
-    """One line a task, header first: rows, splits, mean words, yes to no, boxes a row and first words."""
-    lines = [
-        ["task", "rows", "train / test", "words in question / answer", "boxes a row", "yes : no", "most frequent first words"]
-    ]
-    for name, task in sorted(statistics.tasks.items()):
-        pairs = max(task.pairs, 1)
-        lines.append(
-            [
-                name,
-                f"{task.rows:,}",
-                f"{task.splits['train']:,} / {task.splits['test']:,}",
-                f"{task.question_words / pairs:.1f} / {task.answer_words / pairs:.1f}",
-                f"{task.boxes / max(task.rows, 1):.2f}",
-                f"{task.yes_no['yes']:,} : {task.yes_no['no']:,}" if task.yes_no else "-",
-                _shares(task.first_words, task.pairs),
-            ]
-        )
-    return lines
-
-
-def form_table(statistics: Statistics) -> list[list[str]]:
-    """One line a task, header first: formats, the right options of multiple-choice rows, rounds of complication."""
-    lines = [["task", *FORMATS, "right option A : B : C : D", "rows by rounds of complication"]]
-    for name, task in sorted(statistics.tasks.items()):
-        options = " : ".join(f"{task.options[letter]:,}" for letter in "ABCD") if task.options else "-"
-        rounds = ", ".join(f"{number}: {count:,}" for number, count in sorted(task.rounds.items()))
-        lines.append([name, *(f"{task.formats[form]:,}" for form in FORMATS), options, rounds])
-    return lines
-
-
-def _shares(counts: Counter[str], whole: int) -> str:
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:FIRST_WORDS_SHOWN]
-    return ", ".join(f"{word} {count / whole:.0%}" for word, count in ordered)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,9 +95,11 @@ class RowFile:
         self._writer.close()
 
     def abandon(self) -> None:
-        """Close without writing what is buffered; the caller deletes the file."""
+        """Close without writing what is buffered, though the disk be full; the caller deletes the file."""
         self._buffer = []
-        self._writer.close()
+        with suppress(OSError):
+            self._writer.close()
+        self._writer.is_open = False  # or pyarrow tries, and complains, once more
 
 
 def _picture_bytes(row: Row) -> int:

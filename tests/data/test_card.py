@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 from datasets import load_dataset_builder
 from huggingface_hub import DatasetCard
 
 from comvint_hf import load_scenes
-from comvint_hf.data.card import configs
-from comvint_hf.data.folder import read_about, read_rows, row_files
+from comvint_hf.data.card import configs, write_folder
+from comvint_hf.data.folder import read_about, read_rows, read_statistics, row_files
+from comvint_hf.data.health import Health
 from comvint_hf.data.plan import Plan
+from comvint_hf.data.report import Statistics
 from comvint_hf.data.rows import features
 from comvint_hf.errors import InputError
 from comvint_hf.sources import LICENCES
@@ -55,10 +58,38 @@ def test_the_text_tells_how_it_was_made_and_what_was_refused(toy_dataset) -> Non
     assert "None" not in text
 
 
-def test_terms_of_every_source_are_said(toy_dataset, tmp_path, toy_recipe) -> None:
-    from comvint_hf.data.card import write_folder
-    from comvint_hf.data.report import Statistics
+def test_health_is_told_where_there_was_something_to_verify(toy_dataset, tmp_path) -> None:
+    about, statistics = read_about(toy_dataset()), Statistics()
+    assert "## Health" not in (toy_dataset() / "README.md").read_text()
+    statistics.health = Health(passed=Counter({"1": 10}), refused=Counter({"1": 40}), criteria=Counter({"1/truly harder": 40}))
+    took = {"requests": 1200, "unusable": 3, "prompt_tokens": 9, "completion_tokens": 8, "cost": 2.5, "unpriced": 0}
+    about["usage"] = {"writer": {**took, "prompts": {"complicate": {**took, "cost": 2.0}, "choice": {**took, "cost": 0.5}}}}
+    (sign,) = write_folder(tmp_path, {**about, "files": {}}, statistics)
+    text, stored = (tmp_path / "README.md").read_text(), json.loads((tmp_path / "stats.json").read_text())
+    assert sign.startswith("Round 1: only 20%") and sign in text and stored["health"]["warnings"] == [sign]
+    assert "| truly harder | 20.0% |" in text and "| writer | 1,200 | 3 | 9 / 8 | $2.50 |" in text
+    assert "| writer, complicate | 1,200 | 3 | 9 / 8 | $2.00 |" in text
+    assert stored["health"]["criteria_passed"] == {"truly harder": {"1": pytest.approx(0.2)}}
+    assert stored["health"]["by_round"][0]["pass_rate"] == 0.2
+    assert read_statistics(tmp_path).health == statistics.health
 
+
+def test_a_build_stands_beside_what_was_published(toy_dataset, tmp_path) -> None:
+    folder = toy_dataset()
+    about, statistics = read_about(folder), read_statistics(folder)
+    for recipe, told in (
+        ("svit", ["## Beside the published SVIT", "(1,565,797)", "about 20 yes for each no"]),
+        ("comvint", ["## Beside the published ComVint", "about 32,000 samples"]),
+    ):
+        part = {**about["parts"][0], "recipe": recipe}
+        write_folder(tmp_path, {**about, "parts": [part], "files": {}}, statistics)
+        text = (tmp_path / "README.md").read_text()
+        assert all(words in text for words in told)
+    figures = json.loads((tmp_path / "stats.json").read_text())["figures"]["conversation"]
+    assert figures["share_yes_no"] == 0.5 and figures["share_how_many"] == 0.5
+
+
+def test_terms_of_every_source_are_said(toy_dataset, tmp_path, toy_recipe) -> None:
     about = read_about(toy_dataset())
     for name, licence in LICENCES.items():
         part = {**about["parts"][0], "source": name}

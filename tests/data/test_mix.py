@@ -130,7 +130,7 @@ def test_terms_and_provenance_of_every_part_are_in_the_card(tmp_path, toy_datase
 def test_another_mix_in_the_same_folder_is_refused_unless_overwritten(tmp_path, toy_dataset) -> None:
     source = open_input(str(toy_dataset()))
     mix([source], tmp_path, Choice(seed=1))
-    with pytest.raises(InputError, match="seed is 1, this one's is 2"):
+    with pytest.raises(InputError, match="was made with --seed 1, and this command says --seed 2"):
         mix([source], tmp_path, Choice(seed=2))
     mix([source], tmp_path, Choice(seed=2), overwrite=True)
 

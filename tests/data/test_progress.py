@@ -20,6 +20,7 @@ def test_without_a_total_it_promises_nothing() -> None:
     shown = Progress("x", None, shown=False)
     shown.advance()
     assert "left" not in str(shown) and " of " not in str(shown)
+    assert str(Progress("x", 5, shown=False)) == "x: 0 of 5 images, 0 rows, 0 rejected"
 
 
 def test_in_a_log_it_speaks_now_and_then(monkeypatch, capsys) -> None:
@@ -31,3 +32,14 @@ def test_in_a_log_it_speaks_now_and_then(monkeypatch, capsys) -> None:
             shown.advance()
     lines = capsys.readouterr().err.strip().splitlines()
     assert 5 <= len(lines) <= 7 and all(line.startswith("x: ") for line in lines)
+
+
+def test_failed_rows_and_the_running_cost_stand_in_the_line_though_nothing_is_finished(monkeypatch, capsys) -> None:
+    now, asked = [0.0], [0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with Progress("svit", 10, beside=lambda: f"{asked[0]} requests, $0.{asked[0]:02}") as shown:
+        shown.advance(kept=3, rejected=1, failed=2)
+        now[0], asked[0] = 20.0, 7
+        shown.look()
+    told = capsys.readouterr().err.strip()
+    assert told == "svit: 1 of 10 images, 3 rows, 1 rejected, 2 failed, 3.0 images/min, 3 min 0 s left; 7 requests, $0.07"

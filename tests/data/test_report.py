@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comvint_hf.data.folder import read_statistics
-from comvint_hf.data.report import Statistics, option_letter, short_reason, table, words, yes_or_no
+from comvint_hf.data.report import Statistics, option_letter, short_reason, words, yes_or_no
+from comvint_hf.data.tables import published_table, question_table, table, tables
 
 
 def row(question: str, answer: str, task: str = "conversation", format: str = "open", boxes: int = 0) -> dict:
@@ -38,6 +39,64 @@ def test_counts_are_the_ones_a_person_would_count() -> None:
     assert talk.first_words == {"how": 2, "is": 1} and talk.yes_no == {"no": 1}
     assert statistics.tasks["cross_modal"].options == {"B": 1}
     assert statistics.images == {"train": 3}
+    assert talk.openings == {"how many dogs": 1, "how is the": 1, "is it raining": 1}
+    assert talk.question_lengths == {"5": 1, "4": 1, "3": 1} and talk.answer_lengths == {"2": 1, "1": 1, "4": 1}
+
+
+def test_figures_are_means_and_shares() -> None:
+    options = "Which cup is it?\nA. the big red one\nB. blue\nC. a green one\nD. one\nAnswer with the letter."
+    statistics = Statistics.of(
+        [
+            row("How many dogs?", "Two dogs.", boxes=3),
+            row("Why is it red?", "Yes."),
+            row("Is it?", "No."),
+            row("Is it?", "Yes, it is."),
+            row(options, "A", format="choice", task="cross_modal"),
+            row(options, "A. the big red one", format="choice", task="cross_modal"),
+        ]
+    )
+    talk, choice = statistics.tasks["conversation"].figures, statistics.tasks["cross_modal"].figures
+    assert talk["mean_question_words"] == (3 + 4 + 2 + 2) / 4 and talk["mean_answer_words"] == (2 + 1 + 1 + 3) / 4
+    assert (talk["share_how"], talk["share_how_many"], talk["share_why"], talk["share_what"]) == (0.25, 0.25, 0.25, 0)
+    assert (talk["share_yes_no"], talk["yes_for_each_no"], talk["boxes_a_row"]) == (0.75, 2.0, 0.75)
+    assert (choice["mean_right_option_words"], choice["mean_wrong_option_words"]) == (4.0, round((1 + 3 + 1) / 3, 4))
+    assert "yes_for_each_no" not in choice and "mean_right_option_words" not in talk
+
+
+def test_tables_show_the_published_figures_beside_ours() -> None:
+    statistics = Statistics.of([row("What is it?", "A cup."), row("How is it?", "Red."), row("Which?", "B", task="vlit")])
+    header, *lines = published_table(statistics, ("svit",))
+    assert len(lines) == 1 and dict(zip(header, lines[0], strict=True)) == {
+        "task": "conversation",
+        "questions": "2 (1,565,797)",
+        "words in question": "3.0 (9.6)",
+        "words in answer": "1.5 (27.9)",
+        "what": "50% (38%)",
+        "why": "0%",
+        "how": "50%",
+        "of them how many": "0%",
+    }
+    assert published_table(statistics, ("comvint",)) == []
+    assert question_table(statistics)[1] == ["conversation", "2", "50%", "0%", "50%", "0%", "0.0%", "-"]
+    assert all(len(line) == len(lines[0]) for lines in tables(statistics) for line in lines)
+
+
+def test_openings_stay_few_and_their_sums_exact(monkeypatch) -> None:
+    from comvint_hf.data import counting, report
+
+    for module in (counting, report):
+        monkeypatch.setattr(module, "OPENINGS", 40)
+    parts = [Statistics.of([row(f"What {first} {second}?", "x") for second in range(20)] * 2) for first in range(30)]
+    common = Statistics.of([row("Why is it?", "x")] * 100)
+    whole = Statistics()
+    for part in [*parts, common]:
+        whole.merge(part)
+    talk = whole.tasks["conversation"]
+    assert len(talk.openings) <= 40 and talk.openings["why is it"] == 100
+    assert talk.openings.total() == talk.pairs == 1300 and talk.first_words == {"what": 1200, "why": 100}
+    assert sum(count for text, count in talk.openings.items() if text.startswith("what")) == 1200
+    many = Statistics.of(row(f"What {number // 7} {number}?", "x") for number in range(5000))
+    assert len(many.tasks["conversation"].openings) <= 80 and many.tasks["conversation"].openings.total() == 5000
 
 
 def test_answers_are_read_as_people_read_them() -> None:

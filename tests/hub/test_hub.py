@@ -156,3 +156,14 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     told = client(code, str(script), str(tmp_path / "out"))
     assert f"Pushed: {hub.url}/datasets/tester/built/commit/" in told
     assert json.loads(client(LOAD, "tester/built")) == json.loads(client(LOAD, str(tmp_path / "out")))
+
+
+def test_the_cards_pictures_are_pushed_and_stale_ones_deleted(hub, client, toy_dataset) -> None:
+    folder = toy_dataset(scenes=60, fresh=True)
+    drawn = {f"pictures/{path.name}" for path in (folder / "pictures").iterdir()}
+    listing = "import json; from huggingface_hub import HfApi; print(json.dumps(HfApi().list_repo_files('tester/drawn', repo_type='dataset')))"
+    client(PUSH, str(folder), "tester/drawn")
+    assert drawn and drawn == {name for name in json.loads(client(listing)) if name.startswith("pictures/")}
+    (folder / "pictures" / "lengths.png").unlink()
+    client(PUSH, str(folder), "tester/drawn")
+    assert drawn - {"pictures/lengths.png"} == {name for name in json.loads(client(listing)) if name.startswith("pictures/")}
