@@ -10,11 +10,12 @@ import asyncio
 import functools
 import random
 import re
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,17 @@ from comvint_hf import __version__
 from comvint_hf.conventions import Conventions
 from comvint_hf.data import card, shards
 from comvint_hf.data.book import Book, digest
+from comvint_hf.data.folder import read_columns, row_files
 from comvint_hf.data.plan import Pictures, Plan, hold
 from comvint_hf.data.progress import Progress
-from comvint_hf.data.report import Statistics
-from comvint_hf.errors import InputError, PendingError
+from comvint_hf.data.report import Statistics, short_reason
+from comvint_hf.errors import EndpointError, InputError, PendingError
+from comvint_hf.order import in_order
 from comvint_hf.records import Sample, Scene
+from comvint_hf.synthesis.engine.usage import Bill, billed
 from comvint_hf.synthesis.llm import LLMs
 from comvint_hf.synthesis.prompt import prompt_hash
+from comvint_hf.synthesis.stages.asking import NO_REPLY
 
 if TYPE_CHECKING:
     from comvint_hf.synthesis.engine.estimate import Rehearsal
@@ -37,18 +42,27 @@ if TYPE_CHECKING:
 
 SCENES_A_SHARD = 1000
 REPEATED = "images skipped: their id came before"
-Finished = tuple[int, Scene, list[Sample] | None]
-"""A scene that came back: its shard's number and its samples, `None` while they wait for a batch."""
+SECONDS_BETWEEN_LOOKS = 1.0
+"""So often the progress display is told that time has passed, however long an endpoint takes to answer."""
+Made = tuple[list[Sample] | None, Bill]
+"""A scene's samples, `None` while they wait for a batch, and what the replies behind them took."""
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build made: where it lies, what it holds, and how long it took."""
+    """What a build made: where it lies, what it holds, how long it took, and by model what its replies took.
+
+    `failed` of the rejected got no usable reply, however often the writer was asked; `signs` are sentences about what
+    looks wrong with the whole (ComVint's failure signs).
+    """
 
     out: Path
     statistics: Statistics
     scenes: int
     seconds: float
+    failed: int = 0
+    usage: dict[str, dict[str, float]] = field(default_factory=dict)
+    signs: list[str] = field(default_factory=list)
 
     @property
     def kept(self) -> int:
@@ -57,6 +71,13 @@ class BuildReport:
     @property
     def rejected(self) -> int:
         return self.statistics.refused
+
+    def failures(self) -> Iterator[str]:
+        """Each failed sample in a line: its id and what went wrong."""
+        for path in row_files(self.out, shards.REJECTED) if self.failed else ():
+            for row in read_columns(path, ("id", "reason")):
+                if row["reason"].startswith(NO_REPLY):
+                    yield f"{row['id']}: {row['reason']}"
 
     def __str__(self) -> str:
         return f"{self.out}: {self.kept:,} rows of {self.scenes:,} images, {self.rejected:,} rejected, in {self.seconds:.1f} s"
@@ -72,6 +93,10 @@ class _Job:
     out: Path
     concurrency: int
     notes: Counter[str] = field(default_factory=Counter)
+
+    def failed(self, reasons: Counter[str]) -> int:
+        """How many of these rejections are failures: a writer of fixed answers that has none for a scene has not failed."""
+        return 0 if self.llms.writer.deterministic else reasons[NO_REPLY]
 
 
 async def build_async(
@@ -93,10 +118,11 @@ async def build_async(
     """Run `recipe` over `scenes` and leave a dataset in the folder `out` that `load_dataset` opens.
 
     `limit` stops after so many scenes; `shard_scenes` is how many go into one shard, which is also what a kill can cost;
-    `concurrency` is how many scenes are under way at once; `split` is the share of images held out (`None`: the house's
-    rule, see `data.splits`); `seed` and `asking` (how the language models are asked) are written down with the rest of the plan. A
-    finished or half-finished folder of the same plan is continued; one of another plan raises `InputError` unless
-    `overwrite` says to delete it first. Raises `PendingError` while scenes wait for a batch: run again when it came.
+    `concurrency` is how many scenes are under way at once (finished ones may wait behind a slow one, see `order`); `split` is
+    the share of images held out (`None`: the house's rule, see `data.splits`); `seed` and `asking` (how the language models
+    are asked) are written down with the rest of the plan. A finished or half-finished folder of the same plan is
+    continued; one of another plan raises `InputError` unless `overwrite` says to delete it first. Raises `PendingError`
+    while scenes wait for a batch: run again when it came.
     """
     plan = Plan(
         limit=limit,
@@ -109,12 +135,14 @@ async def build_async(
     )
     job = _Job(plan, recipe, llms, Path(out), concurrency)
     total = limit if limit is not None else _expected(scenes)
-    with hold(job.out, plan.to_json(), overwrite), Progress(f"{recipe.name} on {plan.source}", total, progress) as shown:
-        pending = await _write_shards(job, islice(_unique(scenes, job.notes), limit), shown)
+    shown = Progress(f"{recipe.name} on {plan.source}", total, progress, _running_cost(llms))
+    with hold(job.out, plan.to_json(), overwrite), shown:
+        async with _ticking(shown):
+            pending = await _write_shards(job, islice(_unique(scenes, job.notes), limit), shown)
         if pending:
             raise PendingError(f"{pending:,} images wait for a batch; run the same command again when it has come.")
-        statistics = _finish(job, scenes)
-        return BuildReport(job.out, statistics, shown.scenes, shown.seconds)
+        statistics, usage, signs = _finish(job, scenes)
+        return BuildReport(job.out, statistics, shown.scenes, shown.seconds, shown.failed, usage, signs)
 
 
 @functools.wraps(build_async)
@@ -125,6 +153,28 @@ def build(*arguments: Any, **options: Any) -> BuildReport:
         return asyncio.run(build_async(*arguments, **options))
     with ThreadPoolExecutor(1) as pool:  # a notebook's loop is running in this thread
         return pool.submit(asyncio.run, build_async(*arguments, **options)).result()
+
+
+def _running_cost(llms: LLMs) -> Callable[[], str] | None:
+    """What to say beside the progress about requests, tokens and dollars; nothing where nobody counts them."""
+    usage = getattr(llms, "usage", None) or getattr(llms.writer, "usage", None)
+    return None if usage is None else lambda: usage.line() if usage.used else ""
+
+
+@asynccontextmanager
+async def _ticking(progress: Progress) -> AsyncIterator[None]:
+    """Let time and cost go on in the display while no scene comes back."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+            progress.look()
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticking.cancel()
 
 
 def _described(scenes: Iterable[Scene], recipe: Recipe, llms: LLMs) -> dict[str, Any]:
@@ -158,10 +208,10 @@ def _expected(scenes: Iterable[Scene]) -> int | None:
 
 
 def _unique(scenes: Iterable[Scene], notes: Counter[str]) -> Iterator[Scene]:
-    """Skip scenes whose id came before, so that row ids stay unique; keeps one number a scene."""
-    seen: set[int] = set()
+    """Skip scenes whose id came before, so that row ids stay unique; keeps a digest a scene."""
+    seen: set[bytes] = set()
     for scene in scenes:
-        if (key := hash(scene.id)) in seen:
+        if (key := blake2b(scene.id.encode(), digest_size=16).digest()) in seen:
             notes[REPEATED] += 1
             continue
         seen.add(key)
@@ -171,62 +221,59 @@ def _unique(scenes: Iterable[Scene], notes: Counter[str]) -> Iterator[Scene]:
 async def _write_shards(job: _Job, scenes: Iterator[Scene], progress: Progress) -> int:
     """Run the recipe over the scenes of unfinished shards and write each shard as its last scene comes back.
 
-    Gives the number of scenes that wait for a batch; their shards are not written.
+    Gives the number of scenes that wait for a batch; their shards are not written. A failure that no sample can carry
+    (wrong key, full disk, empty budget) cancels what is under way and is raised.
     """
-    book: Book | None = None
+    page: _Page | None = None
     pending: Counter[int] = Counter()
+    jobs = (((number, scene), functools.partial(_make, job, scene)) for number, scene in _unfinished(job, scenes, progress))
     try:
-        async with aclosing(_in_order(job, scenes, progress)) as finished:
-            async for number, scene, samples in finished:
-                if book is not None and book.number != number:
-                    book.close()
-                    book = None
+        async with aclosing(in_order(jobs, job.concurrency, fatal=(EndpointError, InputError))) as finished:
+            async for (number, scene), (samples, bill) in finished:
+                if page is not None and page.book.number != number:
+                    page.close()
+                    page = None
                 if samples is None:
                     pending[number] += 1
                 if number in pending:
-                    if book is not None:
-                        book.abandon()
-                        book = None
+                    if page is not None:
+                        page.book.abandon()
+                        page = None
                     continue
-                book = book or Book(job.out, number, job.plan)
-                kept, rejected = book.write(scene, samples)
-                progress.advance(kept=kept, rejected=rejected)
-        if book is not None:
-            book.close()
-            book = None
+                page = page or _Page(Book(job.out, number, job.plan))
+                kept, rejected = page.write(scene, samples, bill)
+                failed = job.failed(Counter(short_reason(sample.reason) for sample in samples if sample.reason))
+                progress.advance(kept=kept, rejected=rejected - failed, failed=failed)
+        if page is not None:
+            page.close()
+            page = None
     finally:
-        if book is not None:
-            book.abandon()
+        if page is not None:
+            page.book.abandon()
     return pending.total()
 
 
-async def _in_order(job: _Job, scenes: Iterator[Scene], progress: Progress) -> AsyncIterator[Finished]:
-    """Run up to `concurrency` scenes at once and give them back in the order they came, with their shard's number.
-
-    A failure that no sample can carry (wrong key, empty budget) cancels what is under way and is raised.
-    """
-    under_way: deque[tuple[int, Scene, asyncio.Task[list[Sample]]]] = deque()
-    try:
-        for number, scene in _unfinished(job, scenes, progress):
-            under_way.append((number, scene, asyncio.create_task(job.recipe.run(scene, job.llms))))
-            if len(under_way) >= job.concurrency:
-                yield await _first(under_way)
-        while under_way:
-            yield await _first(under_way)
-    finally:
-        for _, _, task in under_way:
-            task.cancel()
-        await asyncio.gather(*(task for _, _, task in under_way), return_exceptions=True)
+async def _make(job: _Job, scene: Scene) -> Made:
+    with billed() as bill:
+        try:
+            return await job.recipe.run(scene, job.llms), bill
+        except PendingError:
+            return None, bill
 
 
-async def _first(under_way: deque[tuple[int, Scene, asyncio.Task[list[Sample]]]]) -> Finished:
-    number, scene, task = under_way[0]
-    try:
-        samples = await task
-    except PendingError:
-        samples = None
-    under_way.popleft()
-    return number, scene, samples
+@dataclass
+class _Page:
+    """The shard that is being written, and what its replies took."""
+
+    book: Book
+    bill: Bill = field(default_factory=Bill)
+
+    def write(self, scene: Scene, samples: list[Sample], bill: Bill) -> tuple[int, int]:
+        self.bill.merge(bill.to_json())
+        return self.book.write(scene, samples)
+
+    def close(self) -> None:
+        self.book.close(usage=self.bill.to_json())
 
 
 def _unfinished(job: _Job, scenes: Iterator[Scene], progress: Progress) -> Iterator[tuple[int, Scene]]:
@@ -242,7 +289,8 @@ def _unfinished(job: _Job, scenes: Iterator[Scene], progress: Progress) -> Itera
         else:
             count = _compare(job, number, done, run)
             earlier = Statistics.from_json(done["statistics"])
-            progress.advance(count, earlier.kept, earlier.refused, fresh=False)
+            failed = job.failed(earlier.rejected)
+            progress.advance(count, earlier.kept, earlier.refused - failed, failed, fresh=False)
         number += 1
 
 
@@ -256,12 +304,16 @@ def _compare(job: _Job, number: int, done: dict[str, Any], run: Iterator[Scene])
     return len(ids)
 
 
-def _finish(job: _Job, scenes: Iterable[Scene]) -> Statistics:
-    """Add up the shards and write build.json, stats.json, comvint.json and the card."""
-    statistics, files = Statistics(), {}
+def _finish(job: _Job, scenes: Iterable[Scene]) -> tuple[Statistics, dict[str, dict[str, float]], list[str]]:
+    """Add up the shards and write build.json, stats.json, comvint.json and the card.
+
+    Gives the counts, what the replies took by model, and the signs of a build gone wrong.
+    """
+    statistics, files, bill = Statistics(), {}, Bill()
     for summary in shards.markers(job.out):
         statistics.merge(Statistics.from_json(summary["statistics"]))
         files.update(summary["files"])
+        bill.merge(summary.get("usage", {}))
     statistics.notes += Counter(getattr(scenes, "counts", {})) + job.notes
     plan = job.plan
     about = {
@@ -269,10 +321,11 @@ def _finish(job: _Job, scenes: Iterable[Scene]) -> Statistics:
         "files": dict(sorted(files.items())),
         "rows": statistics.kept,
         "rejected": statistics.refused,
+        "usage": (usage := bill.to_json()),
     }
     Conventions(recipe=plan.recipe, generator=plan.generator, judge=plan.judge, prompts=plan.prompts).write(job.out)
-    card.write_folder(job.out, about, statistics)
-    return statistics
+    signs = card.write_folder(job.out, about, statistics)
+    return statistics, usage, signs
 
 
 def _shown(spec: str) -> str:
@@ -285,9 +338,12 @@ def _shown(spec: str) -> str:
 
 
 async def rehearse(
-    scenes: Iterable[Scene], recipe: Recipe, rehearsal: Rehearsal, *, sample: int = 20, concurrency: int = 64
+    scenes: Iterable[Scene], recipe: Recipe, rehearsal: Rehearsal, *, sample: int = 20, **pace: float | None
 ) -> str:
-    """Say in one line what a build would take: count all scenes, run the recipe on some that stand for them, write nothing."""
+    """Say what a build would take: count all scenes, run the recipe on some that stand for them, write nothing.
+
+    `pace` is what `Rehearsal.estimate` takes: concurrency, requests_per_minute, tokens_per_minute.
+    """
     chosen: list[Scene] = []
     dice, count = random.Random(0), 0
     for count, scene in enumerate(scenes, start=1):
@@ -298,5 +354,5 @@ async def rehearse(
     kept = 0
     for scene in chosen:
         kept += sum(made.reason is None for made in await recipe.run(scene, rehearsal.llms))
-    estimate = rehearsal.estimate(len(chosen), count, concurrency=concurrency)
-    return f"{estimate.line()}; about {kept * count // max(len(chosen), 1):,} rows"
+    estimate = rehearsal.estimate(len(chosen), count, **pace)
+    return f"{estimate.line()}; about {kept * count // max(len(chosen), 1):,} rows\n{estimate.details()}".rstrip()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from comvint_hf.cli import main, open_recipe
+from comvint_hf.cli import calm, main, open_recipe
 from comvint_hf.errors import InputError
+from comvint_hf.running import GO_ON
 
 
 def run(*arguments: object, code: int = 0) -> str:
@@ -38,3 +39,14 @@ def test_settings_of_a_recipe_are_read_and_checked() -> None:
 def test_a_folder_that_is_no_dataset_is_said_calmly(tmp_path) -> None:
     assert "no finished dataset" in run("stats", tmp_path, code=1)
     assert "no finished dataset" in run("push", tmp_path, "a/b", code=1)
+
+
+@pytest.mark.parametrize("told", [{}, {"go_on": "Go back to sleep."}])
+def test_a_stopped_command_says_how_to_go_on(told, capsys) -> None:
+    @calm(**told)
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        stopped()
+    assert capsys.readouterr().err == f"Stopped. {told.get('go_on', GO_ON)}\n"

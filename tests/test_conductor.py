@@ -221,10 +221,12 @@ def test_an_empty_budget_stops_the_run_and_the_next_one_goes_on(tmp_path, toy_re
 
 def test_another_plan_in_the_same_folder_is_refused_and_overwrite_replaces_it(tmp_path, toy_recipe) -> None:
     toys(tmp_path / "out", toy_recipe)
-    with pytest.raises(InputError, match="its scenes is 'shapes:25', this one's is 'shapes:12'.*--overwrite"):
+    with pytest.raises(InputError, match="made with --scenes shapes:25, and this command says --scenes shapes:12: .*--overwrite"):
         toys(tmp_path / "out", toy_recipe, scenes=12)
-    with pytest.raises(InputError, match="its images is True, this one's is False"):
+    with pytest.raises(InputError, match="made with --store-images rows, and this command says --store-images none"):
         toys(tmp_path / "out", toy_recipe, images=False)
+    with pytest.raises(InputError, match="made with no --limit, and this command says --limit 0"):
+        toys(tmp_path / "out", toy_recipe, limit=0)
     toys(tmp_path / "out", toy_recipe, scenes=12, overwrite=True)
     toys(tmp_path / "fresh", toy_recipe, scenes=12)
     same = {name: digest for name, digest in digests(tmp_path / "fresh").items() if name != "README.md"}
@@ -266,6 +268,30 @@ def test_a_repeated_image_is_counted_and_skipped(tmp_path, toy_recipe) -> None:
     scenes = list(load_scenes("shapes:3"))
     report = build(scenes + scenes[:1], toy_recipe, NOBODY, tmp_path, progress=False)
     assert report.scenes == 3 and report.statistics.notes["images skipped: their id came before"] == 1
+
+
+class Silent(Shuffling):
+    """Gets no reply for one scene."""
+
+    async def run(self, scene, llms):
+        if scene.id.endswith("-3"):
+            return [Sample(scene=scene).reject("no usable reply: the model said nothing, three times")]
+        return await super().run(scene, llms)
+
+
+def test_what_got_no_reply_is_named_by_each_run_and_counts_as_failed(tmp_path, toy_recipe) -> None:
+    for _ in range(2):
+        report = toys(tmp_path, Silent(toy_recipe), scenes=9)
+        assert report.failed == 1 < report.rejected and list(report.failures()) == [
+            "shapes/grid-0-3/conversation/0: no usable reply: the model said nothing, three times"
+        ]
+
+
+def test_a_writer_of_fixed_answers_has_not_failed_where_it_has_none(tmp_path, toy_recipe) -> None:
+    fixed = ScriptedLLM([])
+    fixed.deterministic = True
+    report = build(load_scenes("shapes:9"), Silent(toy_recipe), LLMs.one(fixed), tmp_path, progress=False)
+    assert report.failed == 0 and list(report.failures()) == [] and report.statistics.rejected["no usable reply"] == 1
 
 
 def test_limit_zero_and_a_source_without_rows_leave_a_folder_that_says_so(tmp_path, toy_recipe) -> None:

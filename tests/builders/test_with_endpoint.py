@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import subprocess
-import sys
+import json
+import tomllib
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from builders.wired import contents, finish, kill, rehearse, start, until
 from endpoint.answers import Rehearsed
+from endpoint.faults import HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
-from comvint_hf import AnnotationLLM, LLMs, load_scenes
-from comvint_hf.synthesis.recipes import svit
-
-BUILDERS = Path(__file__).parents[2] / "builders"
 SCENES = 24
+KINDS = tuple(kind for kind in (*HTTP, *MESSAGE, "wrong_type") if kind != "stall")
+SHARDS = ("--shard-scenes", "5")
 
 
 @pytest.fixture(scope="module")
 def rehearsed() -> Rehearsed:
-    """What the annotations answer to every prompt of the run."""
-    heard = Rehearsed()
-    llms = LLMs.one(heard.listen(AnnotationLLM()))
-
-    async def run() -> None:
-        for scene in load_scenes(f"shapes:{SCENES}"):
-            await svit().run(scene, llms)
-
-    asyncio.run(run())
-    return heard
-
-
-def start(url: str, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(BUILDERS / "svit.py"), "--scenes", f"shapes:{SCENES}", "--llm", "toy-model"]
-    command += ["--base-url", url, "--out", str(out), "--shard-scenes", "5", *more]
-    environment = {**os.environ, "OPENAI_API_KEY": "local", "COLUMNS": "150"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(child: subprocess.Popen[str]) -> str:
-    told, said = child.communicate(timeout=120)
-    assert child.returncode == 0, said[-3000:]
-    return told
-
-
-def parquet(folder: Path) -> dict[str, list[dict]]:
-    return {str(path.relative_to(folder)): pq.read_table(path).to_pylist() for path in sorted(folder.rglob("*.parquet"))}
+    return rehearse(f"shapes:{SCENES}")
 
 
 @pytest.fixture(scope="module")
@@ -57,42 +28,72 @@ def whole(rehearsed, tmp_path_factory) -> tuple[Path, int]:
     """An uninterrupted run: its dataset and how many replies it paid for."""
     out, endpoint = tmp_path_factory.mktemp("whole") / "set", Endpoint(answer=rehearsed.answer)
     with serve(endpoint) as url:
-        assert "requests" in finish(start(url, out)).splitlines()[-1]
-    return out, endpoint.paid.total()
+        told, _ = finish(start(url, out, *SHARDS))
+    paid = endpoint.paid.total()
+    assert told.splitlines()[-1].startswith(f"toy-model: {paid} requests, 0 from the cache, ")
+    return out, paid
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return [row for path in sorted(folder.glob("data/**/*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def test_a_model_behind_an_endpoint_fills_rows_under_its_name(whole) -> None:
     out, paid = whole
-    rows = [row for rows in parquet(out).values() for row in rows]
+    rows = rows_of(out)
     assert len({row["image_id"] for row in rows}) == SCENES and {row["generator"] for row in rows} == {"toy-model"}
     assert paid >= 4 * SCENES
     assert "written by | toy-model" in (out / "README.md").read_text()
+
+
+def test_build_json_says_what_the_replies_took(whole) -> None:
+    out, paid = whole
+    usage = json.loads((out / "build.json").read_text())["usage"]
+    assert set(usage) == {"toy-model"} and usage["toy-model"]["requests"] == paid == usage["toy-model"]["unpriced"]
+    assert usage["toy-model"]["prompt_tokens"] > 100 * paid and usage["toy-model"]["completion_tokens"] > 10 * paid
 
 
 def test_killed_and_run_again_nothing_is_paid_twice_and_the_bytes_are_the_same(rehearsed, whole, tmp_path) -> None:
     endpoint = Endpoint(answer=rehearsed.answer, latency=0.02)
     with serve(endpoint) as url:
         for stop in (10, 35, 60):
-            child = start(url, tmp_path / "set", "--concurrency", "4")
-            while endpoint.paid.total() < stop:
-                assert child.poll() is None, child.stderr.read()
-                os.sched_yield()
-            child.send_signal(signal.SIGKILL)
-            child.communicate(timeout=60)
-        finish(start(url, tmp_path / "set", "--concurrency", "4"))
+            child = start(url, tmp_path / "set", *SHARDS, "--concurrency", "4")
+            until(child, lambda stop=stop: endpoint.paid.total() >= stop)
+            kill(child)
+        finish(start(url, tmp_path / "set", *SHARDS, "--concurrency", "4"))
+        paid = endpoint.paid.total()
+        told, _ = finish(start(url, tmp_path / "set", *SHARDS))
     in_the_air = 3 * 4
-    assert endpoint.paid.total() <= whole[1] + in_the_air, "only what was in the air when the process died is paid again"
-    for name in ("README.md", "build.json", "stats.json"):
-        assert (tmp_path / "set" / name).read_bytes() == (whole[0] / name).read_bytes(), name
-    assert parquet(tmp_path / "set") == parquet(whole[0])
+    assert paid <= whole[1] + in_the_air, "only what was in the air when the process died is paid again"
+    assert endpoint.paid.total() == paid and "requests" not in told.splitlines()[-1], "a finished build asks nothing"
+    assert contents(tmp_path / "set") == contents(whole[0])
 
 
 def test_a_batch_run_gives_the_same_rows_for_as_many_requests(rehearsed, whole, tmp_path) -> None:
     endpoint = Endpoint(answer=rehearsed.answer)
     with serve(endpoint) as url:
-        finish(start(url, tmp_path / "set", "--batch", "--poll", "0.05"))
+        finish(start(url, tmp_path / "set", *SHARDS, "--batch", "--poll", "0.05"))
     assert endpoint.batches and endpoint.paid.total() == whole[1]
-    assert parquet(tmp_path / "set") == parquet(whole[0])
+    assert contents(tmp_path / "set") == contents(whole[0])
+
+
+def test_a_batch_that_was_submitted_before_a_kill_is_collected_by_the_next_run(rehearsed, whole, tmp_path) -> None:
+    endpoint = Endpoint(answer=rehearsed.answer, batch_polls=10**9)
+    with serve(endpoint) as url:
+        child = start(url, tmp_path / "set", *SHARDS, "--batch", "--poll", "0.01")
+        until(child, lambda: any(batch["polls"] > 2 for batch in [*endpoint.batches.values()]))
+        kill(child)
+        submitted = len(endpoint.batches)
+        assert endpoint.paid.total() == 0 and submitted >= 1
+        endpoint.batch_polls = 0
+        finish(start(url, tmp_path / "set", *SHARDS, "--batch", "--poll", "0.01"))
+    sent = [
+        json.loads(line)["custom_id"]
+        for name in endpoint.batches.values()
+        for line in endpoint.files[name["input_file_id"]].splitlines()
+    ]
+    assert len(sent) == len(set(sent)) == endpoint.paid.total() == whole[1], "nothing is submitted twice"
+    assert contents(tmp_path / "set") == contents(whole[0])
 
 
 def test_the_budget_stops_the_run_and_more_money_goes_on(rehearsed, whole, tmp_path) -> None:
@@ -100,10 +101,59 @@ def test_the_budget_stops_the_run_and_more_money_goes_on(rehearsed, whole, tmp_p
     prices.write_text('["toy-model"]\ninput = 100\noutput = 200\n')
     endpoint = Endpoint(answer=rehearsed.answer)
     with serve(endpoint) as url:
-        poor = start(url, tmp_path / "set", "--budget", "5", "--prices", str(prices), "--concurrency", "1")
-        _, said = poor.communicate(timeout=120)
-        assert poor.returncode == 1 and "budget" in said.lower() and "Traceback" not in said
-        assert endpoint.paid.total() < whole[1] and not (tmp_path / "set" / "README.md").exists()
-        finish(start(url, tmp_path / "set", "--budget", "500", "--prices", str(prices)))
+        _, said = finish(start(url, tmp_path / "set", *SHARDS, "--budget", "5", "--prices", prices, "--concurrency", "1"), code=1)
+        assert "The budget of $5.00 has no room" in said.splitlines()[-1] and "--budget" in said
+        assert 0 < endpoint.paid.total() < whole[1] and not (tmp_path / "set" / "README.md").exists()
+        told, _ = finish(start(url, tmp_path / "set", *SHARDS, "--budget", "500", "--prices", prices))
     assert endpoint.paid.total() == whole[1]
-    assert parquet(tmp_path / "set") == parquet(whole[0])
+    usage = json.loads((tmp_path / "set" / "build.json").read_text())["usage"]["toy-model"]
+    price = tomllib.loads(prices.read_text())["toy-model"]
+    cost = (endpoint.tokens["prompt"] * price["input"] + endpoint.tokens["completion"] * price["output"]) / 1e6
+    assert usage["cost"] == pytest.approx(cost) and usage["unpriced"] == 0
+    assert told.splitlines()[-1].endswith(f"has paid ${cost:.4f} of $500.00")
+    assert rows_of(tmp_path / "set") == rows_of(whole[0])
+
+
+@pytest.mark.parametrize("scenes", [30, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_build_through_faults_is_the_clean_build_byte_for_byte(scenes, tmp_path) -> None:
+    spec = f"shapes:{scenes}"
+    answers, clean = rehearse(spec).answer, Endpoint(keep_requests=False)
+    spoilt = Endpoint(faults=Faults(share=0.2, kinds=KINDS, retry_after="0.05"), keep_requests=False)
+    for name, endpoint in (("clean", clean), ("spoilt", spoilt)):
+        endpoint.answer = answers
+        with serve(endpoint) as url:
+            finish(start(url, tmp_path / name / "set", scenes=spec))
+    assert sum(spoilt.statuses[kind] for kind in KINDS) > 0.1 * 4 * scenes
+    first, second = contents(tmp_path / "clean" / "set"), contents(tmp_path / "spoilt" / "set")
+    plans = [json.loads(files.pop("build.json")) for files in (first, second)]
+    cards = [files.pop("README.md").decode().splitlines() for files in (first, second)]
+    assert first == second and any(name.endswith(".parquet") for name in first)
+    taken = [plan.pop("usage")["toy-model"] for plan in plans]
+    assert plans[0] == plans[1] and taken[0]["unusable"] == 0 < taken[1]["unusable"], "only what it took differs"
+    assert all(line.startswith("| toy-model") for line in set(cards[0]) ^ set(cards[1]))
+    assert taken[0]["requests"] == clean.paid.total()
+
+
+def test_one_prompt_that_never_succeeds_costs_its_row_only_and_is_named(tmp_path) -> None:
+    spec, task = "shapes:1000", ("detail_description",)
+    heard = rehearse(spec, task)
+    poisoned = list(heard.replies)[500]
+    endpoint = Endpoint(
+        answer=heard.answer,
+        faults=Faults(share=0, never=lambda text: "malformed" if text == poisoned else None),
+        keep_requests=False,
+    )
+    flags = ("--tasks", "detail_description", "--store-images", "none", "--attempts", "2", "--shard-scenes", "250")
+    with serve(endpoint) as url:
+        _, said = finish(start(url, tmp_path / "set", *flags, scenes=spec), code=3)
+        asked = endpoint.asked.total()
+        _, again = finish(start(url, tmp_path / "set", *flags, scenes=spec), code=3)
+    rows = [path for path in (tmp_path / "set" / "without_images").rglob("*.parquet")]
+    assert sum(pq.read_metadata(path).num_rows for path in rows) == 999
+    (rejected,) = [row for path in (tmp_path / "set" / "rejected").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert rejected["reason"].startswith(
+        "no usable reply: toy-model gave no usable reply to svit/detail_description in 2 attempts"
+    )
+    for told in (said, again):
+        assert "1 samples got no usable reply" in told and told.count(rejected["id"]) == 1 and rejected["reason"] in told
+    assert asked == len(heard.replies) + 1 == endpoint.asked.total(), "one prompt was asked twice, and nothing in the second run"

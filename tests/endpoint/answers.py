@@ -43,26 +43,28 @@ class Rehearsed:
     """The answers that an LLM of the house gave, by the prompt's text: `endpoint.answer = rehearsed.answer`.
 
     Wrap the LLM with `listen`, run a recipe once without a network, and the endpoint can answer the same prompts on the
-    wire. Text that was not rehearsed is answered by `fill_form`.
+    wire. What was asked twice is answered as at first, here and there. Text that was not rehearsed, or that the LLM had no
+    answer to, is answered by `fill_form`.
     """
 
     def __init__(self) -> None:
         self.replies: dict[str, str] = {}
 
-    def listen(self, llm: Any) -> Any:
-        """An LLM that answers as `llm` does and is remembered here."""
-        return _Listening(llm, self)
+    def listen(self, llm: Any, deterministic: bool | None = None) -> Any:
+        """An LLM that answers as `llm` does and is remembered here; `deterministic` as that says unless told."""
+        return _Listening(llm, self, llm.deterministic if deterministic is None else deterministic)
 
     def answer(self, text: str, schema: dict[str, Any] | None) -> str:
         return self.replies.get(text) or fill_form(text, schema)
 
 
 class _Listening:
-    def __init__(self, llm: Any, heard: Rehearsed) -> None:
-        self.name, self.deterministic = llm.name, llm.deterministic
+    def __init__(self, llm: Any, heard: Rehearsed, deterministic: bool) -> None:
+        self.name, self.deterministic = llm.name, deterministic
         self._llm, self._heard = llm, heard
 
     async def ask(self, prompt: Any, reply_type: Any) -> Any:
-        reply = await self._llm.ask(prompt, reply_type)
-        self._heard.replies[prompt.text] = reply.model_dump_json()
-        return reply
+        if prompt.text not in self._heard.replies:
+            reply = await self._llm.ask(prompt, reply_type)
+            self._heard.replies[prompt.text] = reply.model_dump_json()
+        return reply_type.model_validate_json(self._heard.replies[prompt.text])

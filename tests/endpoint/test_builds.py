@@ -1,6 +1,7 @@
 """Whole recipes over the wire: a faulty endpoint changes no row, and a dry run asks nobody."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 
@@ -10,13 +11,14 @@ from endpoint.asking import opened
 from endpoint.faults import FORM, HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
-from comvint_hf.errors import PendingError
+from comvint_hf.errors import PendingError, ReplyError
 from comvint_hf.records import Sample
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis.engine.batch import BatchLLM, in_batches
 from comvint_hf.synthesis.engine.endpoints import open_llms, rehearse
-from comvint_hf.synthesis.llm import LLMs
-from comvint_hf.synthesis.recipes import COMVINT, SVIT, Recipe
+from comvint_hf.synthesis.llm import LLMs, Reply, ScriptedLLM
+from comvint_hf.synthesis.recipes import COMVINT, SVIT, Recipe, svit
+from comvint_hf.synthesis.stages.svit import Pair, Pairs
 
 SCENES = 40
 
@@ -98,6 +100,29 @@ def test_what_only_the_recipe_can_see_is_regenerated_or_rejected_with_a_reason(s
         text = " ".join(message.content for message in sample.messages)
         assert sample.reason or not ("o9999" in text or "given captions" in text)
     assert {sample.scene.id for sample in made if sample.reason is None} == {scene.id for scene in scenes}
+
+
+def lacking(scenes, after: Callable[[int], Reply | Exception]) -> list[Sample]:
+    """What SVIT's reasoning makes of a first reply with 12 pairs and of what comes afterwards."""
+    asked = iter(range(9))
+
+    def reply(prompt, form):
+        number = next(asked)
+        pairs = Pairs(pairs=[Pair(question=f"Why {number}?", answer="So it is.") for number in range(12)])
+        answer = pairs if number == 0 else after(number)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return asyncio.run(svit(("complex_reasoning",)).run(scenes[0], LLMs.one(ScriptedLLM(reply))))
+
+
+def test_pairs_that_never_come_are_said_in_rejected(scenes) -> None:
+    made = lacking(scenes, lambda number: Pairs(pairs=[]))
+    assert len(made) == 13 and made[-1].reason == "too few: 12 of 15 in 3 attempts" and made[-1].task == "complex_reasoning"
+    made = lacking(scenes, lambda number: ReplyError("m gave no usable reply"))
+    assert len(made) == 13 and made[-1].reason == "no usable reply: m gave no usable reply"
+    assert not made[-1].messages and all(sample.reason is None for sample in made[:12])
 
 
 def test_a_dry_run_of_a_recipe_estimates_without_an_endpoint(scenes) -> None:

@@ -150,3 +150,11 @@ def test_a_cache_of_another_version_is_left_alone(cache) -> None:
         other.execute("PRAGMA user_version = 99")
     with pytest.raises(InputError, match="version 99"):
         Cache(cache.path)
+
+
+def test_a_full_disk_at_the_close_is_one_sentence_and_leaves_the_file_closed(cache) -> None:
+    cache.before_close(lambda: cache.write_now(lambda connection: connection.execute("INSERT INTO nowhere VALUES (1)")))
+    with pytest.raises(InputError, match="cannot be written .*what was written before is safe"):
+        cache.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        cache.read("SELECT 1")

@@ -76,6 +76,18 @@ def test_the_same_model_sits_in_both_chairs_unless_one_sees(tmp_path, monkeypatc
     asyncio.run(go())
 
 
+def test_a_model_that_sees_and_judges_keeps_one_pace(tmp_path) -> None:
+    async def go() -> None:
+        one = open_llms("a", see=True, base_url="http://localhost:1/v1", cache=tmp_path / "one.sqlite")
+        two = open_llms("a", "b", base_url="http://localhost:1/v1", cache=tmp_path / "two.sqlite")
+        assert one.writer.requester.pace is one.judge.requester.pace
+        assert two.writer.requester.pace is not two.judge.requester.pace
+        await one.close()
+        await two.close()
+
+    asyncio.run(go())
+
+
 def test_writer_and_judge_share_budget_and_counts(tmp_path) -> None:
     (tmp_path / "p.toml").write_text('["a"]\ninput = 10\noutput = 20\n["b"]\ninput = 1\noutput = 2\n')
 
@@ -91,6 +103,22 @@ def test_writer_and_judge_share_budget_and_counts(tmp_path) -> None:
     summary = asyncio.run(go())
     assert summary["models"]["a"]["cost"] == pytest.approx(10 * summary["models"]["b"]["cost"])
     assert summary["requests"] == 20 and summary["budget"] == 5 and summary["unconfirmed_cost"] == 0
+
+
+def test_closing_says_once_how_many_replies_of_both_are_waited_for(tmp_path) -> None:
+    endpoint, told = Endpoint(latency=0.2), []
+
+    async def go() -> None:
+        with serve(endpoint) as url:
+            llms = open_llms("a", "b", base_url=url, cache=tmp_path / "c.sqlite")
+            asking = [asyncio.create_task(llm.ask(toy_prompt(1), QA)) for llm in (llms.writer, llms.judge)]
+            while endpoint.asked.total() < 2:
+                await asyncio.sleep(0)
+            await llms.close(lambda *waiting: told.append(waiting))
+            assert [type(reply) for reply in await asyncio.gather(*asking)] == [QA, QA]
+
+    asyncio.run(go())
+    assert told == [(2, 300.0)] and endpoint.asked.total() == 2
 
 
 def test_a_budget_for_a_model_without_a_price_is_refused(tmp_path) -> None:
@@ -115,7 +143,11 @@ def test_a_dry_run_counts_without_a_call(tmp_path) -> None:
     assert 1000 * len(writer) / 4 < whole.prompt_tokens < 1000 * len(writer) / 2.5
     assert whole.completion_tokens == pytest.approx(2000 * 40, rel=0.1)
     assert whole.cost > 0 and "$" in whole.line() and "1,000 scenes" in whole.line()
-    assert rehearsal.estimate(5, 1000, requests_per_minute=10).seconds == 12_000
+    assert rehearsal.estimate(5, 1000, requests_per_minute=10).seconds == 6_000, "each model has the rate for itself"
+    assert rehearsal.estimate(5, 1000, tokens_per_minute=1000).seconds > 60 * whole.prompt_tokens / 2 / 1000
+    assert whole.details() == "  toy/question: about 2,000 requests"
+    batched = Rehearsal("a", None, stand_in, batch=True, prices=tmp_path / "p.toml").estimate(1, 1)
+    assert batched.seconds is None and "batches" in batched.line()
     unknown = Rehearsal("unheard-of", None, stand_in)
     asyncio.run(unknown.llms.writer.ask(toy_prompt(1), QA))
     assert unknown.estimate(1, 10).cost is None and "nobody told" in unknown.estimate(1, 10).line()

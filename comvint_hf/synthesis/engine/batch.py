@@ -56,8 +56,10 @@ class BatchLLM:
         reply, problem = llm.first_fit(question, replies)
         if reply is not None:
             self._requester.count(question).cached += 1
+            llm.settle(question, replies, good=True)
             return reply
         if len(replies) >= llm.attempts:
+            llm.settle(question, replies, good=False)
             raise llm.no_fit(question, problem)
         if question.key in self._given_up:
             raise ReplyError(f"{self.name} gave no reply to {prompt.name}; the last problem: {self._given_up[question.key]}.")

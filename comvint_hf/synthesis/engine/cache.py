@@ -139,16 +139,22 @@ class Cache:
         try:
             return await future
         except sqlite3.Error as error:
-            raise InputError(
-                f"{self.path} cannot be written ({error}): make room or free the file, then run the same again; what was written "
-                "before is safe."
-            ) from error
+            raise self._unwritable(error) from error
 
     def write_now(self, change: Change[T]) -> T:
         """`write` for code outside an event loop."""
         future: ThreadFuture = ThreadFuture()
         self._jobs.put((change, None, future))
-        return future.result()
+        try:
+            return future.result()
+        except sqlite3.Error as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: sqlite3.Error) -> InputError:
+        return InputError(
+            f"{self.path} cannot be written ({error}): make room or free the file, then run the same again; what was written "
+            "before is safe."
+        )
 
     def before_close(self, last: Callable[[], Any]) -> None:
         """Call this before the file is closed, at the end of the process at the latest."""
@@ -157,12 +163,14 @@ class Cache:
     def close(self) -> None:
         """Write what waits and close the file. May be called twice."""
         atexit.unregister(self.close)
-        if self._thread.is_alive():
+        try:
             while self._last_calls:
                 self._last_calls.pop()()
-            self._jobs.put(None)
-            self._thread.join()
-        self._reader.close()
+        finally:
+            if self._thread.is_alive():
+                self._jobs.put(None)
+                self._thread.join()
+            self._reader.close()
 
     def _write_all(self) -> None:
         connection, synced, dirty, last = self._connect(), time.monotonic(), False, False

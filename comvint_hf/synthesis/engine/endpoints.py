@@ -5,7 +5,8 @@ This file knows which LLM stands for which name; what they do is theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from comvint_hf.synthesis.engine.cache import Cache
 from comvint_hf.synthesis.engine.estimate import Rehearsal
 from comvint_hf.synthesis.engine.money import Meter
 from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
+from comvint_hf.synthesis.engine.pace import Pace
 from comvint_hf.synthesis.engine.usage import Usage
 from comvint_hf.synthesis.llm import LLM, LLMs
 
@@ -40,14 +42,30 @@ class OpenLLMs(LLMs):
         money = {"budget": self.meter.budget, "unconfirmed_cost": self.meter.unconfirmed} if self.meter else {}
         return {**self.usage.summary(), **money}
 
-    async def close(self) -> None:
-        """Close the connections and the cache, which gives unneeded budget back."""
-        for llm in dict.fromkeys((self.writer, self.judge)):
-            inner = llm.llm if isinstance(llm, BatchLLM) else llm
-            if isinstance(inner, OpenAILLM):
-                await inner.close()
-        if self.cache is not None:
-            self.cache.close()
+    def lines(self) -> list[str]:
+        """What this run asked, got and paid: a line a model, and one for the budget; [] where nobody was asked."""
+        lines = self.usage.lines()
+        if len(lines) > 1:
+            lines.append(f"together: {self.usage.line()}")
+        if self.meter is not None and self.meter.budget is not None:
+            lines.append(self.meter.line())
+        return lines
+
+    async def close(self, told: Callable[[int, float], None] | None = None) -> None:
+        """Let what was sent come back, close the connections and then the cache, which gives unneeded budget back.
+
+        `told` hears how many replies are waited for, if any, and for how many seconds at most. Cancel it to wait no longer.
+        """
+        inner = (llm.llm if isinstance(llm, BatchLLM) else llm for llm in dict.fromkeys((self.writer, self.judge)))
+        models = [llm for llm in inner if isinstance(llm, OpenAILLM)]
+        under_way = sum(len(model.requester.under_way) for model in models)
+        if told and under_way:
+            told(under_way, max(model.requester.timeout for model in models))
+        try:
+            await asyncio.gather(*(model.close() for model in models))
+        finally:
+            if self.cache is not None:
+                self.cache.close()
 
 
 def open_llms(
@@ -74,8 +92,8 @@ def open_llms(
     """Open the writer `llm` and the `judge` (the same model where none is named).
 
     "annotations" stands for the embedded annotator, in either place; every other name is a model at `base_url`, with its
-    replies in `cache`. Only the writer sees pictures. Raises `EndpointError` for a missing key and `InputError` for a
-    budget without a price.
+    replies in `cache`. Only the writer sees pictures. The rates a minute and `concurrency` are each model's. Raises
+    `EndpointError` for a missing key and `InputError` for a budget without a price.
     """
     judge = judge or llm
     usage = Usage()
@@ -83,6 +101,7 @@ def open_llms(
     if annotator is not None and llm == judge:
         return OpenLLMs(annotator, annotator, usage)
     opened = Cache(cache if cache is not None else "replies.sqlite")
+    paces = {name: Pace(concurrency, requests_per_minute, tokens_per_minute) for name in (llm, judge)}
     meter = Meter(opened, budget)
 
     def model(name: str, *, sees: bool) -> LLM:
@@ -93,15 +112,13 @@ def open_llms(
             name,
             cache=opened,
             base_url=base_url,
-            concurrency=concurrency,
+            pace=paces[name],
             attempts=attempts,
             meter=meter,
             usage=usage,
             see=sees,
             temperature=temperature,
             max_tokens=max_tokens,
-            requests_per_minute=requests_per_minute,
-            tokens_per_minute=tokens_per_minute,
             settings=settings,
             prices=prices,
             **bound,

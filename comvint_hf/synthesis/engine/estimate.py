@@ -24,21 +24,29 @@ TOKENS_A_SECOND, FIRST_TOKEN_SECONDS = 60.0, 0.7
 
 @dataclass(frozen=True)
 class Estimate:
-    """What all scenes together would take; `cost` is in dollars, `None` where a price is unknown."""
+    """What all scenes together would take; `cost` is in dollars, `None` where a price is unknown.
+
+    `seconds` is `None` for batches, which take as long as their provider takes.
+    """
 
     scenes: int
     requests: int
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
-    seconds: float
+    seconds: float | None
     by_prompt: dict[str, int]
 
     def line(self) -> str:
         """The estimate in one line."""
         price = "at a price nobody told" if self.cost is None else f"${self.cost:,.2f}"
         tokens = f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} reply tokens"
-        return f"{self.scenes:,} scenes: about {self.requests:,} requests, {tokens}, {price}, {_duration(self.seconds)}"
+        time = "as long as the provider takes for its batches" if self.seconds is None else _duration(self.seconds)
+        return f"{self.scenes:,} scenes: about {self.requests:,} requests, {tokens}, {price}, {time}"
+
+    def details(self) -> str:
+        """The requests of each prompt, one a line."""
+        return "\n".join(f"  {name}: about {requests:,} requests" for name, requests in self.by_prompt.items())
 
 
 class _Counting:
@@ -72,20 +80,30 @@ class Rehearsal:
         self, llm: str, judge: str | None, stand_in: LLM, *, see: bool = False, batch: bool = False, prices: Path | None = None
     ) -> None:
         writer = _Counting(llm, stand_in, price_of(llm, prices), see)
-        same = judge in (None, llm) and not see
-        self.llms = LLMs(writer, writer if same else _Counting(judge or llm, stand_in, price_of(judge or llm, prices), False))
+        counsel = _Counting(judge or llm, stand_in, price_of(judge or llm, prices), False)
+        counsel.deterministic = False  # a model is asked for every vote
+        self.llms = LLMs(writer, counsel)
         self._batch = batch
 
-    def estimate(self, sampled: int, scenes: int, *, concurrency: int = 32, requests_per_minute: float | None = None) -> Estimate:
-        """Scale what `sampled` scenes asked to all `scenes`."""
+    def estimate(
+        self,
+        sampled: int,
+        scenes: int,
+        *,
+        concurrency: int = 32,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+    ) -> Estimate:
+        """Scale what `sampled` scenes asked to all `scenes`; each model has the rates a minute for itself."""
         scale = scenes / max(sampled, 1)
         counted = list({id(llm): llm for llm in (self.llms.writer, self.llms.judge)}.values())
         requests = scale * sum(1 for llm in counted for _ in _all(llm))
-        seconds = (
-            scale * sum(FIRST_TOKEN_SECONDS + reply / TOKENS_A_SECOND for llm in counted for _, reply in _all(llm)) / concurrency
-        )
-        if requests_per_minute:
-            seconds = max(seconds, requests / requests_per_minute * 60)
+        prompts, replies = (scale * sum(pair[side] for llm in counted for pair in _all(llm)) for side in (0, 1))
+        seconds = (requests * FIRST_TOKEN_SECONDS + replies / TOKENS_A_SECOND) / concurrency
+        for model in {llm.name for llm in counted}:
+            asked = [pair for llm in counted if llm.name == model for pair in _all(llm)]
+            seconds = max(seconds, scale * len(asked) / requests_per_minute * 60 if requests_per_minute else 0.0)
+            seconds = max(seconds, scale * sum(map(sum, asked)) / tokens_per_minute * 60 if tokens_per_minute else 0.0)
         by_prompt: dict[str, int] = {}
         for llm in counted:
             for name, asked in llm.asked.items():
@@ -93,10 +111,10 @@ class Rehearsal:
         return Estimate(
             scenes=scenes,
             requests=round(requests),
-            prompt_tokens=round(scale * sum(prompt for llm in counted for prompt, _ in _all(llm))),
-            completion_tokens=round(scale * sum(reply for llm in counted for _, reply in _all(llm))),
+            prompt_tokens=round(prompts),
+            completion_tokens=round(replies),
             cost=self._cost(counted, scale),
-            seconds=seconds,
+            seconds=None if self._batch else seconds,
             by_prompt=by_prompt,
         )
 

@@ -145,6 +145,12 @@ class Meter:
             "what is missing is asked."
         )
 
+    def line(self) -> str:
+        """What all runs together have paid of the budget; ask before the cache is closed."""
+        spent = self._cache.read("SELECT total(spent) FROM runs")[0][0]
+        unsure = f", perhaps ${self.unconfirmed:.4f} more for replies that never came" if self.unconfirmed else ""
+        return f"budget: {self._cache.path} has paid ${spent:.4f} of ${self.budget:.2f}{unsure}"
+
     def _give_back(self) -> None:
         """Give back to the cache file what this process took and did not need."""
         total = self.spent + self.unconfirmed + self._held

@@ -22,7 +22,7 @@ from comvint_hf.synthesis.engine.forms import Misfit, form_of
 from comvint_hf.synthesis.engine.money import Meter, needs_price, price_of
 from comvint_hf.synthesis.engine.pace import Pace
 from comvint_hf.synthesis.engine.requester import CAP, Requester
-from comvint_hf.synthesis.engine.usage import Usage
+from comvint_hf.synthesis.engine.usage import Usage, bill
 from comvint_hf.synthesis.llm import R
 from comvint_hf.synthesis.prompt import Prompt
 
@@ -34,9 +34,10 @@ class OpenAILLM:
     """Ask `model` at `base_url`; the key comes from the environment.
 
     `cache` is the reply cache, or its file. `attempts` is how often a prompt may be asked before it is given up for
-    replies that do not fit. `meter` holds the budget and is shared by the LLMs of a run, as is `usage`. `see` attaches the
-    scene's picture, at most `see_pixels` pixels. `temperature`, `max_tokens` and `settings` (any further fields of the
-    request) are part of the question: changing them asks anew. `prices` is a file read over the package's own.
+    replies that do not fit. `meter` holds the budget and is shared by the LLMs of a run, as is `usage`; LLMs of one model
+    share a `pace`, which stands for `concurrency` and the rates a minute. `see` attaches the scene's picture, at most
+    `see_pixels` pixels. `temperature`, `max_tokens` and `settings` (any further fields of the request) are part of the
+    question: changing them asks anew. `prices` is a file read over the package's own.
 
     Raises `EndpointError` for a missing key and `InputError` for a budget without a price.
     """
@@ -59,6 +60,7 @@ class OpenAILLM:
         max_tokens: int | None = None,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
+        pace: Pace | None = None,
         settings: Mapping[str, Any] | None = None,
         prices: Path | None = None,
         timeout: float = 300.0,
@@ -79,7 +81,7 @@ class OpenAILLM:
             cache=self.cache,
             meter=meter,
             usage=usage or Usage(),
-            pace=Pace(concurrency, requests_per_minute, tokens_per_minute),
+            pace=pace or Pace(concurrency, requests_per_minute, tokens_per_minute),
             price=price,
             cap=max_tokens or (CAP if meter.budget is not None else None),
             see_pixels=see_pixels if see else None,
@@ -104,13 +106,14 @@ class OpenAILLM:
         the budget could be passed.
         """
         question = await self.question(prompt, reply_type)
-        while (twin := self._asking.get(question.key)) is not None:
-            await asyncio.shield(twin)
+        while (twin := self._asking.get(question.key) or self.requester.under_way.get(question.key)) is not None:
+            await asyncio.wait((twin,))
         replies = self.cache.replies(question.key)
         reply, problem = self.first_fit(question, replies)
         if reply is not None or len(replies) >= self.attempts:
             self.requester.count(question).cached += 1
         if reply is not None:
+            self.settle(question, replies, good=True)
             return reply
         turn = self._asking[question.key] = asyncio.get_running_loop().create_future()
         try:
@@ -118,11 +121,13 @@ class OpenAILLM:
                 replies.append(await self.requester.buy(question, replies))
                 reply, problem = self.first_fit(question, replies[-1:])
                 if reply is not None:
+                    self.settle(question, replies, good=True)
                     return reply
                 self.requester.count(question).rejected += 1
         finally:
             del self._asking[question.key]
             turn.set_result(None)
+        self.settle(question, replies, good=False)
         raise self.no_fit(question, problem)
 
     async def question(self, prompt: Prompt, reply_type: type[R]) -> Question:
@@ -148,6 +153,11 @@ class OpenAILLM:
                 problem = str(misfit)
         return None, problem
 
+    def settle(self, question: Question, replies: list[Paid], *, good: bool) -> None:
+        """Put a question that is over on the open bill."""
+        counted = replies[: self.attempts]
+        bill(question.key, self.name, question.prompt.name, counted, len(counted) - good)
+
     def no_fit(self, question: Question, problem: str) -> ReplyError:
         """The error for a question whose attempts are used up."""
         return ReplyError(
@@ -156,5 +166,5 @@ class OpenAILLM:
         )
 
     async def close(self) -> None:
-        """Close the connections; the cache stays open for others."""
+        """Send nothing more, wait for the replies under way and close the connections; the cache stays open for others."""
         await self.requester.close()

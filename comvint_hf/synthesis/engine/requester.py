@@ -1,6 +1,7 @@
 """Sends one question to an endpoint until a reply comes: in its turn, within the budget, in a form the endpoint can do.
 
-This file joins pace, money, ability and persistence; it knows the endpoint and no recipe, and leaves judging replies to others.
+What was sent is paid for, so it is let come back and put into the cache even if whoever asked for it is cancelled. This file
+joins pace, money, ability and persistence; it knows the endpoint and no recipe, and leaves judging replies to others.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _MARGIN = 64
 class Requester:
     """One model at one endpoint. `cap` bounds a reply's tokens, `settings` are further fields of every request.
 
-    `see_pixels` bounds the picture that goes along; `None` for models that are shown none.
+    `see_pixels` bounds the picture that goes along; `None` for models that are shown none. `under_way` holds what was sent
+    and has not come back, by the question's key.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Requester:
     def __post_init__(self) -> None:
         self.ability = Ability(self.cache, self.access, self.model)
         self.health = Health(self.access.url, self.patience)
+        self.under_way: dict[bytes, asyncio.Task[Paid]] = {}
         self._stopped: EndpointError | None = None
         self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
         self._mean_reply = 500.0
@@ -117,7 +120,18 @@ class Requester:
             raise
 
     async def _send(self, question: Question, replies: list[Paid], *, urgent: bool) -> Paid:
-        """Send when it is this request's turn, and keep the turn until the reply is on disk."""
+        """Send when it is this request's turn; cancelling takes back only what was not sent yet."""
+        exchange = asyncio.create_task(self._exchange(question, replies, urgent))
+        try:
+            return await asyncio.shield(exchange)
+        except asyncio.CancelledError:
+            exchange.add_done_callback(_overheard)
+            if question.key not in self.under_way:
+                exchange.cancel()
+            raise
+
+    async def _exchange(self, question: Question, replies: list[Paid], urgent: bool) -> Paid:
+        """Wait for a turn, and keep it until the reply is on disk."""
         tokens = len(question.prompt.text) / 4 + self._mean_reply
         ticket = await self.pace.enter(tokens, urgent=urgent)
         throttled, wait, used = False, None, tokens
@@ -129,16 +143,18 @@ class Requester:
             throttled, wait = trouble.throttled, trouble.retry_after
             raise
         finally:
+            self.under_way.pop(question.key, None)
             self.pace.leave(ticket, throttled=throttled, retry_after=wait, unexpected_tokens=used - tokens)
 
     async def _pay(self, question: Question, replies: list[Paid]) -> Paid:
         """One request, with its worst cost held while it is out."""
-        if self._stopped is not None:
-            raise EndpointError(str(self._stopped))
         mode, cap_name = self.ability.mode, self.ability.cap_name
         body = await self.body(question, replies[-1] if replies else None)
         hold = await self.meter.hold(self.worst_cost(body) if self.meter.budget is not None else 0.0)
         try:
+            if self._stopped is not None:
+                raise EndpointError(str(self._stopped))
+            self.under_way[question.key] = asyncio.current_task()
             paid = self.paid(await self._post(body), mode)
         except (Trouble, asyncio.CancelledError) as error:
             billed = not isinstance(error, Trouble) or error.billed
@@ -181,7 +197,25 @@ class Requester:
         return self._clients[loop]
 
     async def close(self) -> None:
-        """Close the connections; the cache stays open for others."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+        """Send nothing more, wait `timeout` seconds at most for what was sent, and close the connections.
+
+        The cache stays open for others. Cancelled, it waits no longer; what never came counts with its worst cost.
+        """
+        self._stopped = self._stopped or EndpointError(f"{self.access.url} is asked nothing more: its LLM was closed.")
+        try:
+            if self.under_way:
+                await asyncio.wait(self.under_way.values(), timeout=self.timeout)
+        finally:
+            left = [*self.under_way.values()]
+            for exchange in left:
+                exchange.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            client = self._clients.pop(asyncio.get_running_loop(), None)
+            if client is not None:
+                await client.close()
+
+
+def _overheard(exchange: asyncio.Task[Paid]) -> None:
+    """Take notice of a failure that nobody waits for any more, or asyncio prints it."""
+    if not exchange.cancelled():
+        exchange.exception()

@@ -1,13 +1,24 @@
-"""What a run asked, got and paid, by model and by prompt: what the progress line and `build.json` show.
+"""What a run asked, got and paid (`Usage`), and what the replies behind some rows took, whenever they were paid (`Bill`).
 
-This file knows counts only.
+The first changes with every run and is shown while it goes on; the second is the same however often a build was broken off,
+so it may stand in `build.json`. This file knows counts only.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from comvint_hf.synthesis.engine.cache import Paid
+
+NANO = 1_000_000_000
+COUNTED = ("requests", "unusable", "prompt_tokens", "completion_tokens", "cost", "unpriced")
 
 
 @dataclass(slots=True)
@@ -44,6 +55,11 @@ class Usage:
         return self._counts.setdefault((model, prompt), Count())
 
     @property
+    def used(self) -> bool:
+        """Whether anything was asked."""
+        return bool(self._counts)
+
+    @property
     def total(self) -> Count:
         """Everything together."""
         return _together(self._counts.values())
@@ -73,11 +89,16 @@ class Usage:
         >>> Usage().line()
         '0 requests, 0 from the cache, 0 tokens, $0.00'
         """
-        total = self.total
-        tokens = total.prompt_tokens + total.completion_tokens
-        price = "cost unknown" if total.unpriced and not total.cost else f"${total.cost:.2f}"
-        extra = f", {total.retries} retries" if total.retries else ""
-        return f"{total.requests:,} requests{extra}, {total.cached:,} from the cache, {tokens:,} tokens, {price}"
+        return _told(self.total)
+
+    def lines(self) -> list[str]:
+        """The totals of each model and, where it was asked several prompts, of each of them, for the end of a run."""
+        told: list[str] = []
+        for model, whole in self._grouped(0).items():
+            told.append(f"{model}: {_told(Count(**whole))}")
+            prompts = sorted((prompt, count) for (name, prompt), count in self._counts.items() if name == model)
+            told += [f"  {prompt}: {_told(count)}" for prompt, count in prompts if len(prompts) > 1]
+        return told
 
 
 def _together(counts: Any) -> Count:
@@ -85,3 +106,82 @@ def _together(counts: Any) -> Count:
     for count in counts:
         total.add(count)
     return total
+
+
+def _told(count: Count) -> str:
+    tokens = count.prompt_tokens + count.completion_tokens
+    price = "cost unknown" if count.unpriced and not count.cost else f"${count.cost:.2f}"
+    extra = f", {count.retries:,} retries" if count.retries else ""
+    extra += f", {count.rejected:,} unusable" if count.rejected else ""
+    return f"{count.requests:,} requests{extra}, {count.cached:,} from the cache, {tokens:,} tokens, {price}"
+
+
+class Bill:
+    """What the replies to some questions took, by model and prompt: each question once, with every attempt at it.
+
+    Costs are added as whole billionths of a dollar, so the order in which replies come changes no digit.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], Counter[str]] = {}
+        self._seen: set[bytes] = set()
+
+    def take(self, key: bytes, model: str, prompt: str, replies: Collection[Paid], unusable: int) -> None:
+        """Add the replies to the question `key`, of which so many did not fit."""
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        self._add(
+            (model, prompt),
+            requests=len(replies),
+            unusable=unusable,
+            prompt_tokens=sum(paid.prompt_tokens for paid in replies),
+            completion_tokens=sum(paid.completion_tokens for paid in replies),
+            cost=sum(round((paid.cost or 0) * NANO) for paid in replies),
+            unpriced=sum(paid.cost is None for paid in replies),
+        )
+
+    def merge(self, written: dict[str, Any]) -> None:
+        """Add what another bill wrote down with `to_json`."""
+        for model, held in written.items():
+            for prompt, counts in held["prompts"].items():
+                self._add((model, prompt), **{**counts, "cost": round(counts["cost"] * NANO)})
+
+    def to_json(self) -> dict[str, Any]:
+        """By model: requests, unusable, prompt_tokens, completion_tokens, cost (dollars), unpriced, and the same by `prompts`."""
+        return {
+            model: {
+                **_dollars(sum((counts for (name, _), counts in self._counts.items() if name == model), Counter())),
+                "prompts": {
+                    prompt: _dollars(self._counts[name, prompt]) for name, prompt in sorted(self._counts) if name == model
+                },
+            }
+            for model in sorted({model for model, _ in self._counts})
+        }
+
+    def _add(self, where: tuple[str, str], **counts: int) -> None:
+        self._counts.setdefault(where, Counter()).update(counts)
+
+
+def _dollars(counts: Counter[str]) -> dict[str, float]:
+    return {name: counts[name] for name in COUNTED} | {"cost": counts["cost"] / NANO}
+
+
+_open: ContextVar[Bill | None] = ContextVar("comvint_bill", default=None)
+
+
+@contextmanager
+def billed() -> Iterator[Bill]:
+    """Gather what every question asked in here took, by whatever task it is asked."""
+    bill = Bill()
+    token = _open.set(bill)
+    try:
+        yield bill
+    finally:
+        _open.reset(token)
+
+
+def bill(key: bytes, model: str, prompt: str, replies: Collection[Paid], unusable: int) -> None:
+    """Put the replies to a question on the bill that is open, if one is."""
+    if (held := _open.get()) is not None:
+        held.take(key, model, prompt, replies, unusable)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+from comvint_hf.errors import ReplyError
 from comvint_hf.records import Sample
 from comvint_hf.synthesis.checks import Check, first_failure
 from comvint_hf.synthesis.llm import LLM, Reply
 from comvint_hf.synthesis.prompt import Prompt
 
 ATTEMPTS = 3
+_TAG = re.compile(r"\b[or]\d+\b")
+NO_REPLY = "no usable reply"
+"""How the reason of a sample begins whose prompt no model could answer."""
 
 
 def asks(*prompts: str) -> Callable[[Callable], Callable]:
@@ -35,6 +40,15 @@ def draw(sample: Sample, *salt: object) -> random.Random:
     return random.Random("/".join(map(str, (sample.scene.id, *salt))))
 
 
+def tags(evidence: Iterable[str]) -> tuple[str, ...]:
+    """The tags that a writer names as evidence, each once, however they are written; what holds none stays as it is.
+
+    >>> tags(["o3", "[o3]", "[r7] a man waits", "the sky"])
+    ('o3', 'r7', 'the sky')
+    """
+    return tuple(dict.fromkeys(tag for entry in evidence for tag in _TAG.findall(entry) or [entry]))
+
+
 async def until_clean(
     llm: LLM,
     prompt: str,
@@ -42,12 +56,14 @@ async def until_clean(
     read: Callable[[Reply], Iterator[Sample]],
     wanted: int,
     checks: tuple[Check, ...],
+    /,
     **blanks: Any,
 ) -> list[Sample]:
     """Ask for `wanted` samples, check each, and ask again for what is missing, at most `ATTEMPTS` times.
 
     `read` turns a reply into samples. A model that answers the same each time is asked once. The last attempt's bad
-    samples are given back rejected, with their reason.
+    samples are given back rejected, with their reason; where fewer came than were asked for, one empty sample says so.
+    Raises `ReplyError` where no attempt gave a usable reply.
     """
     good: list[Sample] = []
     bad: list[Sample] = []
@@ -56,8 +72,14 @@ async def until_clean(
         question = Prompt(
             prompt, attempt=attempt, count=wanted - len(good), avoid=[sample.instruction for sample in good], **blanks
         )
+        try:
+            reply = await llm.ask(question, form)
+        except ReplyError as error:
+            if not good and not bad:
+                raise
+            return [*good, *bad, _nothing((good or bad)[0], f"{NO_REPLY}: {error}")]
         bad = []
-        for sample in read(await llm.ask(question, form)):
+        for sample in read(reply):
             reason = "duplicate question" if sample.instruction.casefold() in seen else first_failure(sample, checks)
             if reason:
                 bad.append(sample.reject(reason))
@@ -66,4 +88,11 @@ async def until_clean(
                 good.append(sample)
         if len(good) >= wanted:
             return good
+    if good and len(good) + len(bad) < wanted and not llm.deterministic:
+        return [*good, *bad, _nothing(good[0], f"too few: {len(good)} of {wanted} in {ATTEMPTS} attempts")]
     return good + bad
+
+
+def _nothing(like: Sample, reason: str) -> Sample:
+    """A rejected sample without a word, in the place of one that never came."""
+    return like.model_copy(update={"messages": (), "evidence": (), "topic": "", "reason": reason})

@@ -1,0 +1,232 @@
+"""The flags that every builder and `comvint build` share, and the forms that some flags take.
+
+This file reads a command line; what is done with it is `running`'s.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from comvint_hf.errors import InputError
+
+STORE = {"rows": True, "table": "table", "none": False}
+ENDINGS = """\b
+It ends with the code 0 when all is done; 1 when it had to stop, with one sentence that says why; 2 for wrong flags;
+3 when the dataset is finished but some prompts got no usable reply: their samples are in the config `rejected` with
+the reason, and are named on stderr; 130 after Ctrl-C. Whatever happened, the same command goes on where it was."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What every builder's command line says."""
+
+    scenes: str
+    llm: str
+    out: Path
+    judge: str | None
+    base_url: str | None
+    limit: int | None
+    seed: int
+    budget: float | None
+    prices: Path | None
+    see: bool
+    see_pixels: int | None
+    temperature: float | None
+    attempts: int
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
+    concurrency: int
+    cache: Path | None
+    batch: bool
+    poll: float
+    dry_run: bool
+    images: Path | None
+    store_images: str
+    split: float | None
+    shard_scenes: int
+    push_to: str | None
+    private: bool
+    overwrite: bool
+
+    @property
+    def replies(self) -> Path:
+        """Where paid replies are kept."""
+        return self.cache or self.out / ".build" / "replies.sqlite"
+
+    @property
+    def asking(self) -> dict[str, Any]:
+        """What decides the replies besides the models and the prompts; what was left as it is, is left out."""
+        given = {
+            "see": self.see,
+            "see_pixels": self.see_pixels if self.see else None,
+            "temperature": self.temperature,
+            "attempts": None if self.attempts == ATTEMPTS else self.attempts,
+        }
+        return {name: value for name, value in given.items() if value not in (None, False)}
+
+
+ATTEMPTS = 3
+_PER_MINUTE = click.FloatRange(0, min_open=True)
+_FLAGS = (
+    click.option(
+        "--scenes", required=True, metavar="SOURCE:PATH", help="shapes:500, coco:DIR, visual_genome:DIR or flickr30k:DIR."
+    ),
+    click.option(
+        "--llm",
+        default="annotations",
+        show_default=True,
+        metavar="annotations|MODEL",
+        help="Who writes: the annotations themselves (offline, no key), or a model of an OpenAI-compatible endpoint.",
+    ),
+    click.option(
+        "--judge", metavar="annotations|MODEL", help="Who checks what the writer wrote (ComVint); the writer itself unless given."
+    ),
+    click.option(
+        "--base-url",
+        metavar="URL",
+        help="The endpoint's address, else OPENAI_BASE_URL, else OpenAI. The key is read from the environment: OPENAI_API_KEY, "
+        "HF_TOKEN for huggingface.co, AZURE_OPENAI_API_KEY for Azure; a server of your own needs none.",
+    ),
+    click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The dataset's folder."),
+    click.option("--limit", type=click.IntRange(1), help="Stop after so many images."),
+    click.option("--seed", default=0, show_default=True, help="Draws wordings and rendered scenes."),
+    click.option(
+        "--budget",
+        type=click.FloatRange(0),
+        metavar="USD",
+        help="Stop before --cache has paid more than this, in all runs together; requests on their way and replies that did not "
+        "fit count too.",
+    ),
+    click.option(
+        "--prices",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="A file of prices (TOML: dollars per million tokens by model), read over the one in synthesis/engine/prices.toml.",
+    ),
+    click.option("--see", is_flag=True, help="Show the writer the photo too, not only its annotations."),
+    click.option(
+        "--see-pixels",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Make a photo smaller until it has N pixels at most before it is shown.  [default: 1048576, as 1024x1024]",
+    ),
+    click.option("--temperature", type=click.FloatRange(0), help="The writer's and judge's temperature; theirs unless given."),
+    click.option(
+        "--attempts",
+        default=ATTEMPTS,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Ask a prompt so often, each time saying what did not fit, before its sample is rejected.",
+    ),
+    click.option("--requests-per-minute", type=_PER_MINUTE, metavar="N", help="Ask each model no faster than this."),
+    click.option(
+        "--tokens-per-minute", type=_PER_MINUTE, metavar="N", help="Send and get no more tokens of each model than this."
+    ),
+    click.option(
+        "--concurrency",
+        default=64,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Requests to a model on their way at once; fewer by itself while the endpoint says it is too much.",
+    ),
+    click.option(
+        "--cache",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Where paid replies are kept; builds may share one.  [default: OUT/.build/replies.sqlite]",
+    ),
+    click.option(
+        "--batch",
+        is_flag=True,
+        help="Ask through the provider's batch API: cheaper, and slower. May be stopped while it waits: what was submitted is "
+        "collected by the next run.",
+    ),
+    click.option(
+        "--poll",
+        default=30.0,
+        show_default=True,
+        type=_PER_MINUTE,
+        metavar="SECONDS",
+        help="How often to look whether a batch is ready.",
+    ),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Ask nobody and write nothing: say how many requests, tokens, dollars, hours and rows to expect.",
+    ),
+    click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Look for photos here first."),
+    click.option(
+        "--store-images",
+        default="rows",
+        show_default=True,
+        type=click.Choice(list(STORE)),
+        help="Photos in each row, once an image in the config `images` (table), or not at all.",
+    ),
+    click.option(
+        "--split",
+        type=click.FloatRange(0, 1, max_open=True),
+        metavar="SHARE",
+        help="Share of images to hold out for the split test.  [default: 0.1; SVIT's own list for Visual Genome]",
+    ),
+    click.option("--shard-scenes", default=1000, show_default=True, type=click.IntRange(1), help="Images a shard."),
+    click.option("--push-to", metavar="ORG/NAME", help="Push the finished dataset to the Hub."),
+    click.option("--private", is_flag=True, help="Make the Hub repository private if it is new."),
+    click.option("--overwrite", is_flag=True, help="Delete an earlier dataset in --out first; replies that were paid for stay."),
+)
+
+
+def build_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of every builder; it receives them as one `BuildOptions`, and its help says how it can end."""
+
+    @functools.wraps(command)
+    def gathered(**values: Any) -> None:
+        common = {field.name: values.pop(field.name) for field in fields(BuildOptions)}
+        command(options=BuildOptions(**common), **values)
+
+    gathered.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{ENDINGS}"
+    for flag in reversed(_FLAGS):
+        gathered = flag(gathered)
+    return gathered
+
+
+class Several(click.ParamType):
+    """Names joined by commas, each one of a known set, as in `--formats open,bool`."""
+
+    name = "several"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "|".join(self.names) + "[,...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        chosen = value if isinstance(value, tuple) else tuple(name.strip() for name in value.split(",") if name.strip())
+        unknown = [name for name in chosen if name not in self.names]
+        if unknown or not chosen:
+            self.fail(
+                f"{', '.join(unknown) or 'nothing'} was given: expected some of {', '.join(self.names)}, joined by commas.",
+                param,
+                ctx,
+            )
+        return tuple(dict.fromkeys(chosen))
+
+
+def limits(settings: tuple[str, ...]) -> dict[str, int]:
+    """Read "name=number" settings. Raises `InputError` for any other form.
+
+    >>> limits(("conversation=20000",))
+    {'conversation': 20000}
+    """
+    read = {}
+    for setting in settings:
+        name, _, number = setting.partition("=")
+        if not name or not number.isdecimal():
+            raise InputError(f"{setting!r} is not of the form NAME=NUMBER, as in conversation=20000.")
+        read[name] = int(number)
+    return read
