@@ -11,22 +11,33 @@ from comvint_hf.synthesis.recipes import COMVINT_KINDS, comvint
 @build_options
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(0), help="How often to complicate and verify.")
 @click.option("--formats", type=Several(FORMATS), default=FORMATS, help="Formats to end in; all three unless given.")
-@click.option("--kinds", type=Several(COMVINT_KINDS), default=COMVINT_KINDS, help="Kinds of reasoning; both unless given.")
-@click.option("--count", default=4, show_default=True, type=click.IntRange(1), help="Samples of each kind an image.")
+@click.option(
+    "--kinds",
+    default=",".join(COMVINT_KINDS),
+    metavar="KIND[=SHARE],...",
+    help="cross_modal, outside_knowledge or both; cross_modal=3,outside_knowledge=1 gives three of one to one of the other.",
+)
+@click.option(
+    "--count", default=4, show_default=True, type=click.IntRange(1), help="Samples an image for each kind that is named."
+)
+@click.option("--votes", default=1, show_default=True, help="Ask the judge so often, an odd number; the majority counts.")
 @calm
-def main(options: BuildOptions, rounds: int, formats: tuple[str, ...], kinds: tuple[str, ...], count: int) -> None:
+def main(options: BuildOptions, rounds: int, formats: tuple[str, ...], kinds: str, count: int, votes: int) -> None:
     """Make visual reasoning harder step by step (ComVint): cross-modal and outside-knowledge questions in three formats.
 
     \b
     Offline, from Flickr30k Entities:
       python builders/comvint.py --scenes flickr30k:DIR --llm annotations --out build/comvint
     A strong writer and a cheaper judge, two rounds:
-      python builders/comvint.py --scenes visual_genome:DIR --llm MODEL --judge MODEL --rounds 2 \\
+      python builders/comvint.py --scenes visual_genome:DIR --llm WRITER --judge JUDGE --rounds 2 --votes 3 \\
              --base-url URL --budget 20 --out build/comvint
 
+    Without --judge the writer judges its own rewrites, which it tends to like: name another, cheaper model.
     Stop it and run the same command again: it goes on where it was.
     """
-    make_dataset(comvint(rounds, formats, kinds, count), options)
+    if rounds and options.llm != "annotations" and options.judge in (None, options.llm):
+        click.echo(f"{options.llm} judges its own rewrites; --judge MODEL names another one, which may be cheaper.", err=True)
+    make_dataset(comvint(rounds, formats, kinds.split(","), count, votes), options)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
 """Build an instruction dataset the way the VLIT review describes: self-made dialogues under switchable constraints."""
 
+from dataclasses import replace
+
 import click
 
 from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset
 from comvint_hf.synthesis.recipes import vlit
 from comvint_hf.synthesis.stages.vlit import CONSTRAINTS
+
+TEMPERATURE = 0.8
+"""The review's, for a language model that several dialogues an image are asked of."""
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -21,10 +26,13 @@ def main(options: BuildOptions, generations: int, constraints: tuple[str, ...]) 
     Offline, from COCO's annotations:
       python builders/vlit.py --scenes coco:DIR --llm annotations --out build/vlit
     With a language model, only dialogues that ask about absent things and dialogues about one region:
-      python builders/vlit.py --scenes coco:DIR --llm MODEL --constraint NAME --constraint NAME --out build/vlit
+      python builders/vlit.py --scenes coco:DIR --llm MODEL --constraints negatives,one_region --out build/vlit
 
+    A model is asked at temperature 0.8 unless --temperature says otherwise.
     Stop it and run the same command again: it goes on where it was.
     """
+    if options.llm != "annotations" and options.temperature is None:
+        options = replace(options, temperature=TEMPERATURE)
     make_dataset(vlit(generations, constraints), options)
 
 

@@ -7,11 +7,12 @@ text, which is rendered only when somebody looks at it. This file knows no langu
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateNotFound
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateNotFound, meta
 
 from comvint_hf.errors import InputError
 from comvint_hf.grounding import box_text
@@ -33,8 +34,8 @@ def _environment() -> Environment:
 def add_prompts(folder: Path | str) -> None:
     """Look for prompts in `folder` too, before the package's own: how a user's recipe brings its prompts."""
     _folders.insert(0, Path(folder))
-    _environment.cache_clear()
-    _template.cache_clear()
+    for known in (_environment, _template, prompt_hash):
+        known.cache_clear()
 
 
 @cache
@@ -43,14 +44,23 @@ def _template(name: str) -> Template:
         return _environment().get_template(f"{name}.jinja")
     except TemplateNotFound as error:
         places = ", ".join(map(str, _folders))
-        raise InputError(f"No prompt {name}.jinja under {places}; add its folder with comvint_hf.synthesis.prompt.add_prompts.") from error
+        raise InputError(
+            f"No prompt {name}.jinja under {places}; add its folder with comvint_hf.synthesis.prompt.add_prompts."
+        ) from error
 
 
 @cache
 def prompt_hash(name: str) -> str:
-    """Twelve hex digits of the prompt file's text: what `comvint.json` stores as its version."""
-    source, _, _ = _environment().loader.get_source(_environment(), f"{name}.jinja")
-    return hashlib.sha256(source.encode()).hexdigest()[:12]
+    """Twelve hex digits of the prompt file's text and of what it imports: what `comvint.json` stores as its version."""
+    return hashlib.sha256("".join(_sources(f"{name}.jinja")).encode()).hexdigest()[:12]
+
+
+def _sources(file: str) -> Iterator[str]:
+    """The text of a prompt file, then of those it imports."""
+    source, _, _ = _environment().loader.get_source(_environment(), file)
+    yield source
+    for imported in meta.find_referenced_templates(_environment().parse(source)):
+        yield from _sources(imported)
 
 
 class Prompt:

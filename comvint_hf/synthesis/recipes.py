@@ -7,18 +7,20 @@ the later stages and are published with their reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from comvint_hf.errors import ReplyError
+from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.records import FORMATS, Sample, Scene
 from comvint_hf.synthesis import checks
 from comvint_hf.synthesis.llm import LLMs
 from comvint_hf.synthesis.stages import comvint as comvint_stages
 from comvint_hf.synthesis.stages import svit as svit_stages
 from comvint_hf.synthesis.stages import vlit as vlit_stages
-from comvint_hf.synthesis.stages.asking import prompts_of
+from comvint_hf.synthesis.stages.asking import NO_REPLY, prompts_of
+from comvint_hf.synthesis.stages.verification import verify
 
 Stage = Callable[[Sample, LLMs], Awaitable[list[Sample]]]
 
@@ -51,7 +53,7 @@ async def _apply(stage: Stage, samples: Sequence[Sample], llms: LLMs) -> list[Sa
         try:
             return await stage(sample, llms)
         except ReplyError as error:
-            return [sample.reject(f"no usable reply: {error}")]
+            return [sample.reject(f"{NO_REPLY}: {error}")]
 
     if len(samples) == 1:
         return await one(samples[0])
@@ -72,7 +74,8 @@ def each(*stages: Stage) -> Stage:
 def up_to(count: int, *steps: Stage) -> Stage:
     """Repeat the steps up to `count` times; a sample that a step rejects falls back to its last good version.
 
-    The failed attempt stays in `history`. The first failure ends it: what could not be made harder once is good as it is.
+    What was found of the failed attempt stays in `history`. The first failure ends it: what could not be made harder once is
+    good as it is.
     """
 
     async def repeat(sample: Sample, llms: LLMs) -> list[Sample]:
@@ -81,12 +84,18 @@ def up_to(count: int, *steps: Stage) -> Stage:
             for step in steps:
                 (attempt,) = await _apply(step, [attempt], llms)
                 if attempt.reason is not None:
-                    return [sample.model_copy(update={"history": (*sample.history, checks.failed(number, attempt))})]
+                    return [_fallen_back(sample, attempt, number)]
             sample = attempt.model_copy(update={"rounds": number})
         return [sample]
 
     repeat.prompts = tuple(name for step in steps for name in prompts_of(step))
     return repeat
+
+
+def _fallen_back(good: Sample, attempt: Sample, number: int) -> Sample:
+    """The last good version; its history tells what was said of the attempt, and why it was not kept."""
+    said = [edit for edit in attempt.history[len(good.history) :] if checks.is_note(edit)]
+    return good.model_copy(update={"history": (*good.history, *said, checks.failed(number, attempt))})
 
 
 SVIT_TASKS = {
@@ -106,24 +115,60 @@ def svit(tasks: Sequence[str] = tuple(SVIT_TASKS)) -> Recipe:
 def comvint(
     rounds: int = 1,
     formats: Sequence[str] = FORMATS,
-    kinds: Sequence[str] = COMVINT_KINDS,
+    kinds: Sequence[str] | Mapping[str, float] = COMVINT_KINDS,
     count: int = 4,
+    votes: int = 1,
 ) -> Recipe:
     """ComVint (PAPERS section 2): synthesise, complicate-then-verify, reformulate.
 
-    `count` samples of each kind are synthesised an image; each ends in one of `formats`, all of them equally likely.
+    `count` samples an image are synthesised for each of the `kinds`; where these have weights ({"cross_modal": 3,
+    "outside_knowledge": 1}, or "cross_modal=3"), all samples of an image together are divided in that proportion. Each ends
+    in one of `formats`, all of them equally likely. The judge is asked up to `votes` times a rewrite, and the majority
+    counts. Synthesising and reformulating check what they get themselves, and ask again. Raises `InputError` for an unknown
+    kind, a weight that is none, and an even number of votes.
     """
+    weights = shares(kinds)
+    if votes < 1 or votes % 2 == 0:
+        raise InputError(f"votes is {votes}: expected an odd number such as 3, so that a majority can always be found.")
+    total = count * len(weights)
     return Recipe(
         "comvint",
         (
-            each(*(comvint_stages.synthesize(kind, count) for kind in kinds)),
-            checks.check,
-            up_to(rounds, comvint_stages.complicate, checks.check, comvint_stages.verify),
+            each(*(comvint_stages.synthesize(kind, comvint_stages.quota(weights, total, kind)) for kind in weights)),
+            up_to(rounds, comvint_stages.complicate, checks.check, partial(verify, votes=votes)),
             comvint_stages.reformulate(tuple(formats)),
-            checks.check,
         ),
-        {"rounds": rounds, "formats": list(formats), "kinds": list(kinds), "count": count},
+        {
+            "rounds": rounds,
+            "formats": list(formats),
+            "kinds": list(weights) if len(set(weights.values())) == 1 else weights,
+            "count": count,
+            "votes": votes,
+        },
     )
+
+
+def shares(kinds: Iterable[str] | Mapping[str, float]) -> dict[str, float]:
+    """The weight of each kind: 1 unless "name=weight" says otherwise. Raises `InputError` for anything else.
+
+    >>> shares(["cross_modal=3", "outside_knowledge"])
+    {'cross_modal': 3.0, 'outside_knowledge': 1.0}
+    """
+    given = kinds.items() if isinstance(kinds, Mapping) else (kind.strip().partition("=")[::2] for kind in kinds)
+    weights = {}
+    for name, weight in given:
+        try:
+            weights[name] = float(weight or 1)
+        except ValueError:
+            weights[name] = 0.0
+        if name not in COMVINT_KINDS or not 0 < weights[name] < float("inf"):
+            raise InputError(
+                f"{name}={weight} was given for kinds: expected some of {', '.join(COMVINT_KINDS)}, each alone or with a weight "
+                "above 0, as in cross_modal=3,outside_knowledge=1."
+            )
+    if not weights:
+        raise InputError(f"No kind was given: expected some of {', '.join(COMVINT_KINDS)}.")
+    return weights
 
 
 def vlit(generations: int = 5, constraints: Sequence[str] = tuple(vlit_stages.CONSTRAINTS)) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from comvint_hf.grounding import bare_boxes
+from comvint_hf.running import INCOMPLETE
 from comvint_hf.sources import load_scenes
+from comvint_hf.synthesis.engine.eyes import PIXELS
 
 BUILDERS = Path(__file__).parents[2] / "builders"
 
@@ -36,6 +39,33 @@ def rows_of(folder: Path) -> list[dict]:
 def test_help_teaches_with_examples(script) -> None:
     told = run(script, "--help").stdout
     assert told.count(f"python builders/{script}.py") >= 2 and "--out" in told
+
+
+@pytest.mark.parametrize("script", ["svit", "comvint", "vlit"])
+def test_help_says_what_a_paid_run_can_be_told_and_how_it_ends(script) -> None:
+    told = run(script, "--help").stdout
+    paid = [
+        "attempts",
+        "requests-per-minute",
+        "tokens-per-minute",
+        "budget",
+        "prices",
+        "dry-run",
+        "batch",
+        "see",
+        "judge",
+        "cache",
+        "base-url",
+    ]
+    assert [flag for flag in paid if not re.search(rf"^  --{flag} ", told, re.MULTILINE)] == []
+    words = " ".join(told.split())
+    assert f"[default: {PIXELS}, as 1024x1024]" in words and 1024 * 1024 == PIXELS
+    assert f"{INCOMPLETE} when the dataset is finished but some prompts got no usable reply" in words
+    for flags in re.findall(rf"^ +(?:python builders/{script}.py|--)(.*?)$", told.split("Options:")[0], re.MULTILINE):
+        named = re.findall(r"--[a-z-]+", flags)
+        assert [flag for flag in named if not re.search(rf"^  {flag} ", told, re.MULTILINE)] == [], (
+            "an example uses what is not there"
+        )
 
 
 @pytest.mark.parametrize(
@@ -93,6 +123,7 @@ def test_control_c_is_calm_and_the_same_command_goes_on(tmp_path) -> None:
 def test_a_dry_run_asks_nobody_and_writes_nothing(tmp_path) -> None:
     done = run("comvint", "--scenes", "shapes:30", "--llm", "gpt-4o-mini", "--dry-run", "--out", tmp_path / "out")
     assert "30 scenes" in done.stdout and "requests" in done.stdout and "rows" in done.stdout
+    assert "$" in done.stdout and "min" in done.stdout and "  comvint/synthesize: about 60 requests" in done.stdout
     assert not (tmp_path / "out").exists()
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from comvint_hf.records import Box, Edit, Object, Region, Sample, Scene, Turn
+from comvint_hf.records import Box, Edit, Object, Region, Sample, Scene, Text, Turn
 from comvint_hf.synthesis import checks
 
 SCENE = Scene(
@@ -111,9 +111,17 @@ def test_a_referring_sample_points_on_both_sides():
     assert checks.ungrounded(said("Who is <st>he<ed>[o1]?", "A man.")) == "no object referred to by the assistant"
 
 
-def test_a_rewrite_that_changes_nothing_is_a_copy():
-    assert checks.copy(said().rewrite("complicate: one more hop", Turn("who WAITS? ", "He does."))) == "the rewrite is a copy"
-    assert checks.copy(said().rewrite("complicate: one more hop", Turn("Who waits at the door?", "He does."))) is None
+@pytest.mark.parametrize(
+    ("question", "copied"), [("who WAITS? ", True), ("Who waits, then?", False), ("Who waits", True), ("Who, waits?!", True)]
+)
+def test_a_rewrite_that_changes_nothing_is_a_copy(question, copied):
+    rewrite = said().rewrite("complicate: one more hop", Turn(question, "He does."))
+    assert checks.copy(rewrite) == ("the rewrite is a copy" if copied else None)
+
+
+def test_going_back_to_the_first_version_is_a_copy_too():
+    twice = said().rewrite("complicate: one more hop", Turn("Who waits there?", "He.")).rewrite("mine", Turn("Who waits?", "He."))
+    assert checks.copy(twice) == "the rewrite is a copy"
     assert checks.copy(said()) is None
 
 
@@ -124,6 +132,109 @@ def test_a_failed_attempt_is_no_rewrite():
     assert checks.copy(said(history=(failed,))) is None
     before = Edit(stage="complicate: one more hop", instruction="Who waits?", response="A man.")
     assert checks.copy(said(history=(before, failed))) == "the rewrite is a copy"
+    assert checks.before(said(history=(before, failed))) == before
+
+
+# Reasoning samples ------------------------------------------------------------------------------------------------------
+
+
+def reasoned(question="Who waits there?", answer="A man waits.", **changes):
+    return said(question, answer, **{"task": "cross_modal", "evidence": ("o1",)} | changes)
+
+
+def test_a_reasoning_answer_rests_on_something():
+    assert checks.unsupported(reasoned()) is None
+    assert checks.unsupported(reasoned(evidence=())) == "no evidence"
+    assert checks.unsupported(reasoned(evidence=(), task="outside_knowledge")) == "no evidence"
+    assert checks.unsupported(reasoned("Is he old?", "Yes", evidence=(), format="bool")) == "no evidence"
+    assert checks.unsupported(reasoned("Is there a dog?", "No", evidence=(), format="bool")) is None
+    assert checks.unsupported(said()) is None, "a conversation need not name any"
+
+
+def test_writing_and_a_scene_without_tags_cannot_be_pointed_at():
+    reading = Sample(scene=SCENE.model_copy(update={"texts": (Text(text="STOP"),)}), task="cross_modal")
+    assert checks.unsupported(reading.write([Turn("What does it say?", "It says STOP.")])) is None
+    assert checks.unsupported(reading.write([Turn("What does it say?", "It says GO.")])) == "no evidence"
+    captioned = Sample(scene=Scene(id="toy/2", source="toy", width=9, height=9, captions=("A man.",)), task="cross_modal")
+    assert checks.unsupported(captioned.write([Turn("Who is it?", "A man.")])) is None
+
+
+@pytest.mark.parametrize(("words", "bad"), [(2, True), (3, False), (80, False), (81, True)])
+def test_a_reasoning_question_has_bounds(words, bad):
+    asked = reasoned(" ".join(["who"] * words))
+    assert bool(checks.question_length(asked)) is bad
+    assert checks.question_length(asked.model_copy(update={"task": "conversation"})) is None
+    options = "\n".join(f"{letter}. {'long ' * 30}{letter}" for letter in "ABCD")
+    assert checks.question_length(reasoned(f"Which one is it?\n{options}", "A", format="choice")) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Welche Farbe hat der Hut des Mannes, der neben dem Hund sitzt?", "Er hat einen roten Hut."),
+        ("Quelle est la couleur du chapeau de l'homme assis sur le banc?", "Le chapeau est rouge."),
+        ("¿De qué color es el sombrero del hombre que está sentado?", "El sombrero del hombre es rojo."),
+        ("Que cor tem o chapéu do homem sentado ao lado do cachorro?", "O chapéu é vermelho."),
+        ("Di che colore è il cappello dell'uomo seduto sulla panchina?", "Il cappello è rosso."),
+        ("What does the man wear?", "他戴着一顶红色的帽子站在喷泉旁边"),
+        ("Кто это?", "Человек в шляпе."),
+    ],
+)
+def test_another_language_is_seen(question, answer):
+    assert checks.foreign(said(question, answer)).startswith("not English")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Colour?", "Red."),
+        ("How many?", "3"),
+        ("What does the sign say?", "It says 出口, which means exit."),
+        ("Name the café.", "Café Größenwahn"),
+        ("Dog breed, size, coat, tail, ears?", "Dachshund, small, smooth, long, floppy."),
+        ("Do dogs chase cats here? Answer yes or no.", "Yes"),
+    ],
+)
+def test_short_and_quoting_rows_are_english(question, answer):
+    assert checks.foreign(said(question, answer)) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "reason"),
+    [
+        ("Is he old?", "Yes", None),
+        ("When it rains, does he wait?", "No", None),
+        ("Is he old?", "Maybe", "answer is 'Maybe', expected Yes or No"),
+        ("What does he wear?", "Yes", "a yes/no question that asks 'what'"),
+        ("Whatever he wears, is it red?", "Yes", None),
+    ],
+)
+def test_a_yes_no_question_asks_for_yes_or_no(question, answer, reason):
+    assert checks.closed(said(question, answer, format="bool")) == reason
+    assert checks.closed(said(question, answer)) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "reason"),
+    [
+        (["red", "blue", "green", "pink"], "A", None),
+        (["a red cup", "the red cup.", "green", "pink"], "C", "expected four different options"),
+        (["red", "blue", "green"], "A", "expected four different options"),
+        (["red", "blue", "green", "pink"], "E", "expected four different options"),
+        (["the man who holds a big umbrella", "the dog", "the cat", "a cup"], "A", "the right option stands out"),
+        (["the man who holds a big umbrella", "the dog", "the cat", "a cup"], "B", None),
+        (["fire engine", "car", "bus", "van"], "A", None),
+        (
+            ["wax", "waterproof cloth on poles", "two lenses in a frame", "wood and metal rods"],
+            "A",
+            "the right option stands out",
+        ),
+    ],
+)
+def test_four_options_differ_and_none_stands_out(options, answer, reason):
+    listed = "\n".join(f"{letter}. {option}" for letter, option in zip("ABCD", options, strict=False))
+    found = checks.options(said(f"Which one is it?\n{listed}\nAnswer with the letter.", answer, format="choice"))
+    assert found is None if reason is None else found.startswith(reason)
 
 
 def test_the_stage_rejects_with_the_first_reason():

@@ -20,7 +20,9 @@ SCENE = Scene(
 
 def test_a_prompt_shows_tags_and_boxes_but_no_corpus_key() -> None:
     text = Prompt("svit/referring_qa", scene=SCENE, count=10, avoid=[]).text
-    assert "[o1] man (tall): [0.000, 0.000, 0.500, 1.000]" in text and "A man on a bench." in text and "Write 10 questions" in text
+    assert (
+        "[o1] man (tall): [0.000, 0.000, 0.500, 1.000]" in text and "A man on a bench." in text and "Write 10 questions" in text
+    )
 
 
 def test_an_empty_blank_is_an_error() -> None:

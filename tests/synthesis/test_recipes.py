@@ -1,18 +1,21 @@
 """Recipes: samples run through stages in order, nothing disappears, and a failed complication falls back."""
 
 import asyncio
+from collections import Counter
+from functools import partial
 
 import pytest
 
-from comvint_hf.errors import ReplyError
-from comvint_hf.records import Sample, Turn
+from comvint_hf.errors import InputError, ReplyError
+from comvint_hf.records import Sample, Scene, Turn
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis import checks, recipes
 from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
-from comvint_hf.synthesis.stages import comvint
+from comvint_hf.synthesis.stages import verification
 from comvint_hf.synthesis.stages.asking import asks, draw, prompts_of
 
 SCENE = next(iter(load_scenes("shapes:1")))
+ONE = {"kinds": ("cross_modal",), "count": 1}
 GOOD = {
     "match": "yes", "depth": "more", "soundness": "sound", "about_this_image": True, "consistent": True, "nothing_absent": True,
     "truly_harder": True, "answer_right": True, "answerable": True, "complexity": 4,
@@ -48,7 +51,7 @@ REPLIES = {
         "reasoning": "r3", "topic": "existence", "evidence": ["o1"], "question": f"Is it so: {prompt.sample.instruction}", "answer": prompt.blanks["wanted"],
     },
     "choice": lambda prompt: {
-        "reasoning": "r3", "evidence": [], "question": f"Which: {prompt.sample.instruction}", "correct": "Red", "wrong": ["Blue", "Green", "Pink"],
+        "reasoning": "r3", "evidence": ["[o1]"], "question": f"Which: {prompt.sample.instruction}", "correct": "Red", "wrong": ["Blue", "Green", "Pink"],
     },
 }  # fmt: skip
 
@@ -68,7 +71,10 @@ def test_comvint_gives_every_kind_its_count_and_one_format_each():
 def test_rounds_are_counted_and_kept_in_the_history():
     (sample, *_) = run(recipes.comvint(rounds=3, formats=("open",), count=1), scripted())
     assert sample.rounds == 3
-    assert [edit.stage for edit in sample.history] == ["complicate: one more hop"] * 3
+    assert [edit.stage for edit in sample.history] == ["complicate: one more hop", "verify: passed (complexity 4)"] * 3
+    before, judged = sample.history[0], sample.history[1]
+    assert before.instruction == "cross_modal question 0?"
+    assert judged.instruction == "Harder cross_modal question 0?"
     assert sample.instruction.startswith("Harder Harder Harder")
 
 
@@ -82,8 +88,8 @@ def test_rounds_are_counted_and_kept_in_the_history():
                 "complicate": {
                     "change": "hop",
                     "reasoning": "",
-                    "evidence": [],
-                    "question": "cross_modal question 0?",
+                    "evidence": ["o1"],
+                    "question": "The cross_modal question 0",
                     "answer": "x",
                 }
             },
@@ -101,7 +107,15 @@ def test_a_failed_complication_falls_back_and_keeps_its_reason(overrides, reason
     assert sample.rounds == 0
     assert sample.instruction == "cross_modal question 0?"
     assert reason in sample.history[-1].stage
+    assert not [edit for edit in sample.history if edit.stage.startswith("complicate: ")], "it was undone"
     assert checks.FAILED in sample.history[-1].stage
+
+
+def test_the_topic_stays_unless_a_rewrite_names_another():
+    (sample,) = run(recipes.comvint(formats=("open",), **ONE), scripted())
+    assert sample.topic == "t"
+    renamed = scripted(complicate=lambda prompt: REPLIES["complicate"](prompt) | {"topic": "counting"})
+    assert run(recipes.comvint(formats=("choice",), **ONE), renamed)[0].topic == "counting"
 
 
 def test_a_sample_that_fails_in_the_second_round_keeps_the_first():
@@ -161,7 +175,7 @@ def test_asking_again_fills_what_is_missing():
 
     def synthesize(prompt):
         asked.append((prompt.blanks["attempt"], prompt.blanks["count"], len(prompt.blanks["avoid"])))
-        return {"samples": [{"reasoning": "", "evidence": [], "question": f"Q{len(asked)}?", "answer": "Yes, it is."}]}
+        return {"samples": [{"reasoning": "", "evidence": ["o1"], "question": f"Is it {len(asked)}?", "answer": "Yes, it is."}]}
 
     samples = run(recipes.comvint(kinds=("cross_modal",), formats=("open",), rounds=0, count=3), scripted(synthesize=synthesize))
     assert asked == [(0, 3, 0), (1, 2, 1), (2, 1, 2)]
@@ -194,7 +208,7 @@ def test_a_recipe_lists_its_prompts_once():
         "comvint/boolean",
         "comvint/choice",
     )
-    assert prompts_of(comvint.verify) == ("comvint/verify",)
+    assert prompts_of(partial(verification.verify, votes=3)) == ("comvint/verify",)
     assert len(recipes.SVIT.prompts) == 4
     assert recipes.VLIT.prompts == ("vlit/dialogue",)
 
@@ -206,5 +220,113 @@ def test_draws_depend_on_the_scene_and_the_salt_only():
 
 
 def test_settings_tell_two_recipes_apart():
-    assert recipes.comvint(rounds=2).settings != recipes.COMVINT.settings
-    assert recipes.COMVINT.settings["rounds"] == 1
+    settings = [
+        recipes.comvint(**given).settings
+        for given in ({}, {"rounds": 2}, {"votes": 3}, {"kinds": ["cross_modal=3", "outside_knowledge"]})
+    ]
+    assert [settings.index(one) for one in settings] == [0, 1, 2, 3]
+    assert recipes.COMVINT.settings == settings[0] == recipes.comvint(kinds={"cross_modal": 2, "outside_knowledge": 2}).settings
+
+
+@pytest.mark.parametrize(
+    ("kinds", "count", "share"),
+    [
+        ({"cross_modal": 3, "outside_knowledge": 1}, 4, 0.75),
+        (["cross_modal=3", "outside_knowledge=1"], 1, 0.75),
+        (["outside_knowledge=0.9", "cross_modal=0.1"], 2, 0.1),
+        (["cross_modal", "outside_knowledge"], 3, 0.5),
+    ],
+)
+def test_the_kinds_come_in_the_share_that_was_asked_for(kinds, count, share):
+    recipe, llms = recipes.comvint(rounds=0, formats=("open",), kinds=kinds, count=count), scripted()
+    samples = [asyncio.run(recipe.run(scene, llms)) for scene in load_scenes("shapes:300,level=single")]
+    assert {len(group) for group in samples} == {2 * count}
+    found = sum(sample.task == "cross_modal" for group in samples for sample in group) / (600 * count)
+    assert found == pytest.approx(share, abs=0.04)
+
+
+@pytest.mark.parametrize("kinds", [["riddle"], ["cross_modal=0"], ["cross_modal=much"], [], ["cross_modal=-1"], [""]])
+def test_an_unknown_kind_or_weight_is_refused(kinds):
+    with pytest.raises(InputError, match="expected some of cross_modal, outside_knowledge"):
+        recipes.comvint(kinds=kinds)
+
+
+def test_a_choice_that_gives_itself_away_is_asked_again_and_then_rejected():
+    long = {"correct": "The red one that stands at the very left"}
+    better = iter([long, long, {}])
+    settings = {"formats": ("choice",), "kinds": ("cross_modal",), "count": 1}
+    (sample,) = run(recipes.comvint(**settings), scripted(choice=lambda prompt: REPLIES["choice"](prompt) | next(better)))
+    assert sample.reason is None
+    assert next(better, None) is None
+    (sample,) = run(recipes.comvint(**settings), scripted(choice=lambda prompt: REPLIES["choice"](prompt) | long))
+    assert sample.reason == "the right option stands out by its length: 'The red one that stands at the very left'"
+
+
+def test_letters_before_options_go_and_a_fifth_option_is_left_out():
+    reply = {"correct": "B) Red", "wrong": ["A. Blue", "(C) Green", "D: Pink", "Black"]}
+    (sample,) = run(
+        recipes.comvint(formats=("choice",), kinds=("cross_modal",), count=1),
+        scripted(choice=lambda prompt: REPLIES["choice"](prompt) | reply),
+    )
+    assert sample.reason is None
+    assert sorted(option for _, option in checks.OPTION.findall(sample.instruction)) == ["Blue", "Green", "Pink", "Red"]
+
+
+def test_what_was_paid_for_stays_when_asking_again_fails():
+    asked = []
+
+    def synthesize(prompt):
+        asked.append(prompt)
+        if len(asked) > 1:
+            return ReplyError("three attempts were no JSON")
+        return {"samples": [{"reasoning": "", "evidence": ["o1"], "question": "Is it red?", "answer": "Yes, it is."}]}
+
+    samples = run(recipes.comvint(kinds=("cross_modal",), formats=("open",), rounds=0, count=3), scripted(synthesize=synthesize))
+    assert [sample.reason for sample in samples] == [None, "no usable reply: three attempts were no JSON"]
+
+
+# What is asked -----------------------------------------------------------------------------------------------------------
+
+
+def requests(recipe, scene=SCENE, **overrides):
+    """How often each prompt is asked."""
+    llms = scripted(**overrides)
+    asyncio.run(recipe.run(scene, llms))
+    return Counter(prompt.name.rpartition("/")[2] for prompt in llms.writer.asked)
+
+
+EMPTY = Scene(id="toy/0", source="toy", width=9, height=9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "overrides", "asked"),
+    [
+        ({"rounds": 2, "formats": ("open",)}, {}, {"synthesize": 1, "complicate": 2, "verify": 2}),
+        ({"rounds": 2, "formats": ("open",), "votes": 3}, {}, {"synthesize": 1, "complicate": 2, "verify": 4}),
+        ({"rounds": 0, "formats": ("open",)}, {}, {"synthesize": 1}),
+        ({"rounds": 1, "formats": ("bool",)}, {}, {"synthesize": 1, "complicate": 1, "verify": 1, "boolean": 1}),
+        ({"rounds": 1, "formats": ("choice",)}, {}, {"synthesize": 1, "complicate": 1, "verify": 1, "choice": 1}),
+        (
+            {"rounds": 3, "formats": ("open",), "votes": 3},
+            {"verify": GOOD | {"consistent": False}},
+            {"synthesize": 1, "complicate": 1, "verify": 2},
+        ),
+        (
+            {"rounds": 3, "formats": ("open",)},
+            {"complicate": {"change": "hop", "reasoning": "", "evidence": ["o99"], "question": "Is it so?", "answer": "x"}},
+            {"synthesize": 1, "complicate": 1},
+        ),
+        (
+            {"rounds": 3, "formats": ("choice",)},
+            {"synthesize": {"samples": [{"reasoning": "", "evidence": [], "question": "What is it?", "answer": "Red."}]}},
+            {"synthesize": 3},
+        ),
+    ],
+    ids=["rounds", "votes settled", "no rounds", "bool", "choice", "judge says no", "check says no", "nothing good"],
+)
+def test_nobody_is_asked_what_cannot_matter(settings, overrides, asked):
+    assert requests(recipes.comvint(**ONE | settings), **overrides) == asked
+
+
+def test_nobody_is_asked_about_a_picture_of_which_nothing_is_known():
+    assert requests(recipes.comvint(), EMPTY) == {}

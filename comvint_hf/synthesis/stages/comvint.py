@@ -1,19 +1,22 @@
-"""ComVint's stages (PAPERS section 2): synthesise, complicate, verify, reformulate."""
+"""ComVint's writer (PAPERS section 2): synthesise, complicate, reformulate. The judge has a file of its own, `verification`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import floor
 from typing import Literal
 
 from comvint_hf.records import Sample, Turn
 from comvint_hf.synthesis import wording
-from comvint_hf.synthesis.checks import CLEAN
+from comvint_hf.synthesis.checks import CLEAN, copy
 from comvint_hf.synthesis.llm import LLMs, Reply
 from comvint_hf.synthesis.prompt import Prompt
-from comvint_hf.synthesis.stages.asking import asks, draw, until_clean
+from comvint_hf.synthesis.stages.asking import asks, draw, tags, until_clean
 
 Kind = Literal["cross_modal", "outside_knowledge"]
 LETTERS = "ABCD"
+_LETTERED = re.compile(r"\s*\(?[A-D][.):]\s+")
 
 
 class Synthesis(Reply):
@@ -31,41 +34,25 @@ class Syntheses(Reply):
 
 
 class Rewrite(Reply):
-    """A harder version: `change` says whether it took one more hop or one more piece of knowledge."""
+    """A harder version: `change` says whether it took one more hop or one more piece of knowledge.
+
+    `topic` is as before where a form other than `Synthesis` leaves it empty.
+    """
 
     change: Literal["hop", "knowledge"]
     reasoning: str
+    topic: str = ""
     evidence: list[str]
     question: str
     answer: str
 
 
-class Verdict(Reply):
-    """What the judge found. Three pieces of evidence in words, then the named criteria, then a 1-10 score."""
-
-    match: str
-    depth: str
-    soundness: str
-    about_this_image: bool
-    consistent: bool
-    nothing_absent: bool
-    truly_harder: bool
-    answer_right: bool
-    answerable: bool
-    complexity: int
-
-    def failures(self) -> list[str]:
-        """The criteria that did not pass, in the order of the form."""
-        criteria = ("about_this_image", "consistent", "nothing_absent", "truly_harder", "answer_right", "answerable")
-        return [name.replace("_", " ") for name in criteria if not getattr(self, name)]
-
-
 class Closed(Reply):
-    """A yes/no form of a question; `topic` as for the question it came from unless the writer says otherwise."""
+    """A yes/no form of a question."""
 
     reasoning: str
     topic: str = ""
-    evidence: list[str] = []
+    evidence: list[str]
     question: str
     answer: Literal["yes", "no"]
 
@@ -74,17 +61,22 @@ class Choice(Reply):
     """A multiple-choice form: the right option and three wrong ones, in any order of their own."""
 
     reasoning: str
-    evidence: list[str] = []
+    topic: str = ""
+    evidence: list[str]
     question: str
     correct: str
     wrong: list[str]
 
 
-def synthesize(kind: Kind, count: int):
-    """Make the stage that writes `count` first samples of one kind."""
+def synthesize(kind: Kind, count: Callable[[Sample], int] | int):
+    """Make the stage that writes `count` first samples of one kind; the number may depend on the scene."""
 
     @asks("comvint/synthesize")
     async def stage(sample: Sample, llms: LLMs) -> list[Sample]:
+        wanted = count(sample) if callable(count) else count
+        if not wanted or not (sample.scene.by_tag or sample.scene.captions or sample.scene.texts):
+            return []
+
         def read(reply: Syntheses) -> Iterator[Sample]:
             for made in reply.samples:
                 yield sample.write(
@@ -92,13 +84,30 @@ def synthesize(kind: Kind, count: int):
                     task=kind,
                     topic=made.topic,
                     reasoning=made.reasoning,
-                    evidence=tuple(made.evidence),
+                    evidence=tags(made.evidence),
                     generator=llms.writer.name,
                 )
 
-        return await until_clean(llms.writer, "comvint/synthesize", Syntheses, read, count, CLEAN, scene=sample.scene, kind=kind)
+        return await until_clean(llms.writer, "comvint/synthesize", Syntheses, read, wanted, CLEAN, scene=sample.scene, kind=kind)
 
     return stage
+
+
+def quota(shares: Mapping[str, float], total: int, kind: Kind) -> Callable[[Sample], int]:
+    """How many of an image's `total` samples are of a kind: where that is no whole number, over many images it comes out.
+
+    A draw moves the kinds' borders along the numbers 0 to `total`; a kind gets the whole numbers between its own.
+    """
+    names = list(shares)
+    ends = [total * sum(shares[name] for name in names[: place + 1]) / sum(shares.values()) for place in range(len(names))]
+    place = names.index(kind)
+    low, high = (ends[place - 1] if place else 0.0), ends[place]
+
+    def count(sample: Sample) -> int:
+        shift = draw(sample, "kinds").random()
+        return floor(high + shift) - floor(low + shift)
+
+    return count
 
 
 @asks("comvint/complicate")
@@ -109,19 +118,11 @@ async def complicate(sample: Sample, llms: LLMs) -> list[Sample]:
         sample.rewrite(
             f"complicate: one more {harder.change}",
             Turn(harder.question, harder.answer),
+            topic=harder.topic or sample.topic,
             reasoning=harder.reasoning,
-            evidence=tuple(harder.evidence),
+            evidence=tags(harder.evidence),
         )
     ]
-
-
-@asks("comvint/verify")
-async def verify(sample: Sample, llms: LLMs) -> list[Sample]:
-    """Let the judge check a rewrite against the scene and the version before it."""
-    verdict = await llms.judge.ask(Prompt("comvint/verify", sample=sample, before=sample.history[-1]), Verdict)
-    judged = sample.model_copy(update={"judge": llms.judge.name})
-    failures = verdict.failures()
-    return [judged.reject(f"not verified: {', '.join(failures)}") if failures else judged]
 
 
 def reformulate(formats: Sequence[str]):
@@ -130,47 +131,64 @@ def reformulate(formats: Sequence[str]):
 
     @asks("comvint/boolean", "comvint/choice")
     async def stage(sample: Sample, llms: LLMs) -> list[Sample]:
-        return [await makers[draw(sample, "format", sample.instruction).choice(formats)](sample, llms)]
+        return await makers[draw(sample, "format", sample.instruction).choice(formats)](sample, llms)
 
     return stage
 
 
-async def _open(sample: Sample, llms: LLMs) -> Sample:
-    return sample
+async def _open(sample: Sample, llms: LLMs) -> list[Sample]:
+    return [sample]
 
 
-async def _closed(sample: Sample, llms: LLMs) -> Sample:
+async def _closed(sample: Sample, llms: LLMs) -> list[Sample]:
     """Ask for a yes/no question whose answer was drawn before: that is what makes them come equally often."""
     wanted = draw(sample, "yes or no", sample.instruction).choice(("yes", "no"))
-    reply = await llms.writer.ask(Prompt("comvint/boolean", sample=sample, wanted=wanted), Closed)
-    made = sample.rewrite(
-        "reformulate: bool",
-        Turn(_with_template(sample, reply.question, wording.YES_NO), reply.answer.capitalize()),
-        format="bool",
-        topic=reply.topic or sample.topic,
-        reasoning=reply.reasoning,
-        evidence=tuple(reply.evidence) or sample.evidence,
-    )
-    return made if reply.answer == wanted else made.reject(f"answer is {reply.answer}, asked for {wanted}")
+
+    def read(reply: Closed) -> Iterator[Sample]:
+        yield sample.rewrite(
+            "reformulate: bool",
+            Turn(_with_template(sample, reply.question, wording.YES_NO), reply.answer.capitalize()),
+            format="bool",
+            topic=reply.topic or sample.topic,
+            reasoning=reply.reasoning,
+            evidence=tags(reply.evidence),
+        )
+
+    def as_wanted(made: Sample) -> str | None:
+        answer = made.response.lower()
+        return None if answer == wanted else f"answer is {answer}, asked for {wanted}"
+
+    checks = (as_wanted, *CLEAN, copy)
+    return await until_clean(llms.writer, "comvint/boolean", Closed, read, 1, checks, sample=sample, wanted=wanted)
 
 
-async def _choice(sample: Sample, llms: LLMs) -> Sample:
+async def _choice(sample: Sample, llms: LLMs) -> list[Sample]:
     """Ask for three wrong options; the place of the right one is drawn here, uniform over A-D."""
-    reply = await llms.writer.ask(Prompt("comvint/choice", sample=sample), Choice)
-    options = [reply.correct, *reply.wrong]
-    random = draw(sample, "options", sample.instruction)
-    random.shuffle(options)
-    listed = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    made = sample.rewrite(
-        "reformulate: choice",
-        Turn(_with_template(sample, f"{reply.question}\n{listed}\n", wording.LETTER), LETTERS[options.index(reply.correct)]),
-        format="choice",
-        reasoning=reply.reasoning,
-        evidence=tuple(reply.evidence) or sample.evidence,
-    )
-    if len({option.casefold().strip() for option in options}) != 4:
-        return made.reject(f"expected four different options, found {options}")
-    return made
+
+    def read(reply: Choice) -> Iterator[Sample]:
+        listed = [_bare(option) for option in (reply.correct, *reply.wrong[:3])]
+        right = listed[0]
+        draw(sample, "options", sample.instruction).shuffle(listed)
+        lines = "".join(f"{letter}. {option}\n" for letter, option in zip(LETTERS, listed, strict=False))
+        yield sample.rewrite(
+            "reformulate: choice",
+            Turn(_with_template(sample, f"{reply.question}\n{lines}", wording.LETTER), LETTERS[listed.index(right)]),
+            format="choice",
+            topic=reply.topic or sample.topic,
+            reasoning=reply.reasoning,
+            evidence=tags(reply.evidence),
+        )
+
+    return await until_clean(llms.writer, "comvint/choice", Choice, read, 1, (*CLEAN, copy), sample=sample)
+
+
+def _bare(option: str) -> str:
+    """An option on one line, without the letter that a writer may have put before it.
+
+    >>> _bare("B) a red  cup")
+    'a red cup'
+    """
+    return " ".join(_LETTERED.sub("", option).split())
 
 
 def _with_template(sample: Sample, question: str, templates: Sequence[str]) -> str:

@@ -9,11 +9,12 @@ from functools import cache
 from pathlib import Path
 
 from comvint_hf.errors import ReplyError
+from comvint_hf.grounding import REFERENCE
 from comvint_hf.records import Sample, Turn
 from comvint_hf.synthesis.checks import CLEAN, first_failure
 from comvint_hf.synthesis.llm import LLMs, Reply
 from comvint_hf.synthesis.prompt import Prompt
-from comvint_hf.synthesis.stages.asking import asks, draw
+from comvint_hf.synthesis.stages.asking import NO_REPLY, asks, draw, tags
 from comvint_hf.synthesis.stages.svit import Pair
 
 CONSTRAINTS: dict[str, str] = {
@@ -59,15 +60,24 @@ def dialogues(generations: int, constraints: Sequence[str]):
         try:
             reply = await llms.writer.ask(prompt, Conversation)
         except ReplyError as error:
-            return sample.model_copy(update={"task": "vlit"}).reject(f"no usable reply: {error}")
+            return sample.model_copy(update={"task": "vlit"}).reject(f"{NO_REPLY}: {error}")
         made = sample.write(
             [Turn(turn.question, turn.answer) for turn in reply.turns],
             task="vlit",
             topic=reply.topic or constraint,
-            evidence=tuple(dict.fromkeys(tag for turn in reply.turns for tag in turn.evidence)),
+            evidence=tags(tag for turn in reply.turns for tag in turn.evidence),
             generator=llms.writer.name,
         )
-        reason = first_failure(made, CLEAN)
+        reason = first_failure(made, CLEAN) or _broken(made, constraint)
         return made.reject(reason) if reason else made
 
     return stage
+
+
+def _broken(sample: Sample, constraint: str) -> str | None:
+    """Why a dialogue does not keep to its constraint, as far as that can be seen without reading it."""
+    if constraint == "one_region" and not REFERENCE.search(sample.instruction):
+        return "one_region: the first question points at nothing"
+    if constraint == "multi_turn" and len(sample.messages) < 4:
+        return "multi_turn: only one question"
+    return None
