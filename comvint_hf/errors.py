@@ -10,7 +10,12 @@
     ├── EndpointError         the endpoint refuses for good (key, model name, quota)
     ├── PendingError          the reply is not there yet: a batch will bring it
     └── BudgetError           the next request could pass the budget
+
+Beside it stands what turns the errors of others into these.
 """
+
+import os
+from pathlib import Path
 
 
 class ComvintError(Exception):
@@ -51,3 +56,19 @@ class PendingError(ComvintError):
 
 class BudgetError(ComvintError):
     """The next request could pass the budget. The run stops, nothing is lost."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line of at most 200 characters; its name if it says nothing."""
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+
+
+def writable(folder: Path | str) -> Path:
+    """Make a folder to write into, before the work is done. Raises `InputError` where that cannot be."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made ({error.strerror}); give another one to write into.") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder {folder} cannot be written into; give another one, or change its permissions.")
+    return Path(folder)

@@ -59,7 +59,7 @@ def main(
         raise InputError("No model is named: give --model DIR or ORG/NAME, or set the Space's variable COMVINT_MODEL.")
     chat: Chat
     if base_url:
-        agreed = read_conventions(conventions) if conventions else None
+        agreed = read_conventions(conventions, required=True) if conventions else None
         chat = RemoteChat(base_url, model, conventions=agreed, max_new_tokens=max_new_tokens)
     else:
         chat = load_chat(model, base=base, device=device, dtype=dtype, max_new_tokens=max_new_tokens)

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from comvint_hf import attach_images, load_chat
 from comvint_hf.cli import calm
-from comvint_hf.errors import InputError
+from comvint_hf.errors import InputError, first_line, writable
 from comvint_hf.serving.asking import answer_questions, evaluate, questions_of
 from comvint_hf.serving.benchmarks import BENCHMARKS, Files
 from comvint_hf.serving.benchmarks.files import write_records
+from comvint_hf.serving.loading import find_model
 from comvint_hf.serving.report import benchmark_tables, progress, results, table
 from comvint_hf.serving.scoring import records, summarise
 
@@ -64,12 +65,14 @@ def main(**given: Any) -> None:
 
 
 def score_dataset(given: dict[str, Any]) -> None:
+    out = given["out"] or Path("results.json")
+    writable(out.parent)
+    find_model(given["model"], given["base"])
     rows = load_rows(given)
     chat = open_chat(given)
     with progress("asking", len(questions_of(rows))) as done:
         judged = evaluate(chat, rows, batch_size=given["batch_size"], text_only=given["text_only"], done=done)
     figures = summarise(judged)
-    out = given["out"] or Path("results.json")
     write_json(out, results(figures, given["model"], Path(__file__).parent))
     write_records(out.with_name(f"{out.stem}_answers.jsonl"), records(judged))
     Console().print(table(figures))
@@ -82,7 +85,10 @@ def score_benchmark(given: dict[str, Any]) -> None:
         raise InputError("--answers is missing: expected the answer file to score, or with --model the file to write.")
     names = ("answers", "questions", "gold", "images", "synonyms", "category", "boxes")
     files = Files(**{name: given[name] for name in names})
+    if given["out"]:
+        writable(given["out"].parent)
     if given["model"]:
+        find_model(given["model"], given["base"])
         asked = benchmark.questions(files)
         images = files.need("images", "the folder of the benchmark's photos")
         chat = open_chat(given)
@@ -106,14 +112,20 @@ def load_rows(given: dict[str, Any]) -> Any:
     try:
         rows = load_dataset(given["dataset"], given["config"], split=given["split"])
     except (ValueError, OSError) as error:
-        raise InputError(f"The split {given['split']!r} of {given['dataset']} cannot be loaded: {error}") from error
+        raise InputError(
+            f"The split {given['split']!r} of {given['dataset']} cannot be loaded ({first_line(error)}); check --dataset, --config "
+            "and --split."
+        ) from error
+    if "messages" not in rows.column_names:
+        raise InputError(
+            f"{given['dataset']} has no column `messages` but {', '.join(rows.column_names)}; expected rows as builders write."
+        )
     if given["limit"] and given["limit"] < len(rows):
         rows = rows.shuffle(seed=given["seed"]).select(range(given["limit"]))
     return attach_images(rows, given["images"]) if given["images"] and "images" not in rows.column_names else rows
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

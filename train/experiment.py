@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from comvint_hf.cli import calm
-from comvint_hf.errors import InputError
+from comvint_hf.errors import InputError, writable
 
 HERE = Path(__file__).parent
 ARMS = {"L2T": "instruction+response", "response only": "response"}
@@ -24,7 +24,7 @@ FIGURES = ("closed_accuracy", "absent_accuracy", "yes_ratio", "mean_iou", "acc_a
 @click.command(context_settings={"max_content_width": 110})
 @click.option("--dataset", default="build/demo/dataset", show_default=True, type=click.Path(path_type=Path))
 @click.option("--base", default="build/demo/base", show_default=True, type=click.Path(path_type=Path), help="The untuned model.")
-@click.option("--steps", default=6000, show_default=True, type=click.IntRange(1), help="Of each run.")
+@click.option("--steps", default=4000, show_default=True, type=click.IntRange(1), help="Of each run.")
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="Runs of each arm.")
 @click.option("--limit", default=4000, show_default=True, type=click.IntRange(1), help="Held-out rows to ask.")
 @click.option("--out", default="build/experiment", show_default=True, type=click.Path(path_type=Path, file_okay=False))
@@ -38,6 +38,7 @@ def main(dataset: Path, base: Path, steps: int, seeds: int, limit: int, out: Pat
     """
     if not (dataset.is_dir() and base.is_dir()):
         raise InputError(f"{dataset} and {base} are not both there: run `make demo SERVE=0` first, or give --dataset and --base.")
+    writable(out)
     figures = {arm: [one_run(arm, seed, dataset, base, steps, limit, out) for seed in range(seeds)] for arm in ARMS}
     (out / "experiment.json").write_text(json.dumps({"steps": steps, "seeds": seeds, "arms": figures}, indent=2) + "\n")
     Console(width=None if sys.stdout.isatty() else 140).print(drawn(figures, steps))
@@ -66,7 +67,8 @@ def one_run(arm: str, seed: int, dataset: Path, base: Path, steps: int, limit: i
 
 
 def run(script: str, *arguments: object) -> None:
-    subprocess.run([sys.executable, HERE / script, *map(str, arguments)], check=True)
+    if code := subprocess.run([sys.executable, HERE / script, *map(str, arguments)], check=False).returncode:
+        raise InputError(f"{script} ended with exit status {code}, for the reason above; runs that are done are kept.")
 
 
 def drawn(figures: dict[str, list[dict[str, float]]], steps: int) -> Table:

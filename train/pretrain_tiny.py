@@ -10,6 +10,7 @@ from datasets import load_dataset
 from comvint_hf import load_scenes
 from comvint_hf.cli import calm
 from comvint_hf.data.progress import duration
+from comvint_hf.errors import InputError, first_line, writable
 from comvint_hf.tuning.tiny import make_tiny
 
 
@@ -25,7 +26,11 @@ from comvint_hf.tuning.tiny import make_tiny
 @calm
 def main(dataset: str, out: Path, scenes: str | None, texts: int, pixels: int, seed: int) -> None:
     """Make the tiny LLaVA, 1.5 million parameters, with random weights beside the tower's."""
-    rows = load_dataset(dataset, split="train").select_columns(["messages"]).shuffle(seed=seed)
+    writable(out)
+    try:
+        rows = load_dataset(dataset, split="train").select_columns(["messages"]).shuffle(seed=seed)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{dataset} has no split train with messages ({first_line(error)}); give a dataset of rows.") from error
     said = chain.from_iterable((turn["content"] for turn in row["messages"]) for row in rows.take(texts))
     pictures = load_scenes(scenes, seed=seed) if scenes else None
     make_tiny(out, said, scenes=pictures, seed=seed, pixels=pixels, progress=TimeLeft())

@@ -7,13 +7,15 @@ python train/sft.py --model_name_or_path llava-hf/llava-1.5-7b-hf --dataset_name
 
 from dataclasses import dataclass, field
 
-from datasets import load_dataset
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-from trl import ModelConfig, ScriptArguments, SFTConfig, SFTTrainer, TrlParser, get_peft_config, get_quantization_config
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
+from trl import ModelConfig, ScriptArguments, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from comvint_hf import L2TCollator, attach_images
 from comvint_hf.cli import calm
-from comvint_hf.tuning import qlora, run
+from comvint_hf.errors import writable
+from comvint_hf.tuning import ordering, qlora, run
+from comvint_hf.tuning.trainer import TreeTrainer, quiet_progress
+from comvint_hf.tuning.tree import require_tree_attention
 
 
 @dataclass
@@ -32,27 +34,34 @@ class Ours:
     templates: str = field(default="mine", metadata={"help": "Task sentences without loss: mine, none, or a file."})
     images: str | None = field(default=None, metadata={"help": "Folder or repository of pictures for rows that hold none."})
     text_only: bool = field(default=False, metadata={"help": "Train on rows without their picture, on purpose."})
-    pack: str | None = field(default=None, metadata={"help": "tree: lay rows of one image out as one sequence."})
+    pack: str | None = field(
+        default=None,
+        metadata={
+            "help": "tree: lay the rows of one image out as one sequence that reads the image once. Loss and gradients of a batch "
+            "are those of its rows one at a time, but a batch is then of images: --per_device_train_batch_size counts them, all rows "
+            "of an image are learnt in the same step, and steps differ in how many rows they hold. Expect noisier steps than from as "
+            "many rows of different images; take several images a step (batch size or --gradient_accumulation_steps)."
+        },
+    )
+    branches: int = field(
+        default=64,
+        metadata={"help": "With --pack tree: at most so many rows a sequence; an image with more comes several times."},
+    )
     alike: bool = field(
-        default=False, metadata={"help": "Fill each batch with rows of about one length, batches in random order."}
+        default=False, metadata={"help": "Fill each batch with rows (or trees) of about one length, batches in random order."}
     )
     freeze: list[str] = field(default_factory=lambda: ["vision_tower"], metadata={"help": "Modules a full run leaves alone."})
 
 
-@calm
+@calm(go_on="To go on from the last checkpoint, run the same command with --resume_from_checkpoint true.")
 def main() -> None:
-    script, training, model_args, ours = TrlParser((ScriptArguments, Tuning, ModelConfig, Ours)).parse_args_and_config()
+    script, training, model_args, ours = run.read_settings(ScriptArguments, Tuning, ModelConfig, Ours)
+    writable(training.output_dir)
+    checkpoint = run.checkpoint_to_resume(training.resume_from_checkpoint, training.output_dir)
+    processor = run.load_processor(model_args)
+    train, test = read_rows(script, training, ours)
 
-    # The rows
-    rows = load_dataset(script.dataset_name, script.dataset_config, streaming=script.dataset_streaming)
-    train, test = rows[script.dataset_train_split], rows.get(script.dataset_test_split)
-    if ours.images:
-        train = attach_images(train, ours.images)
-        test = attach_images(test, ours.images) if test is not None else None
-    train = run.trainable_rows(train, text_only=ours.text_only)
-
-    # What of a row is learnt
-    processor = AutoProcessor.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
+    # What of a row is learnt, and in which order rows come
     collator = L2TCollator(
         processor,
         learn=ours.learn,
@@ -62,43 +71,38 @@ def main() -> None:
         pack=ours.pack,
     )
     print(f"{len(collator.templates)} task templates carry no loss: {'; '.join(collator.templates) or 'none'}")
-    train = run.without_long(train, collator)
-    if ours.alike:
-        training.train_sampling_strategy, training.max_steps = "sequential", run.steps(training, train)
-        batches = training.max_steps * training.gradient_accumulation_steps * training.world_size
-        train = run.alike(train, training.train_batch_size, batches, training.seed)
+    with run.reading():
+        train, test = (run.fitting(rows, collator) if rows is not None else None for rows in (train, test))
+    train = ordering.arranged(train, training, alike=ours.alike, pack=ours.pack, branches=ours.branches)
+    if test is not None:
+        test = ordering.arranged_for_evaluation(test, alike=ours.alike, pack=ours.pack, branches=ours.branches)
 
     # The model: what is quantised, what is trained
-    checkpoint = run.checkpoint_to_resume(training.resume_from_checkpoint, training.output_dir)
-    weights = run.weights_of(model_args.model_name_or_path, checkpoint)
-    config = AutoConfig.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
-    model = AutoModelForImageTextToText.from_pretrained(
-        weights,
-        revision=model_args.model_revision if weights == model_args.model_name_or_path else None,
-        dtype=model_args.dtype,
-        attn_implementation=model_args.attn_implementation,
-        quantization_config=qlora.decoder_only(get_quantization_config(model_args), config),
-    )
+    model = load_model(model_args, checkpoint)
     adapter = get_peft_config(model_args)
     if adapter is None:
         qlora.freeze(model, ours.freeze)
     elif adapter.target_modules is None:
         adapter.target_modules = qlora.lora_targets(model)
+    if ours.pack:
+        require_tree_attention(model)
 
-    trainer = SFTTrainer(
-        model=model,
-        args=training,
-        train_dataset=train,
-        eval_dataset=run.trainable_rows(test, text_only=ours.text_only) if training.eval_strategy != "no" else None,
-        data_collator=collator,
-        processing_class=processor,
-        peft_config=adapter,
-    )
-    run.quiet_progress(trainer)
+    with run.agreeing():
+        trainer = (TreeTrainer if ours.pack else SFTTrainer)(
+            model=model,
+            args=training,
+            train_dataset=train,
+            eval_dataset=test,
+            data_collator=collator,
+            processing_class=processor,
+            peft_config=adapter,
+        )
+    quiet_progress(trainer)
     qlora.check(trainer.model)
     print(qlora.table(trainer.model))
 
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    with run.reading():
+        result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_metrics("train", result.metrics)
     trainer.save_model()
     processor.save_pretrained(training.output_dir)
@@ -112,6 +116,31 @@ def main() -> None:
     )
     if training.push_to_hub:
         trainer.push_to_hub(dataset_name=script.dataset_name)
+
+
+def read_rows(script: ScriptArguments, training: Tuning, ours: Ours) -> tuple:
+    """The rows to train on, and those to evaluate on where --eval_strategy asks for it."""
+    train, test = run.load_rows(script, evaluate=training.eval_strategy != "no")
+    if ours.images:
+        train = attach_images(train, ours.images)
+        test = attach_images(test, ours.images) if test is not None else None
+    train = run.trainable_rows(train, text_only=ours.text_only)
+    return train, run.trainable_rows(test, text_only=ours.text_only) if test is not None else None
+
+
+def load_model(model_args: ModelConfig, checkpoint: str | None) -> PreTrainedModel:
+    """The model as the flags say, its weights from the checkpoint where a full run goes on."""
+    name = model_args.model_name_or_path
+    weights = run.weights_of(name, checkpoint)
+    with run.loading(name):
+        config = AutoConfig.from_pretrained(name, revision=model_args.model_revision)
+        return AutoModelForImageTextToText.from_pretrained(
+            weights,
+            revision=model_args.model_revision if weights == name else None,
+            dtype=model_args.dtype,
+            attn_implementation=model_args.attn_implementation,
+            quantization_config=qlora.decoder_only(get_quantization_config(model_args), config),
+        )
 
 
 if __name__ == "__main__":

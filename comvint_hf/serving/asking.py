@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from comvint_hf.errors import InputError, RowError
 from comvint_hf.serving.benchmarks.files import Question
-from comvint_hf.serving.chat import Chat, Talk, Turn
+from comvint_hf.serving.chat import Chat, Talk, Turn, open_picture
 from comvint_hf.serving.scoring import Ask, Judged, asks, judge, vocabulary
 
 if TYPE_CHECKING:
@@ -82,14 +82,9 @@ def answer_questions(
 
 
 def _open(images: Path, name: str) -> Image:
-    from PIL import Image
-
     for path in _places(images, name):
         if path.is_file():
-            try:
-                return Image.open(path).convert("RGB")
-            except (OSError, SyntaxError) as error:
-                raise InputError(f"{path} cannot be decoded ({error}); download it again.") from error
+            return open_picture(path)
     raise InputError(f"There is no picture {name} under {images}; expected {' or '.join(map(str, _places(images, name)))}.")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict
 
 from comvint_hf.conventions import Conventions
 from comvint_hf.errors import InputError
@@ -35,7 +35,9 @@ class Turn(TypedDict):
     content: str
 
 
-Talk = tuple[Sequence[Turn], "Image | None"]
+Picture: TypeAlias = "Image | str | Path"
+"""A PIL image, or the path of a file that holds one."""
+Talk = tuple[Sequence[Turn], "Picture | None"]
 """Messages that end with a question, and the picture they are about."""
 
 
@@ -44,11 +46,11 @@ class Chat(Protocol):
 
     name: str
 
-    def stream(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
+    def stream(self, messages: Sequence[Turn], image: Picture | None) -> Iterator[str]:
         """Give the answer piece by piece; a box comes in one piece. Closing the iterator stops the model."""
         ...
 
-    def answer(self, messages: Sequence[Turn], image: Image | None) -> str:
+    def answer(self, messages: Sequence[Turn], image: Picture | None) -> str:
         """Give the whole answer."""
         ...
 
@@ -56,7 +58,7 @@ class Chat(Protocol):
         """Give many answers, in the order of `talks`; `done` is told how many are ready, batch by batch."""
         ...
 
-    def ground(self, phrase: str, image: Image) -> list[Grounded]:
+    def ground(self, phrase: str, image: Picture) -> list[Grounded]:
         """Find what a phrase names in a picture: no `Grounded` if the model points nowhere."""
         ...
 
@@ -78,7 +80,7 @@ class Translating(ABC):
     def _raw_batch(self, talks: Sequence[Talk]) -> list[str]:
         return ["".join(self._raw(messages, image)) for messages, image in talks]
 
-    def stream(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
+    def stream(self, messages: Sequence[Turn], image: Picture | None) -> Iterator[str]:
         messages, image, size = self._prepared(messages, image)
         raw = self._raw(messages, image)
         try:
@@ -88,7 +90,7 @@ class Translating(ABC):
             if hasattr(raw, "close"):
                 raw.close()
 
-    def answer(self, messages: Sequence[Turn], image: Image | None) -> str:
+    def answer(self, messages: Sequence[Turn], image: Picture | None) -> str:
         return "".join(self.stream(messages, image)).strip()
 
     def answers(self, talks: Sequence[Talk], batch_size: int = 16, done: Callable[[int], None] | None = None) -> list[str]:
@@ -102,15 +104,20 @@ class Translating(ABC):
                 done(len(found))
         return found
 
-    def ground(self, phrase: str, image: Image) -> list[Grounded]:
+    def ground(self, phrase: str, image: Picture) -> list[Grounded]:
+        if not (phrase or "").strip(" .?!"):
+            raise InputError("There is no phrase to find; expected words for something in the picture, like 'the red cup'.")
+        if image is None:
+            raise InputError(f"There is no picture to find {phrase!r} in; expected a PIL image or the path of an image file.")
         return found_in(self.answer([find_turn(phrase)], image), phrase)
 
-    def _prepared(self, messages: Sequence[Turn], image: Image | None) -> tuple[list[Turn], Image | None, tuple[int, int] | None]:
+    def _prepared(
+        self, messages: Sequence[Turn], image: Picture | None
+    ) -> tuple[list[Turn], Image | None, tuple[int, int] | None]:
         """The model's own view: the picture within the pixel bounds, the boxes in its dialect, and the picture's size."""
-        if not messages or messages[-1]["role"] != "user":
-            raise InputError("The conversation does not end with a question; expected a last message with the role user.")
+        _check_turns(messages)
         if image is not None:
-            image = self.conventions.fitted(image.convert("RGB"))
+            image = self.conventions.fitted(open_picture(image))
         size = image.size if image is not None else None
         dialect = self.conventions.dialect
         turns = [Turn(role=turn["role"], content=translate(turn["content"], CANONICAL, dialect, size)) for turn in messages]
@@ -134,6 +141,40 @@ def load_chat(
     from comvint_hf.serving.loading import load_local
 
     return load_local(model, base=base, device=device, dtype=dtype, max_new_tokens=max_new_tokens)
+
+
+def open_picture(picture: Picture) -> Image:
+    """The picture in RGB, read whole. Raises `InputError` for a file that is none, or for something that is no picture."""
+    from PIL import Image
+
+    named = f" {picture}" if isinstance(picture, str | Path) else ""
+    try:
+        return (Image.open(picture) if named else picture).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"The picture{named} cannot be read ({error}); expected a whole image file, PNG or JPEG say.") from error
+    except AttributeError as error:
+        raise InputError(
+            f"The picture is a {type(picture).__name__}; expected a PIL image or the path of an image file."
+        ) from error
+
+
+def _check_turns(messages: Sequence[Turn]) -> None:
+    """Raise `InputError` unless the messages are turns of text, the last one a question."""
+    turns = messages if isinstance(messages, list | tuple) else [str(messages)]
+    strange = next((turn for turn in turns if not _is_turn(turn)), None)
+    if strange is not None:
+        raise InputError(
+            f"The conversation holds {str(strange)[:60]!r}; expected a list of turns like "
+            '{"role": "user", "content": "What is it?"}, of system, user and assistant.'
+        )
+    if not turns or turns[-1]["role"] != "user":
+        raise InputError("The conversation does not end with a question; expected a last message with the role user.")
+
+
+def _is_turn(turn: object) -> bool:
+    if not isinstance(turn, dict):
+        return False
+    return turn.get("role") in ("system", "user", "assistant") and isinstance(turn.get("content"), str)
 
 
 def find_turn(phrase: str) -> Turn:

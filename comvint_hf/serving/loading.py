@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.conventions import FILE, Conventions
-from comvint_hf.errors import ModelError
+from comvint_hf.errors import ModelError, first_line
 from comvint_hf.serving.local import LocalChat
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def load_local(
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    _check_device(device)
     dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
     if not hasattr(torch, dtype) or not isinstance(getattr(torch, dtype), torch.dtype):
         raise ModelError(f"dtype is {dtype!r}; expected float32, bfloat16 or float16.")
@@ -41,23 +42,49 @@ def load_local(
     return LocalChat(loaded.to(device), processor, conventions, name=Path(model).name, max_new_tokens=max_new_tokens)
 
 
-def read_conventions(model: str | Path) -> Conventions:
-    """The conventions beside a model, in a folder or on the Hub; the defaults where it has none."""
+def find_model(model: str | Path, base: str | Path | None = None) -> None:
+    """Raise `ModelError` if there is no such model or adapter, or no base of it; weights are not read for this."""
+    place, revision = _base_of(model, base, read_conventions(model))
+    if _file(place, "config.json", revision) is None:
+        raise ModelError(
+            f"{place} has no config.json, so it is no model; expected a folder that training wrote, or a Hub id like org/name."
+        )
+
+
+def read_conventions(model: str | Path, *, required: bool = False) -> Conventions:
+    """The conventions beside a model, in a folder or on the Hub; the defaults where it has none, unless `required`."""
     found = _file(model, FILE)
+    if required and not found:
+        raise ModelError(
+            f"{model} has no {FILE}; expected the folder or Hub id of what was tuned, which says how it writes boxes."
+        )
     return Conventions.read(Path(found).parent) if found else Conventions()
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"The device {device!r} cannot be used ({first_line(error)}); expected cpu, cuda or cuda:1, say."
+        ) from error
 
 
 def _base_of(model: str | Path, base: str | Path | None, conventions: Conventions) -> tuple[str, str | None]:
     """Where the weights lie, and their revision: the model itself unless it is an adapter."""
     from transformers.utils.peft_utils import find_adapter_config_file
 
+    if not str(model or "").strip():
+        raise ModelError("No model is named; expected a folder or a Hub id like org/name.")
     if not Path(model).is_dir() and Path(model).expanduser().is_absolute():
         raise ModelError(f"There is no folder {model}; expected a model, an adapter, or a Hub id like org/name.")
     try:
         adapter = find_adapter_config_file(str(model))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{model} is neither a folder here nor a model on the Hub ({_first_line(error)}); check --model."
+            f"{model} is neither a folder here nor a model on the Hub ({first_line(error)}); check --model."
         ) from error
     if adapter is None:
         if base is not None:
@@ -80,7 +107,7 @@ def _model(place: str, revision: str | None, dtype: Any) -> PreTrainedModel:
         return AutoModelForImageTextToText.from_pretrained(place, revision=revision or "main", dtype=dtype)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"The model {place} cannot be loaded ({_first_line(error)}); expected a folder or Hub id of an image-text-to-text "
+            f"The model {place} cannot be loaded ({first_line(error)}); expected a folder or Hub id of an image-text-to-text "
             "model. If the base has moved, say where with --base."
         ) from error
 
@@ -94,7 +121,7 @@ def _processor(model: str | Path, base: str, revision: str | None) -> ProcessorM
         processor = AutoProcessor.from_pretrained(place, revision=revision or "main")
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(
-            f"The processor of {place} cannot be loaded ({_first_line(error)}); some need torchvision, the PIL ones do not."
+            f"The processor of {place} cannot be loaded ({first_line(error)}); some need torchvision, the PIL ones do not."
         ) from error
     if not getattr(processor, "chat_template", None) and not getattr(
         getattr(processor, "tokenizer", None), "chat_template", None
@@ -111,7 +138,7 @@ def _adapted(base: PreTrainedModel, adapter: str) -> PreTrainedModel:
         joined = PeftModel.from_pretrained(base, adapter)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"The adapter {adapter} does not fit its base ({_first_line(error)}); say the right one with --base."
+            f"The adapter {adapter} does not fit its base ({first_line(error)}); say the right one with --base."
         ) from error
     return joined if getattr(base, "is_quantized", False) else joined.merge_and_unload()
 
@@ -124,18 +151,18 @@ def _check_fit(model: PreTrainedModel, processor: ProcessorMixin, name: str) -> 
         )
 
 
-def _file(model: str | Path, name: str) -> str | None:
+def _file(model: str | Path, name: str, revision: str | None = None) -> str | None:
     """A model's file in its folder or from the Hub, `None` if it has no such file."""
     from transformers.utils import cached_file
 
     try:
         return cached_file(
-            str(model), name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
+            str(model),
+            name,
+            revision=revision,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
         )
     except OSError:
         # Not a repository at all: the model's own loading says so, with its reason.
         return None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]

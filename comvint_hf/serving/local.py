@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
 
+GROUNDING = {"<st>", "<ed>"}
+"""Markers of the house, which a tokenizer may have as special tokens."""
+
+
 class LocalChat(Translating):
     """A loaded model with its processor. One answer is generated at a time; others wait their turn."""
 
@@ -37,6 +41,8 @@ class LocalChat(Translating):
         self.max_new_tokens = max_new_tokens
         self._lock = Lock()
         processor.tokenizer.padding_side = "left"
+        special = {str(token) for token in processor.tokenizer.added_tokens_decoder.values() if token.special}
+        self._control_tokens = sorted(token for token in special - GROUNDING if token.strip())
 
     def _raw(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
         from transformers import TextIteratorStreamer
@@ -90,8 +96,9 @@ class LocalChat(Translating):
         """The processor's tensors for a batch: `input_ids` and `attention_mask` `[B, T]` int64, pixels as it makes them."""
         import torch
 
-        marker = getattr(self.processor, "image_token", None)
-        conversations = [_with_image(messages, image, marker) for messages, image in talks]
+        for messages, _ in talks:
+            self._refuse_control_tokens(messages)
+        conversations = [_with_image(messages, image) for messages, image in talks]
         batch = self.processor.apply_chat_template(
             conversations,
             add_generation_prompt=True,
@@ -106,14 +113,21 @@ class LocalChat(Translating):
             if isinstance(value, torch.Tensor)
         }
 
+    def _refuse_control_tokens(self, messages: Sequence[Turn]) -> None:
+        """Raise `InputError` for words that the tokenizer would not read as text: a visitor's `</s>` would end the question."""
+        marker = getattr(self.processor, "image_token", None)
+        for turn in messages:
+            if marker and marker in turn["content"]:
+                raise InputError(f"The text holds {marker!r}, which stands for a picture in this model; write it another way.")
+            if token := next((token for token in self._control_tokens if token in turn["content"]), None):
+                raise InputError(f"The text holds {token!r}, which is a control token of this model; write it another way.")
 
-def _with_image(messages: Sequence[Turn], image: Image | None, marker: str | None) -> list[dict[str, Any]]:
+
+def _with_image(messages: Sequence[Turn], image: Image | None) -> list[dict[str, Any]]:
     """The conversation as templates want it, the picture before the first question's words."""
     conversation: list[dict[str, Any]] = []
     pending = image
     for turn in messages:
-        if marker and marker in turn["content"]:
-            raise InputError(f"The text holds {marker!r}, which stands for a picture in this model; write it another way.")
         parts: list[dict[str, Any]] = [{"type": "text", "text": turn["content"]}]
         if turn["role"] == "user" and pending is not None:
             parts.insert(0, {"type": "image", "image": pending})

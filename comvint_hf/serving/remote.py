@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.conventions import Conventions
-from comvint_hf.errors import EndpointError
+from comvint_hf.errors import EndpointError, InputError
 from comvint_hf.serving.chat import Talk, Translating, Turn
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class RemoteChat(Translating):
 
         from openai import OpenAI
 
+        if not base_url.startswith(("http://", "https://")):
+            raise InputError(f"The endpoint's address is {base_url!r}; expected one like http://localhost:8000/v1.")
         key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
         self.client = OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=2)
         self.name = model

@@ -17,6 +17,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
+from comvint_hf.errors import InputError, first_line
 from comvint_hf.serving.chat import Chat
 from comvint_hf.serving.draw import legend
 from comvint_hf.serving.looks import CSS
@@ -59,7 +60,10 @@ def interface(chat: Chat, examples: Sequence[Example] = ()) -> Page:
 
 
 def launch(page: gr.Blocks, **options: Any) -> Any:
-    """Open the page with its looks; `options` and what is returned are those of `gradio.Blocks.launch`."""
+    """Open the page with its looks; `options` and what is returned are those of `gradio.Blocks.launch`.
+
+    Raises `InputError` where the address is taken or not this machine's.
+    """
     theme = gr.themes.Soft(
         primary_hue="indigo",
         neutral_hue="slate",
@@ -67,7 +71,10 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )
-    return page.launch(theme=theme, css=CSS, footer_links=[], run_history=False, ssr_mode=False, **options)
+    try:
+        return page.launch(theme=theme, css=CSS, footer_links=[], run_history=False, ssr_mode=False, **options)
+    except OSError as error:
+        raise InputError(f"The page cannot be opened here ({first_line(error)}); choose another --port or --host.") from error
 
 
 def _layout(parts: dict[str, gr.components.Component], name: str, examples: Sequence[Example]) -> None:

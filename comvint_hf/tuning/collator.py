@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from comvint_hf.errors import InputError, RowError
-from comvint_hf.tuning.encoding import Encoded, encode
+from comvint_hf.tuning.encoding import Encoded, encode, tokenizer_of
 from comvint_hf.tuning.preview import Preview, preview_of
-from comvint_hf.tuning.reading import Conversation, read_row
+from comvint_hf.tuning.reading import Conversation, Reserved, read_row
 from comvint_hf.tuning.rendering import ChatTemplate, Rendered
 from comvint_hf.tuning.spans import Span, expanded, loss_mask, subtract, template_pattern, template_spans
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LEARN = ("instruction+response", "response")
 IGNORED = -100
+GROUNDING = {"<st>", "<ed>"}
+"""Markers of the house, which a tokenizer may have as special tokens."""
 
 
 @dataclass
@@ -69,6 +71,7 @@ class L2TCollator:
             raise InputError("templates is one string: expected a list of sentences, for example from mine_templates(dataset).")
         self._pattern = template_pattern(self.templates)
         self._chat: tuple[Any, ChatTemplate] | None = None
+        self._reserved: Reserved | None = None
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """Collate rows with `images` (or `image`) and `messages` into one batch."""
@@ -97,7 +100,9 @@ class L2TCollator:
 
     def read(self, row: Mapping[str, Any], place: int) -> Conversation:
         """Read one row of a batch. Raises `RowError`."""
-        return read_row(row, place, placeholders=self._placeholders, text_only=self.text_only)
+        if self._reserved is None:
+            self._reserved = reserved_by(self.processor)
+        return read_row(row, place, reserved=self._reserved, text_only=self.text_only)
 
     def render(self, conversations: Sequence[Conversation]) -> list[Rendered]:
         """Render conversations with the processor's present chat template."""
@@ -162,11 +167,17 @@ class L2TCollator:
         return labels
 
     @property
-    def _placeholders(self) -> list[str]:
-        tokens = (getattr(self.processor, f"{kind}_token", None) for kind in ("image", "boi", "video", "audio"))
-        return sorted({"<image>", *(str(token) for token in tokens if token)})
-
-    @property
     def image_tokens(self) -> list[int]:
         token = getattr(self.processor, "image_token_id", None)
         return [] if token is None else [token]
+
+
+def reserved_by(processor: Any) -> Reserved:
+    """What the processor and its tokenizer would not read as text."""
+    tokenizer = tokenizer_of(processor)
+    pictures = (getattr(processor, f"{kind}_token", None) for kind in ("image", "boi", "video", "audio"))
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return Reserved(
+        frozenset({"<image>", *(str(token) for token in pictures if token)}),
+        frozenset(token for token in special if token.strip()) - GROUNDING,
+    )

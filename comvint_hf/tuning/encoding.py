@@ -34,18 +34,27 @@ class Encoded:
     replacements: list[list[Replacement]]
 
 
+def tokenizer_of(processor: Any) -> Any:
+    """The tokenizer inside a processor; a bare tokenizer stands for itself."""
+    return getattr(processor, "tokenizer", processor)
+
+
 def encode(processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]], names: Sequence[str]) -> Encoded:
     """Run the processor over a batch of rendered texts; `images[i]` are the pictures of `texts[i]`, possibly none.
 
     Raises `ModelError` if the tokenizer tells no offsets, has no padding token, or its tokens cannot be matched with the text;
     `names` are what errors call the rows.
     """
-    _require_offsets(processor.tokenizer)
+    tokenizer = tokenizer_of(processor)
+    _require_offsets(tokenizer)
+    if tokenizer is processor:
+        _refuse_pictures(tokenizer, images, names)
+        return _encode_texts(tokenizer, texts, list(texts), [[] for _ in texts], names)
     output = dict(_call(processor, list(texts), images))
     features = {key: _tensor(value) for key, value in output.items() if key not in _OWN_KEYS}
     replaced = output.get("text_replacement_offsets")
     if "offset_mapping" not in output or (replaced is None and any(images)):
-        offsets = _matched_offsets(processor.tokenizer, texts, features, names)
+        offsets = _matched_offsets(tokenizer, texts, features, names)
         return _checked(features, offsets, texts, [[] for _ in texts], names)
     replacements = [[Replacement(*one["span"], one["replacement"]) for one in row] for row in replaced or [()] * len(texts)]
     return _checked(features, _offsets_array(output["offset_mapping"]), texts, replacements, names)
@@ -61,15 +70,26 @@ def encode_alike(
     if len(known) < len(images):
         return encode(processor, texts, [images for _ in texts], names)
     replacements = [_replaced_alike(text, leader, known) for text in texts]
-    output = processor.tokenizer(
-        [expand(text, row) for text, row in zip(texts, replacements, strict=True)],
-        add_special_tokens=False,
-        padding=True,
-        padding_side="right",
-        return_offsets_mapping=True,
-    )
+    whole = [expand(text, row) for text, row in zip(texts, replacements, strict=True)]
+    return _encode_texts(tokenizer_of(processor), texts, whole, replacements, names)
+
+
+def _encode_texts(
+    tokenizer: Any, texts: Sequence[str], whole: list[str], replacements: list[list[Replacement]], names: Sequence[str]
+) -> Encoded:
+    """Run the tokenizer alone over texts whose placeholders are expanded in `whole`."""
+    output = tokenizer(whole, add_special_tokens=False, padding=True, padding_side="right", return_offsets_mapping=True)
     features = {key: _tensor(output[key]) for key in ("input_ids", "attention_mask")}
     return _checked(features, _offsets_array(output["offset_mapping"]), texts, replacements, names)
+
+
+def _refuse_pictures(tokenizer: Any, images: Sequence[Sequence[Any]], names: Sequence[str]) -> None:
+    for name, pictures in zip(names, images, strict=True):
+        if pictures:
+            raise ModelError(
+                f"{name} has a picture and {type(tokenizer).__name__} is a tokenizer, which takes text only: give L2TCollator the "
+                "model's processor (AutoProcessor)."
+            )
 
 
 def _replaced_alike(text: str, leader: str, known: Sequence[Replacement]) -> list[Replacement]:

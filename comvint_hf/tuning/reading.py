@@ -1,14 +1,17 @@
 """Rows as they come from a dataset, read into conversations: pictures on one side, turns made of parts on the other.
 
-It refuses what cannot be trained on, each with one sentence. It knows no tokenizer and no chat template; what a processor
-writes for a picture is handed to it as `placeholders`.
+It refuses what cannot be trained on, each with one sentence. It knows no tokenizer and no chat template; what these would not
+read as text is handed to it as `Reserved`.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import RowError
@@ -29,15 +32,51 @@ class Conversation:
     messages: list[dict[str, Any]]
 
 
-def read_row(
-    row: Mapping[str, Any], place: int, *, placeholders: Collection[str] = ("<image>",), text_only: bool = False
-) -> Conversation:
+@dataclass(frozen=True)
+class Reserved:
+    """What may not stand in a text: `pictures` would be taken for a picture, `tokens` for a control token of the chat template."""
+
+    pictures: frozenset[str] = frozenset({"<image>"})
+    tokens: frozenset[str] = frozenset()
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, sorted(self.pictures | self.tokens, key=len, reverse=True))))
+
+    @cached_property
+    def starts(self) -> frozenset[str]:
+        """How they begin: to look for these few first is many times faster than for hundreds of tokens."""
+        return frozenset(word[:3] for word in self.pictures | self.tokens)
+
+    def refuse(self, text: str, name: str) -> None:
+        """Raise `RowError` if one of them stands in `text`; `name` is the row's."""
+        if not any(start in text for start in self.starts):
+            return
+        if (found := self.pattern.search(text)) is None:
+            return
+        if found[0] in self.pictures:
+            raise RowError(
+                f"{name} has a literal {found[0]} in its text, which the processor would take for a picture. "
+                "Take it out: pictures are placed from `images`."
+            )
+        raise RowError(
+            f"{name} has a literal {found[0]} in its text, which the tokenizer would make a control token. Take it out, or write "
+            "it otherwise; a marker of your own belongs into the tokenizer as an ordinary token (add_tokens, not special)."
+        )
+
+
+def read_row(row: Mapping[str, Any], place: int, *, reserved: Reserved = Reserved(), text_only: bool = False) -> Conversation:
     """Read the row that stands at `place` of its batch.
 
     `images` (a list) or `image` (one or none) come first in the first user turn, unless the messages already hold image
-    parts. Raises `RowError` where there is nothing to learn, a role or a part is unknown, pictures and image parts do not
-    match, a picture is broken or missing, or a text holds one of `placeholders`.
+    parts; a picture may be a path. Raises `RowError` where there is nothing to learn, a role or a part is unknown, pictures
+    and image parts do not match, a picture is broken or missing, or a text holds something `reserved`.
     """
+    if not isinstance(row, Mapping):
+        raise RowError(
+            f"Row {place} of the batch is a {type(row).__name__}: expected a dict with `messages` and `images`. "
+            "A batch is a list of rows, and preview and check take one row."
+        )
     name = f"Row {row['id']!r}" if row.get("id") else f"Row {place} of the batch"
     images = _images(row, name)
     if not images and row.get("image_id") and not text_only:
@@ -45,7 +84,7 @@ def read_row(
             f"{name} belongs to image {row['image_id']!r} but brings no picture: expected `images`. "
             "Add the pictures (attach_images, --images), or say text_only=True (--text-only) to train without them."
         )
-    messages = [_message(message, name, placeholders) for message in _turns(row, name)]
+    messages = [_message(message, name, reserved) for message in _turns(row, name)]
     return Conversation(name, *_with_images(messages, images, name))
 
 
@@ -53,6 +92,8 @@ def _turns(row: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
     messages = row.get("messages")
     if not messages:
         raise RowError(f"{name} has no messages: expected turns of user and assistant under `messages`, found {sorted(row)}.")
+    if isinstance(messages, str | Mapping) or not all(isinstance(message, Mapping) for message in messages):
+        raise RowError(f"{name} has messages of another form: expected a list of turns, each a dict with `role` and `content`.")
     roles = [message.get("role") for message in messages]
     strange = [role for role in roles if role not in ROLES]
     if strange:
@@ -64,7 +105,7 @@ def _turns(row: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
     return messages
 
 
-def _message(message: Mapping[str, Any], name: str, placeholders: Collection[str]) -> dict[str, Any]:
+def _message(message: Mapping[str, Any], name: str, reserved: Reserved) -> dict[str, Any]:
     content = message.get("content")
     if isinstance(content, str):
         parts = [{"type": "text", "text": content}]
@@ -73,19 +114,14 @@ def _message(message: Mapping[str, Any], name: str, placeholders: Collection[str
     else:
         raise RowError(f"{name} has a {message['role']} turn with content {content!r}: expected a string or a list of parts.")
     for part in parts:
-        for placeholder in placeholders:
-            if placeholder in part.get("text", ""):
-                raise RowError(
-                    f"{name} has a literal {placeholder} in its text, which the processor would take for a picture. "
-                    "Take it out: pictures are placed from `images`."
-                )
+        reserved.refuse(part.get("text", ""), name)
     if message["role"] == "assistant" and not any(part.get("text", "").strip() for part in parts):
         raise RowError(f"{name} has an empty answer: expected text in every assistant turn. Drop the turn or the row.")
     return {"role": message["role"], "content": parts}
 
 
-def _part(part: Mapping[str, Any], name: str) -> dict[str, Any]:
-    kind = part.get("type")
+def _part(part: Any, name: str) -> dict[str, Any]:
+    kind = part.get("type") if isinstance(part, Mapping) else part
     if kind == "text":
         return {"type": "text", "text": part.get("text") or ""}
     if kind == "image":
@@ -127,18 +163,25 @@ def _images(row: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _decoded(image: Any, name: str) -> Any:
-    """Decode a picture now, so that a broken file is blamed on its row; any mode becomes RGB."""
+    """Decode a picture now, so that a broken file is blamed on its row; any mode becomes RGB, an array stays as it is."""
     from PIL import Image
 
     try:
         if isinstance(image, Mapping):
-            data = image.get("bytes")
-            image = Image.open(io.BytesIO(data) if data is not None else image["path"])
-        if not isinstance(image, Image.Image):
+            image = image["path"] if image.get("bytes") is None else image["bytes"]
+        if isinstance(image, bytes):
+            image = io.BytesIO(image)
+        if isinstance(image, str | Path | io.BytesIO):
+            image = Image.open(image)
+        if hasattr(image, "shape"):
             return image
         if image.mode != "RGB":
             return image.convert("RGB")
         image.load()
         return image
-    except (OSError, SyntaxError, KeyError, TypeError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, KeyError, TypeError, ValueError, Image.DecompressionBombError) as error:
         raise RowError(f"{name} has a picture that cannot be decoded ({error}); mend the file or drop the row.") from error
+    except AttributeError as error:
+        raise RowError(
+            f"{name} has a {type(image).__name__} in place of a picture: expected a PIL image, its bytes or a path."
+        ) from error

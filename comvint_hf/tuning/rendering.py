@@ -19,13 +19,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
 
 from comvint_hf.errors import ModelError, RowError
+from comvint_hf.tuning.encoding import tokenizer_of
 from comvint_hf.tuning.markers import Trim, read_markers, refuse_markers, texts, with_markers
 from comvint_hf.tuning.reading import ROLES, Conversation
 from comvint_hf.tuning.spans import Span
@@ -49,12 +50,13 @@ class ChatTemplate:
     """A chat template and what was found out about it; facts are probed once and kept.
 
     `source` is Jinja, `names` the special tokens it may write (`bos_token`, ...), `special` every token of the tokenizer that
-    cannot be part of ordinary text.
+    cannot be part of ordinary text. `strings` is true for templates of text models, which take contents as strings and no parts.
     """
 
     source: str
     names: dict[str, Any] = field(default_factory=dict)
     special: tuple[str, ...] = ()
+    strings: bool = False
 
     @classmethod
     def of(cls, processor: Any) -> ChatTemplate:
@@ -67,9 +69,11 @@ class ChatTemplate:
                 f"{type(processor).__name__} has no chat template: expected Jinja under `chat_template`. "
                 "Load an instruction-tuned checkpoint's processor, or set processor.chat_template."
             )
-        tokenizer = processor.tokenizer
+        tokenizer = tokenizer_of(processor)
         special = {token for token in (*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()) if token.strip()}
-        return cls(source, dict(tokenizer.special_tokens_map), tuple(sorted(special, key=len, reverse=True)))
+        chat = cls(source, dict(tokenizer.special_tokens_map), tuple(sorted(special, key=len, reverse=True)))
+        takes_parts = tokenizer is not processor or chat._header is not None
+        return chat if takes_parts else replace(chat, strings=True)
 
     @cached_property
     def has_generation_blocks(self) -> bool:
@@ -119,7 +123,7 @@ class ChatTemplate:
         from transformers.utils.chat_template_utils import render_jinja_template
 
         written, spans = render_jinja_template(
-            conversations=list(batch),
+            conversations=[_joined(turns) for turns in batch] if self.strings else list(batch),
             chat_template=self.source,
             return_assistant_tokens_mask=blocks,
             add_generation_prompt=prompt,
@@ -221,6 +225,10 @@ def _without_pictures(turns: list[dict]) -> list[dict]:
         {"role": turn["role"], "content": [part if part["type"] == "text" else {"type": "image"} for part in turn["content"]]}
         for turn in turns
     ]
+
+
+def _joined(turns: list[dict]) -> list[dict]:
+    return [{"role": turn["role"], "content": "".join(part.get("text", "") for part in turn["content"])} for turn in turns]
 
 
 def _unaligned(conversation: Conversation, why: str) -> RowError:

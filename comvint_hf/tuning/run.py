@@ -1,30 +1,121 @@
-"""What a tuning run needs beside TRL: rows that can be trained on, the checkpoint to go on from, time left, conventions.
+"""What a tuning run needs beside TRL: settings, rows that can be trained on, the checkpoint to go on from, conventions.
 
-This file knows datasets' columns, model folders and trainer callbacks; it knows no loss and no label.
+This file knows flags, datasets' columns and model folders; it knows no loss and no label.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from datetime import timedelta
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback
-
 from comvint_hf.conventions import FILE, Conventions
-from comvint_hf.errors import InputError, RowError
+from comvint_hf.errors import ComvintError, InputError, ModelError, RowError, first_line
 from comvint_hf.tuning.templates import mine_templates
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
-    from transformers import TrainingArguments
+    from trl import ModelConfig, ScriptArguments
 
     from comvint_hf.tuning.collator import L2TCollator
 
 COLUMNS = ("id", "image_id", "image", "images", "messages")
 """What the collator reads of a row."""
+
+
+def read_settings(*kinds: type) -> tuple[Any, ...]:
+    """Read the flags, and the YAML file that --config names, into one object of each kind. Raises `InputError`."""
+    from trl import TrlParser
+    from yaml import YAMLError
+
+    usage = "%(prog)s --config FILE.yaml, or --model_name_or_path MODEL --dataset_name DATASET --output_dir DIR; all TRL flags: --help"
+    try:
+        return TrlParser(kinds, usage=usage).parse_args_and_config()
+    except (OSError, ValueError, IndexError, YAMLError) as error:
+        said = "--config names no file" if isinstance(error, IndexError) else " ".join(str(error).split())
+        step = "here, without a GPU, add --use_cpu --bf16 false" if "use_cpu" in said else "mend the flag or the --config file"
+        raise InputError(f"The settings cannot be used ({said}); {step}.") from error
+
+
+def load_rows(script: ScriptArguments, *, evaluate: bool) -> tuple[Any, Any]:
+    """The rows to train on and, with `evaluate`, those held out, else `None`. Raises `InputError`."""
+    from datasets import load_dataset
+
+    if not script.dataset_name:
+        raise InputError("No dataset is named: give --dataset_name DIR or ORG/NAME.")
+    try:
+        rows = load_dataset(script.dataset_name, script.dataset_config, streaming=script.dataset_streaming)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The dataset {script.dataset_name} cannot be loaded ({first_line(error)}); expected the folder that a builder wrote, or "
+            "a name on the Hub like ORG/NAME."
+        ) from error
+    splits = {"--dataset_train_split": script.dataset_train_split, "--dataset_test_split": script.dataset_test_split}
+    for flag, split in splits.items():
+        if split not in rows and (evaluate or split == script.dataset_train_split):
+            raise InputError(f"{script.dataset_name} has no split {split!r} but {', '.join(rows)}; say which with {flag}.")
+    return rows[script.dataset_train_split], rows[script.dataset_test_split] if evaluate else None
+
+
+def load_processor(model: ModelConfig) -> Any:
+    """The model's own processor. Raises `ModelError`."""
+    from transformers import AutoProcessor
+
+    if not model.model_name_or_path:
+        raise ModelError("No model is named: give --model_name_or_path DIR or ORG/NAME.")
+    with loading(model.model_name_or_path):
+        return AutoProcessor.from_pretrained(model.model_name_or_path, revision=model.model_revision)
+
+
+@contextmanager
+def agreeing() -> Iterator[None]:
+    """Say in a sentence why the trainer refuses its settings. Raises `InputError`."""
+    try:
+        yield
+    except ComvintError:
+        raise
+    except (ValueError, ImportError) as error:
+        raise InputError(
+            f"The trainer refuses these settings ({first_line(error)}); change them, in --config or as flags."
+        ) from error
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Say in a sentence what stopped the work on rows, also where it happened in a worker process. Raises `RowError`."""
+    try:
+        yield
+    except RowError as error:
+        raise RowError(_own_words(error)) from error
+    except OSError as error:
+        raise RowError(
+            f"A row or a file could not be read or written ({_own_words(error)}): mend the picture or drop its row, or look for room "
+            "on the disk. A saved checkpoint goes on with --resume_from_checkpoint true."
+        ) from error
+
+
+def _own_words(error: Exception) -> str:
+    """An error's message; of one from a worker process, whose message is a whole traceback, the last line."""
+    message = str(error).strip()
+    if "\n" not in message:
+        return message
+    return re.sub(r"^[\w.]+: ", "", message.splitlines()[-1])
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Say in a sentence why a model or its processor cannot be loaded. Raises `ModelError`."""
+    try:
+        yield
+    except ComvintError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(
+            f"The model {name} cannot be loaded ({first_line(error)}); expected a folder or a Hub name of an image-text-to-text "
+            "model with its processor."
+        ) from error
 
 
 def trainable_rows(rows: Dataset | IterableDataset, *, text_only: bool = False) -> Dataset | IterableDataset:
@@ -43,53 +134,17 @@ def trainable_rows(rows: Dataset | IterableDataset, *, text_only: bool = False) 
     return rows.select_columns([name for name in COLUMNS if name in names])
 
 
-def steps(training: TrainingArguments, rows: Dataset | IterableDataset) -> int:
-    """How many steps the settings ask for, `num_train_epochs` turned into steps. Raises `InputError` for streams, whose length is unknown."""
-    from datasets import IterableDataset
+def fitting(rows: Dataset | IterableDataset, collator: L2TCollator) -> Dataset | IterableDataset:
+    """Leave out rows that the collator would refuse, when a `max_length` is set; the first reason is printed.
 
-    if isinstance(rows, IterableDataset):
-        raise InputError(
-            "--alike sorts rows by length, and a stream shows one at a time: leave out --dataset_streaming or --alike."
-        )
-    if training.max_steps > 0:
-        return training.max_steps
-    at_once = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
-    return max(1, int(len(rows) * training.num_train_epochs / at_once))
-
-
-def alike(rows: Dataset, batch: int, batches: int, seed: int = 0, pool: int = 50) -> Dataset:
-    """Put rows in an order in which every `batch` of them are of about one length, so that little is padded, for `batches` batches.
-
-    Rows are drawn in epochs, sorted by their text's length in pools of `pool` batches, and the batches are shuffled again. The trainer's
-    own `group_by_length` leaves them sorted, so a model is fed one kind of row after another.
-    Take it with `--train_sampling_strategy sequential`. Raises `InputError` for fewer rows than a batch.
+    Without one only the first row is read: what is wrong with it is mostly wrong with all, and better known before a model
+    is loaded. Raises `RowError` or `ModelError`.
     """
-    import numpy as np
-
-    if len(rows) < batch:
-        raise InputError(
-            f"There are {len(rows)} rows and a batch takes {batch}: lower --per_device_train_batch_size or leave out --alike."
-        )
-
-    lengths = np.array(
-        [sum(len(turn["content"]) for turn in messages) for messages in rows.select_columns(["messages"])["messages"]]
-    )
-    random = np.random.default_rng(seed)
-    drawn: list[np.ndarray] = []
-    while sum(map(len, drawn)) < batch * batches:
-        epoch = random.permutation(len(lengths))
-        epoch = epoch[: len(epoch) // batch * batch]
-        pools = [
-            np.array(part)[np.argsort(lengths[part], kind="stable")]
-            for part in np.split(epoch, range(batch * pool, len(epoch), batch * pool))
-        ]
-        drawn.append(random.permutation(np.concatenate(pools).reshape(-1, batch)).reshape(-1))
-    return rows.select(np.concatenate(drawn)[: batch * batches])
-
-
-def without_long(rows: Dataset | IterableDataset, collator: L2TCollator) -> Dataset | IterableDataset:
-    """Leave out rows that the collator would refuse, when a `max_length` is set; the first reason is printed."""
+    first = next(iter(rows), None)
+    if first is None:
+        raise RowError("The dataset has no rows; expected some to train on.")
     if collator.max_length is None:
+        collator([first])
         return rows
     reasons: list[str] = []
 
@@ -99,6 +154,8 @@ def without_long(rows: Dataset | IterableDataset, collator: L2TCollator) -> Data
         return reason is None
 
     kept = rows.filter(fits)
+    if hasattr(kept, "__len__") and not len(kept):
+        raise RowError(f"No row is left of {len(rows):,}; the first was refused so: {reasons[0]}")
     if reasons:
         print(f"{len(reasons):,} rows are left out; the first: {reasons[0]}")
     return kept
@@ -174,32 +231,3 @@ def write_conventions(
             "templates": tuple(templates),
         }
     ).write(folder)
-
-
-class TimeLeft(TrainerCallback):
-    """Print a line with each log: step, loss, time left. The rate is that of this run, so a resumed one is told right."""
-
-    def __init__(self) -> None:
-        self._began, self._first = 0.0, 0
-
-    def on_train_begin(self, args, state, control, **_: Any) -> None:
-        self._began, self._first = time.monotonic(), state.global_step
-
-    def on_log(self, args, state, control, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        done = state.global_step - self._first
-        if not state.is_world_process_zero or not logs or "loss" not in logs or not done:
-            return
-        left = (time.monotonic() - self._began) / done * (state.max_steps - state.global_step)
-        print(
-            f"step {state.global_step:,} of {state.max_steps:,} · loss {float(logs['loss']):.3f} · {timedelta(seconds=round(left))} left",
-            flush=True,
-        )
-
-
-def quiet_progress(trainer: Any) -> None:
-    """Replace the trainer's bar and its dictionaries by `TimeLeft` lines."""
-    from transformers import PrinterCallback, ProgressCallback
-
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
-    trainer.add_callback(TimeLeft())

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comvint_hf.errors import ModelError, RowError
-from comvint_hf.tuning.encoding import Encoded, encode, encode_alike
+from comvint_hf.tuning.encoding import Encoded, encode, encode_alike, tokenizer_of
 from comvint_hf.tuning.reading import Conversation
 from comvint_hf.tuning.rendering import Rendered
 
@@ -126,6 +126,11 @@ def tree_mask(branch: np.ndarray, visible: np.ndarray) -> np.ndarray:
     return back & ((branch[:, :, None] == branch[:, None, :]) | (visible[:, None, :] & (branch[:, :, None] != PADDING)))
 
 
+def tokens_in(mask: torch.Tensor) -> torch.Tensor:
+    """How many tokens a batch of trees has without padding, from its mask `[B, 1, T, T]`: all of them see the first one."""
+    return mask[:, 0, :, 0].sum()
+
+
 def collate_trees(collator: L2TCollator, rows: Sequence[Any]) -> dict[str, torch.Tensor]:
     """Collate rows, or lists of rows that share an image, into a batch of trees, one or more an image."""
     import torch
@@ -140,7 +145,7 @@ def collate_trees(collator: L2TCollator, rows: Sequence[Any]) -> dict[str, torch
             collator.processor, texts, [groups[at][0].images for at, _ in trees], [groups[at][0].name for at, _ in trees]
         )
     laid = [lay_out([tokens[at][place] for place in places], collator.image_tokens) for at, places in trees]
-    padding = collator.processor.tokenizer.pad_token_id
+    padding = tokenizer_of(collator.processor).pad_token_id
     labels = _stacked([tree.labels for tree in laid], IGNORED)
     mask = tree_mask(_stacked([tree.branch for tree in laid], PADDING), _stacked([tree.open for tree in laid], False))
     return {

@@ -105,6 +105,52 @@ def test_a_conversation_ends_with_a_question() -> None:
         ScriptedChat(lambda _: "").answer([Turn(role="assistant", content="Hello")], PICTURE)
 
 
+def test_a_picture_may_be_a_path(tmp_path) -> None:
+    PICTURE.save(tmp_path / "a.png")
+    chat = ScriptedChat(lambda _: "Yes.")
+    for picture in (tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert chat.answer(ask("Is it?"), picture) == "Yes."
+        assert chat.asked[-1][1].tobytes() == PICTURE.tobytes()
+
+
+def test_what_is_no_picture_is_refused(tmp_path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    chat = ScriptedChat(lambda _: "Yes.")
+    with pytest.raises(InputError, match=r"The picture /nope.png cannot be read \(.*No such file"):
+        chat.answer(ask("Is it?"), "/nope.png")
+    with pytest.raises(InputError, match="cannot be read"):
+        chat.answers([(ask("Is it?"), tmp_path / "text.png")])
+    with pytest.raises(InputError, match="The picture is a int; expected a PIL image or the path"):
+        list(chat.stream(ask("Is it?"), 7))
+
+
+@pytest.mark.parametrize("phrase", ["", "  ", "?", None])
+def test_finding_needs_words(phrase: str) -> None:
+    chat = ScriptedChat(lambda _: "Nowhere.")
+    with pytest.raises(InputError, match="no phrase to find"):
+        chat.ground(phrase, PICTURE)
+    with pytest.raises(InputError, match="no picture to find 'the cup' in"):
+        chat.ground("the cup", None)
+    assert chat.asked == []
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        "Is it?",
+        ["Is it?"],
+        {"role": "user", "content": "Is it?"},
+        [{"role": "user"}],
+        [],
+        None,
+        [{"role": "bot", "content": "Hi"}, *ask("Is it?")],
+    ],
+)
+def test_messages_of_another_form_are_refused(messages) -> None:
+    with pytest.raises(InputError, match="The conversation"):
+        ScriptedChat(lambda _: "").answer(messages, PICTURE)
+
+
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(100, 10**6), st.integers(100, 10**6))
 def test_pictures_keep_their_shape_within_the_pixel_bounds(width: int, height: int, first: int, second: int) -> None:
     least, most = sorted((first, second))

@@ -110,6 +110,15 @@ def test_rows_without_their_picture_are_refused(tiny: Path, tmp_path: Path) -> N
     assert len((tmp_path / "results_answers.jsonl").read_text().splitlines()) == 2
 
 
+def test_datasets_that_cannot_be_asked_are_said(tiny: Path, tmp_path: Path) -> None:
+    for arguments, told in (
+        (("--dataset", tmp_path / "none"), "cannot be loaded"),
+        (("--dataset", dataset(tmp_path / "rows"), "--split", "train"), "The split 'train' of"),
+    ):
+        done = run("--model", tiny, "--out", tmp_path / "results.json", *arguments)
+        assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
 def test_a_model_answers_a_benchmark_and_is_scored(tiny: Path, tmp_path: Path) -> None:
     Image.new("RGB", (32, 32), "red").save(tmp_path / "a.jpg")
     asked = tmp_path / "coco_pope_random.json"
@@ -138,6 +147,8 @@ def test_a_model_answers_a_benchmark_and_is_scored(tiny: Path, tmp_path: Path) -
         ((), "Nothing to do"),
         (("--benchmark", "mme"), "--answers is missing"),
         (("--benchmark", "chair", "--answers", "x"), "--gold is missing"),
+        (("--model", "/nope", "--dataset", "/neither"), "There is no folder /nope"),
+        (("--model", "/nope", "--dataset", "/neither", "--out", "/proc/no/results.json"), "The folder /proc/no cannot be made"),
     ],
 )
 def test_what_is_missing_is_said(arguments: tuple, told: str) -> None:

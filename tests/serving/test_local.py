@@ -110,6 +110,11 @@ def test_what_cannot_be_loaded_is_said_in_a_sentence(tiny: Path, tmp_path: Path)
         load_chat("nobody/nothing")
     with pytest.raises(ModelError, match="leave out --base"):
         load_chat(tiny, base=tiny)
+    for nothing in ("", None):
+        with pytest.raises(ModelError, match="No model is named"):
+            load_chat(nothing)
+    with pytest.raises(ModelError, match="The device 'gpu' cannot be used"):
+        load_chat(tiny, device="gpu")
     with pytest.raises(ModelError, match="expected float32"):
         load_chat(tiny, dtype="half of it")
     silent = tmp_path / "silent"
@@ -122,6 +127,11 @@ def test_what_cannot_be_loaded_is_said_in_a_sentence(tiny: Path, tmp_path: Path)
 def test_a_literal_image_marker_is_refused(chat) -> None:
     with pytest.raises(InputError, match="stands for a picture"):
         chat.answer(ask("What does <image> mean?"), RED)
+
+
+def test_control_tokens_in_a_question_are_refused(chat) -> None:
+    with pytest.raises(InputError, match=r"'<\|end\|>', which is a control token of this model"):
+        chat.answer(ask("Is it red?<|end|>"), RED)
 
 
 def test_a_model_that_was_taught_a_box_points_at_it(tiny: Path, tmp_path: Path) -> None:

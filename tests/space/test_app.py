@@ -54,6 +54,33 @@ def test_without_a_model_it_says_what_to_give() -> None:
     assert "COMVINT_MODEL" in told and "Traceback" not in told
 
 
+@pytest.mark.timeout(120)
+def test_wrong_flags_are_said_in_a_sentence(tmp_path: Path) -> None:
+    for arguments, said in (
+        (("--model", str(tmp_path / "none")), "There is no folder"),
+        (("--model", "x", "--base-url", "localhost:8000"), "expected one like http://localhost:8000/v1"),
+        (("--model", "x", "--base-url", "http://localhost:8000/v1", "--conventions", str(tmp_path)), "has no comvint.json"),
+    ):
+        told, _ = (process := start({}, *arguments)).communicate(timeout=100)
+        assert process.returncode == 1 and said in told and "Traceback" not in told
+
+
+def test_an_address_that_is_taken_is_said() -> None:
+    import socket
+
+    from comvint_hf.errors import InputError
+    from comvint_hf.serving.scripted import ScriptedChat
+    from comvint_hf.serving.ui import interface, launch
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InputError, match="choose another --port"):
+            launch(
+                interface(ScriptedChat(lambda _: ""), ()), server_port=taken.getsockname()[1], server_name="127.0.0.1", quiet=True
+            )
+
+
 def test_what_is_uploaded_is_complete() -> None:
     front = (SPACE / "README.md").read_text().split("---")[1]
     facts = dict(line.split(": ", 1) for line in front.strip().splitlines())

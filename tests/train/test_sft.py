@@ -1,13 +1,19 @@
 """The training script: full, LoRA and QLoRA on the tiny model; exact resume; what it leaves behind and what it refuses."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from comvint_hf.conventions import Conventions
 
+SFT = Path(__file__).parents[2] / "train" / "sft.py"
+QUIET = ["--bf16", "false", "--use_cpu", "--gradient_checkpointing", "false", "--report_to", "none", "--logging_steps", "1"]
 ADAPTER = ["--use_peft", "--lora_r", "4"]
 NF4 = [*ADAPTER, "--load_in_4bit", "--dtype", "bfloat16"]
 
@@ -84,9 +90,63 @@ def test_resume_without_a_checkpoint_is_refused(tune, tmp_path, capsys):
     assert "no checkpoint to resume" in capsys.readouterr().err.lower()
 
 
-def test_trees_train_like_rows(tune, tmp_path, dataset):
-    tune(tmp_path, "--max_steps", "1", "--save_steps", "1", "--pack", "tree")
-    assert losses(tmp_path / "checkpoint-1")[1] > 0
+@pytest.fixture
+def batches(monkeypatch) -> list:
+    """Every batch that the collator makes from now on, with the entries it was made from."""
+    from comvint_hf import L2TCollator
+
+    made, collate = [], L2TCollator.__call__
+
+    def remembered(self, rows):
+        made.append((list(rows), collate(self, rows)))
+        return dict(made[-1][1])
+
+    monkeypatch.setattr(L2TCollator, "__call__", remembered)
+    return made
+
+
+def loss_of_rows(model: Path, rows: list[dict]) -> tuple[float, int]:
+    """The loss of rows one at a time, summed, and the labels it is summed over."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    from comvint_hf import L2TCollator
+
+    loaded, collate = AutoModelForImageTextToText.from_pretrained(model), L2TCollator(AutoProcessor.from_pretrained(model))
+    single = [collate([row]) for row in rows]
+    return sum(loaded(**batch, num_items_in_batch=1).loss.item() for batch in single), sum(
+        int((batch["labels"][:, 1:] != -100).sum()) for batch in single
+    )
+
+
+@pytest.mark.parametrize("flags", [[], ["--alike"]], ids=["", "alike"])
+def test_trees_of_a_real_run_have_the_loss_of_their_rows(tune, tmp_path, model, batches, flags):
+    """A learning rate of 0 keeps the weights, so every step can be checked; two batches a step, so tokens are counted over both."""
+    slow = ["--learning_rate", "0", "--gradient_accumulation_steps", "2", "--templates", "none", *flags]
+    tune(tmp_path, "--max_steps", "2", "--save_steps", "2", "--pack", "tree", "--per_device_train_batch_size", "2", *slow)
+    told = losses(tmp_path / "checkpoint-2")
+    state = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())
+    # The first batch is one row, read to see whether it can be trained on.
+    taken = batches[1:5]
+    images = [[row["image_id"] for row in entry["rows"]] for rows, _ in taken for entry in rows]
+    assert len(images) == 8 and all(len(set(tree)) == 1 for tree in images)
+    assert len({tree[0] for tree in images}) == 8, "an image came twice in an epoch"
+    assert min(map(len, images)) >= 2, "an image has no branches"
+    assert all(len(batch["pixel_values"]) == len(batch["input_ids"]) == 2 for _, batch in taken)
+    seen = 0
+    for step, pair in enumerate((taken[:2], taken[2:]), start=1):
+        loss, labels = loss_of_rows(model, [row for rows, _ in pair for entry in rows for row in entry["rows"]])
+        assert told[step] == pytest.approx(loss / labels, abs=2e-4)
+        seen += sum(int((batch["input_ids"] != 0).sum()) for _, batch in pair)
+    assert state["log_history"][1]["num_tokens"] == seen
+
+
+def test_trees_evaluate_and_are_refused_where_they_cannot_be(tune, tmp_path, batches, capsys):
+    tree = ["--pack", "tree", "--max_steps", "1", "--save_strategy", "no"]
+    tune(tmp_path / "out", *tree, "--eval_strategy", "steps", "--eval_steps", "1", "--branches", "3")
+    assert len(batches) > 3 and max(len(entry["rows"]) for rows, _ in batches[2:] for entry in rows) == 3
+    with pytest.raises(SystemExit):
+        tune(tmp_path / "eager", *tree, "--attn_implementation", "eager")
+    assert "needs SDPA attention: the model uses 'eager'" in capsys.readouterr().err
 
 
 def test_long_rows_are_left_out_with_a_reason(tune, tmp_path, capsys):
@@ -105,3 +165,96 @@ def test_resumed_run_with_like_lengths_goes_on_exactly(tune, tmp_path):
     last = max(int(folder.name.rpartition("-")[2]) for folder in whole.glob("checkpoint-*"))
     expected = losses(whole / f"checkpoint-{last}")
     assert losses(resumed / f"checkpoint-{last}") == expected and len(expected) == last > 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--model_name_or_path", "/nope"], "The model /nope cannot be loaded"),
+        (["--dataset_name", "/nope"], "The dataset /nope cannot be loaded"),
+        (["--output_dir", "/proc/nope"], "The folder /proc/nope cannot be made"),
+        (["--eval_strategy", "steps", "--dataset_test_split", "none"], "no split 'none' but train, test"),
+        (["--config", "/nope.yaml"], "No such file or directory: '/nope.yaml'"),
+        (["--learn", "everything"], "learn is 'everything'"),
+        (["--freeze", "tower"], "There is no module 'tower' to freeze"),
+        (["--load_in_4bit", "--dtype", "bfloat16"], "add --use_peft"),
+        (["--max_length", "3"], "No row is left of"),
+        (["--packing"], "The trainer refuses these settings"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(tune, tmp_path, flags, said, capsys):
+    with pytest.raises(SystemExit):
+        tune(tmp_path, "--max_steps", "1", *flags)
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_rotten_picture_is_said_in_a_sentence(tune, tmp_path, dataset, workers, capsys):
+    from datasets import Dataset, Image, List, load_dataset
+
+    rows = load_dataset(str(dataset), split="train")
+    raw = rows.cast_column("images", List(Image(decode=False))).to_list()
+    raw[5]["images"][0]["bytes"] = raw[5]["images"][0]["bytes"][:200]
+    (tmp_path / "rotten").mkdir()
+    Dataset.from_list(raw, features=rows.features).to_parquet(tmp_path / "rotten" / "train-0.parquet")
+    with pytest.raises(SystemExit):
+        flags = ["--num_train_epochs", "1", "--save_strategy", "no", "--dataloader_num_workers", workers]
+        tune(tmp_path / "out", *flags, rows=tmp_path / "rotten")
+    told = capsys.readouterr().err
+    assert "(image file is truncated): mend the picture" in told and "Traceback" not in told
+
+
+def test_a_row_that_the_collator_refuses_is_named_from_a_worker_too(tune, tmp_path, dataset, capsys):
+    from datasets import load_dataset
+
+    def broken(row, place):
+        content = row["messages"][1]["content"] + ("<|end|>" if place == 5 else "")
+        return {"messages": [row["messages"][0], {"role": "assistant", "content": content}]}
+
+    (tmp_path / "rows").mkdir()
+    load_dataset(str(dataset), split="train").map(broken, with_indices=True).to_parquet(tmp_path / "rows" / "train-0.parquet")
+    with pytest.raises(SystemExit):
+        tune(tmp_path / "out", "--num_train_epochs", "1", "--dataloader_num_workers", "1", rows=tmp_path / "rows")
+    told = capsys.readouterr().err
+    assert "has a literal <|end|> in its text" in told and "Traceback" not in told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("flags", [["--alike"], ["--pack", "tree"]], ids=["alike", "tree"])
+def test_two_processes_learn_as_one_that_accumulates(flags, tmp_path, model, dataset):
+    """Two processes with a batch each, and one process that takes the same two batches for a step: the same losses and token counts."""
+    common = [
+        "--model_name_or_path",
+        model,
+        "--dataset_name",
+        dataset,
+        *QUIET,
+        "--learning_rate",
+        "1e-2",
+        "--max_steps",
+        "4",
+        "--save_steps",
+        "4",
+        *flags,
+    ]
+    common += ["--per_device_train_batch_size", "2"]
+    one = [sys.executable, SFT, *common, "--gradient_accumulation_steps", "2", "--output_dir", tmp_path / "one"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    two = [*launcher, SFT, *common, "--ddp_backend", "gloo", "--output_dir", tmp_path / "two"]
+    for command in (one, two):
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=280, env=environment)
+    histories = []
+    for run in ("one", "two"):
+        state = json.loads((tmp_path / run / "checkpoint-4" / "trainer_state.json").read_text())
+        histories.append([(entry["loss"], entry["num_tokens"]) for entry in state["log_history"] if "loss" in entry])
+    for first, second in zip(*histories, strict=True):
+        assert second == pytest.approx(first, rel=1e-4)
+
+
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return opened.getsockname()[1]

@@ -19,26 +19,32 @@ TEMPLATE_WORDS = [
     " ASSISTANT:",
     "user\n",
     "model",
-    "[INST]",
-    "</s>",
-    "<|im_end|>",
+    "[INST",
+    "</s",
+    "<|im_end",
     "\n\n",
     " ",
     "{{ x }}",
-    "<|user|>",
+    "<| user",
     "###",
 ]
+CONTROL = ("<s>", "</s>", "|>", "INST]", "_turn>", "<pad>", "<unk>", "<image>")
+"""What every special token of the tokenizers here has in it: such texts are refused, see test_refusals."""
 TEMPLATE_WORDS += ["assistant", "Answer", "<st>man<ed>[0.1, 0.2, 0.3, 0.4]", "naïve", "日本", "🙂", "e\u0301"]
 letters = st.characters(blacklist_categories=("Cs", "Co"), blacklist_characters="▁")
 unicode_text = st.lists(st.one_of(st.sampled_from(TEMPLATE_WORDS), st.text(letters, max_size=8)), max_size=6).map("".join)
-plain_text = st.lists(st.sampled_from(["cat", "Red", "?", "3.5", " ", "\n", "the", "USER:", "</s>", "[INST]"]), max_size=8).map(
+plain_text = st.lists(st.sampled_from(["cat", "Red", "?", "3.5", " ", "\n", "the", "USER:", "</", "[INST"]), max_size=8).map(
     "".join
 )
 
 
+def harmless(text: str) -> bool:
+    return not any(part in text for part in CONTROL)
+
+
 def conversations(text: st.SearchStrategy[str], turns: int = 3) -> st.SearchStrategy[list[dict[str, str]]]:
-    """User and assistant in turn; answers are never blank, and no text is the placeholder."""
-    asked = text.filter(lambda content: "<image>" not in content)
+    """User and assistant in turn; answers are never blank, and no text holds a control token."""
+    asked = text.filter(harmless)
     answered = asked.filter(lambda content: content.strip())
     pair = st.tuples(asked, answered)
     return st.lists(pair, min_size=1, max_size=turns).map(
@@ -87,7 +93,7 @@ def test_every_label_is_the_oracles(name, kind, data, styles, processor_of, spel
 @FEW
 @given(data=st.data())
 def test_a_system_prompt_carries_no_loss(name, data, styles, processor_of, spell, picture) -> None:
-    system = {"role": "system", "content": data.draw(unicode_text.filter(lambda content: "<image>" not in content))}
+    system = {"role": "system", "content": data.draw(unicode_text.filter(harmless))}
     messages = [system, *data.draw(conversations(unicode_text))]
     processor = processor_of(name)
     pieces, labels = pieces_and_labels(processor, L2TCollator(processor)([{"images": [picture], "messages": messages}]))
@@ -102,7 +108,7 @@ def test_task_templates_carry_no_loss(name, kind, data, styles, processor_of, sp
     """The oracle's instruction is what is left without the sentence and the blank that joins it to the question."""
     from dataclasses import replace
 
-    question = data.draw(unicode_text.map(str.strip).filter(lambda text: text and "<image>" not in text and TASK not in text))
+    question = data.draw(unicode_text.map(str.strip).filter(lambda text: text and harmless(text) and TASK not in text))
     joint = data.draw(st.sampled_from([" ", "\n", "  \n "]))
     first = data.draw(st.booleans())
     user = f"{TASK}{joint}{question}" if first else f"{question}{joint}{TASK}"

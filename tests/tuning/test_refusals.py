@@ -47,6 +47,13 @@ REFUSED = {
     ),
     "private use": ([row_of("what\U00100003?", "a")], "private-use"),
     "name": ([row_of("what?", "", id="svit/7")], "Row 'svit/7'"),
+    "list": ([[row_of("what?", "a")]], "Row 0 of the batch is a list"),
+    "one row, not a list": (row_of("what?", "a"), "Row 0 of the batch is a str"),
+    "turns of text": ([{"messages": ["what?", "a"]}], "messages of another form"),
+    "parts of text": ([{"messages": [{"role": "user", "content": ["a"]}, {"role": "assistant", "content": "a"}]}], "type 'a'"),
+    "path": ([row_of("what?", "a", images=["/nope.jpg"])], "No such file or directory: '/nope.jpg'"),
+    "no image": ([row_of("what?", "a", images=[None])], "NoneType in place of a picture"),
+    "number": ([row_of("what?", "a", images=[7])], "int in place of a picture"),
 }
 
 
@@ -62,6 +69,62 @@ def test_refuses_with_a_sentence(case, processor_of) -> None:
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 400
+
+
+def test_preview_of_a_list_says_that_it_takes_one_row(processor_of) -> None:
+    with pytest.raises(RowError, match=r"is a list: expected a dict .* preview and check take one row"):
+        L2TCollator(processor_of("chatml")).preview([row_of("a", "b")])
+
+
+STYLES = ["chatml", "llava", "llama3", "gemma", "mistral", "zephyr"]
+
+
+@pytest.mark.parametrize("learn", ["instruction+response", "response"])
+@pytest.mark.parametrize("name", STYLES)
+def test_control_tokens_in_a_text_are_refused_by_name(name, learn, processor_of) -> None:
+    """`</s>` in an answer would teach the model to stop there, `<|im_start|>` in a question would begin another turn."""
+    for kind in ("byte", "metaspace"):
+        processor = processor_of(name, kind)
+        collate = L2TCollator(processor, learn=learn)
+        special = {str(token) for token in processor.tokenizer.added_tokens_decoder.values() if token.special}
+        assert {"</s>", "<|im_end|>", "[INST]", "<|user|>"} <= special
+        for token in special - {"<image>"}:
+            for texts in ((f"what {token}?", "a"), ("what?", f"a{token}"), ("what?", "a", token, "b")):
+                with pytest.raises(RowError) as refusal:
+                    collate([row_of(*texts)])
+                assert f"literal {token} in its text" in str(refusal.value) and "control token" in str(refusal.value)
+        assert collate.check(row_of(*(token[:-1] for token in ("</s>", "<|im_end|>")))) is None
+
+
+def test_markers_of_the_house_may_be_special_tokens(processor_of) -> None:
+    from copy import deepcopy
+
+    processor = deepcopy(processor_of("chatml"))
+    processor.tokenizer.add_special_tokens({"extra_special_tokens": ["<st>", "<ed>", "<mine>"]})
+    collate = L2TCollator(processor)
+    assert collate.check(row_of("where?", "<st>a cup<ed>[0.100, 0.200, 0.300, 0.400]")) is None
+    assert "add_tokens" in collate.check(row_of("where?", "<mine>"))
+
+
+def test_a_bare_tokenizer_takes_text_and_refuses_pictures(processor_of, picture) -> None:
+    """Templates of text models take strings, those of multimodal ones parts; a template that is not asked rightly says repr."""
+    from copy import copy
+
+    rows = [row_of("what?", "a", "and now?", "b"), row_of("why?", "because")]
+    for name in STYLES:
+        processor = processor_of(name)
+        tokenizer = copy(processor.tokenizer)
+        tokenizer.chat_template = processor.chat_template
+        found, wanted = L2TCollator(tokenizer)(rows), L2TCollator(processor)(rows)
+        assert all(found[key].equal(wanted[key]) for key in wanted)
+        with pytest.raises(ModelError, match=r"Row 0 of the batch has a picture and .* takes text only: give .* processor"):
+            L2TCollator(tokenizer)([row_of("what?", "a", images=[picture])])
+    written = "{{ '<|im_start|>' ~ m.role ~ '\\n' ~ m.content ~ '<|im_end|>\\n' }}"
+    tokenizer.chat_template = (
+        f"{{% for m in messages %}}{written}{{% endfor %}}{{% if add_generation_prompt %}}<|im_start|>assistant\n{{% endif %}}"
+    )
+    found, wanted = L2TCollator(tokenizer)(rows), L2TCollator(processor_of("chatml"))(rows)
+    assert all(found[key].equal(wanted[key]) for key in wanted)
 
 
 def _without_answers(processor):
@@ -105,6 +168,14 @@ def test_a_broken_picture_is_blamed_on_its_row(processor_of, tmp_path) -> None:
     rows = [row_of("a", "b", images=[Image.open(whole)]), row_of("a", "b", images=[Image.open(tmp_path / "half.jpg")])]
     with pytest.raises(RowError, match="Row 1 of the batch has a picture that cannot be decoded"):
         L2TCollator(processor_of("chatml"))(rows)
+
+
+def test_a_picture_may_be_a_path_or_bytes(processor_of, tmp_path, picture) -> None:
+    picture.save(tmp_path / "a.png")
+    collate = L2TCollator(processor_of("chatml"))
+    kinds = (tmp_path / "a.png", str(tmp_path / "a.png"), (tmp_path / "a.png").read_bytes(), {"path": str(tmp_path / "a.png")})
+    wanted = collate([row_of("a", "b", images=[picture])])["pixel_values"]
+    assert all(collate([row_of("a", "b", images=[kind])])["pixel_values"].equal(wanted) for kind in kinds)
 
 
 def test_text_only_is_said_or_refused(processor_of) -> None:

@@ -1,14 +1,12 @@
-"""Rows in batches of like length, steps, checkpoints and templates: what a tuning run needs beside TRL."""
+"""Settings, rows, checkpoints and templates: what a tuning run needs beside TRL."""
 
-from itertools import pairwise
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 from datasets import Dataset
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from comvint_hf.errors import InputError, RowError
+from comvint_hf.errors import InputError, ModelError, RowError
 from comvint_hf.tuning import run
 
 
@@ -16,51 +14,6 @@ def rows_of_lengths(lengths):
     return Dataset.from_list(
         [{"id": str(n), "messages": [{"role": "user", "content": "x" * length}]} for n, length in enumerate(lengths)]
     )
-
-
-def lengths_in(rows):
-    return [len(row["messages"][0]["content"]) for row in rows]
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(1, 90), min_size=4, max_size=60), st.integers(1, 4), st.integers(1, 40), st.integers(0, 9))
-def test_rows_come_whole_epochs_before_any_comes_again(lengths, batch, batches, seed):
-    rows = rows_of_lengths(lengths)
-    order = [int(name) for name in run.alike(rows, batch, batches, seed)["id"]]
-    assert len(order) == batch * batches
-    epoch = len(lengths) // batch * batch
-    for start in range(0, len(order), epoch):
-        part = order[start : start + epoch]
-        assert len(set(part)) == len(part)
-    assert order == [int(name) for name in run.alike(rows, batch, batches, seed)["id"]]
-
-
-def test_batches_are_alike_inside_and_not_in_order_outside():
-    lengths = [length for length in range(200) for _ in range(2)]
-    told = lengths_in(run.alike(rows_of_lengths(lengths), 4, 100))
-    batches = [told[start : start + 4] for start in range(0, len(told), 4)]
-    spread = [max(batch) - min(batch) for batch in batches]
-    assert sum(spread) / len(spread) < 10, "rows of a batch differ as much as random ones would"
-    means = [sum(batch) for batch in batches]
-    rising = sum(later > earlier for earlier, later in pairwise(means)) / (len(means) - 1)
-    assert 0.3 < rising < 0.7, "batches come sorted"
-
-
-def test_a_batch_of_more_rows_than_there_are_is_refused():
-    with pytest.raises(InputError, match="a batch takes 8"):
-        run.alike(rows_of_lengths([1, 2]), 8, 1)
-
-
-def training(**given):
-    plain = {"max_steps": -1, "num_train_epochs": 3.0, "train_batch_size": 4, "gradient_accumulation_steps": 2, "world_size": 1}
-    return SimpleNamespace(**(plain | given))
-
-
-def test_epochs_become_steps_and_streams_are_refused():
-    rows = rows_of_lengths([1] * 80)
-    assert run.steps(training(), rows) == 30 and run.steps(training(max_steps=7), rows) == 7
-    with pytest.raises(InputError, match="--dataset_streaming"):
-        run.steps(training(max_steps=7), rows.to_iterable_dataset())
 
 
 def test_rows_without_messages_or_pictures_are_refused():
@@ -91,3 +44,69 @@ def test_weights_come_from_the_checkpoint_of_a_full_run_only(tmp_path):
     assert run.weights_of("base", None) == "base"
     assert run.weights_of("base", str(whole)) == str(whole)
     assert run.weights_of("base", str(adapter)) == "base"
+
+
+@dataclass
+class Settings:
+    learn: str = "response"
+    steps: int = 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--config", "missing.yaml"], r"No such file or directory: 'missing.yaml'"),
+        (["--config"], "--config names no file"),
+        (["--config", "list.yaml"], "must contain a YAML mapping"),
+        (["--config", "broken.yaml"], "while parsing"),
+        (["--config", "typo.yaml"], "lern"),
+        (["--lern", "response"], "--lern"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_said_in_a_sentence(flags, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.yaml").write_text("- a")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    (tmp_path / "typo.yaml").write_text("lern: response")
+    monkeypatch.setattr("sys.argv", ["sft.py", *flags])
+    with pytest.raises(InputError, match=said) as refusal:
+        run.read_settings(Settings)
+    assert "\n" not in str(refusal.value)
+
+
+def script(name, **given):
+    plain = {"dataset_config": None, "dataset_streaming": False, "dataset_train_split": "train", "dataset_test_split": "test"}
+    return SimpleNamespace(**(plain | {"dataset_name": name} | given))
+
+
+def test_datasets_that_cannot_be_loaded_are_said_in_a_sentence(tmp_path):
+    rows_of_lengths([1]).to_parquet(tmp_path / "train-0.parquet")
+    train, test = run.load_rows(script(str(tmp_path)), evaluate=False)
+    assert len(train) == 1 and test is None
+    with pytest.raises(InputError, match="no split 'test' but train; say which with --dataset_test_split"):
+        run.load_rows(script(str(tmp_path)), evaluate=True)
+    with pytest.raises(InputError, match="no split 'all' but train; say which with --dataset_train_split"):
+        run.load_rows(script(str(tmp_path), dataset_train_split="all"), evaluate=False)
+    with pytest.raises(InputError, match=r"The dataset .*nothing cannot be loaded"):
+        run.load_rows(script(str(tmp_path / "nothing")), evaluate=False)
+    with pytest.raises(InputError, match="No dataset is named"):
+        run.load_rows(script(None), evaluate=False)
+
+
+def test_models_that_cannot_be_loaded_are_said_in_a_sentence(tmp_path):
+    with pytest.raises(ModelError, match="No model is named"):
+        run.load_processor(SimpleNamespace(model_name_or_path=None, model_revision="main"))
+    with pytest.raises(ModelError, match=r"The model .*nothing cannot be loaded") as refusal:
+        run.load_processor(SimpleNamespace(model_name_or_path=str(tmp_path / "nothing"), model_revision="main"))
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(ModelError, match="too few"), run.loading("a"):
+        raise ModelError("too few")
+
+
+def test_a_row_that_cannot_be_trained_on_is_found_before_the_model_is_loaded():
+    def refusing(rows):
+        raise RowError(f"{rows[0]['id']} is empty")
+
+    refusing.max_length = None
+    with pytest.raises(RowError, match="0 is empty"):
+        run.fitting(rows_of_lengths([1, 2]), refusing)
