@@ -1,11 +1,12 @@
 """Ask the same questions through other synthetic-data frameworks, on the same local endpoint: speed, kills, faults, poison.
 
     python tests/benchmarks/compare_frameworks.py --set-up FOLDER      make an environment for each under FOLDER (pip; 3 GB)
-    python tests/benchmarks/compare_frameworks.py FOLDER [--count 5000] [comvint curator distilabel datatrove data_designer]
+    python tests/benchmarks/compare_frameworks.py FOLDER [--count 5000] [bare comvint curator ...]
 
-Each framework runs in an environment of its own with its documented API, at concurrency 64 and with its retries on. A reply
-is good if it is a question and an answer; `repeated` counts replies that were paid for twice after a kill half-way and a
-second run. The functions named after the frameworks import nothing of this project, since they run in those environments.
+Prints one table. Time and CPU are those of a framework's processes from start to end, less those of a run of one prompt, so
+the start of Python and its imports does not count; the best of runs that take turns on one server. Memory is the peak of the
+largest process. "Repeated" are replies that were paid for again after a `kill -9`, the mean of three on the way. A reply that
+is kept and is no question with its answer is bad. A run that is not over after `--limit` seconds hangs, and is ended.
 """
 
 from __future__ import annotations
@@ -18,260 +19,190 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).resolve().parents[1]
-CONCURRENCY = 64
-HOURS = 1800
-PACKAGES = {
+from _endpoint import TESTS, log, server
+from _frameworks import DOLLARS, FRAMEWORKS
+
+FEWER = 1000
+NEEDS = {
+    "bare": ["openai"],
     "comvint": [str(TESTS.parent) + "[build]"],
     "curator": ["bespokelabs-curator"],
-    "distilabel": ["distilabel[openai]", "requests", "beautifulsoup4"],
-    "datatrove": ["datatrove[io]", "aiofiles", "aiosqlite", "httpx", "openai"],
     "data_designer": ["data-designer"],
+    "datatrove": ["datatrove[io]", "aiofiles", "aiosqlite", "httpx", "openai"],
+    "distilabel": ["distilabel[openai]", "requests", "beautifulsoup4"],
 }
-SCHEMA = {
-    "type": "object",
-    "properties": {"question": {"type": "string"}, "answer": {"type": "string"}},
-    "required": ["question", "answer"],
-    "additionalProperties": False,
-}
-Reply = dict[str, Any]
+KILLED_AT = (0.25, 0.5, 0.75)
+"""Shares of the prompts paid for, in all runs so far, when a run is killed."""
+KEEPS_A_BUDGET = ("comvint",)
+"""Frameworks that have a setting for the most that may be spent."""
+COLUMNS = (
+    "version",
+    "requests/s",
+    "CPU ms each",
+    "peak MiB",
+    "repeated a kill",
+    "20 % faults, of 1,000",
+    "one of 1,000 never succeeds",
+    "stops at a spend",
+)
 
 
-def text(number: int) -> str:
-    return f"Write question number {number} and its answer." + " More about it." * 100
+@dataclass(frozen=True)
+class Ran:
+    """What came of one run: seconds of wall and CPU, the largest process in MiB, how it ended, what it made."""
+
+    wall: float
+    cpu: float
+    mib: float
+    exit: int
+    good: int = 0
+    bad: int = 0
+    version: str = ""
+
+    def outcome(self, of: int) -> str:
+        lost = of - self.good - self.bad
+        parts = [f"{self.good:,} good"] + [f"{self.bad:,} bad kept"] * bool(self.bad) + [f"{lost:,} lost"] * bool(lost)
+        return ", ".join(parts) + {0: "", -signal.SIGKILL: "; hangs"}.get(self.exit, f"; exit {self.exit}")
 
 
-def comvint(url: str, count: int, folder: Path) -> list[Reply | None]:
-    import asyncio
+@dataclass(frozen=True)
+class Client:
+    """A framework in its environment; the files of its runs lie under `folder`."""
 
-    sys.path.insert(0, str(TESTS))
-    from endpoint.asking import ask_all, opened, toy_prompt
+    name: str
+    python: Path
+    folder: Path
+    limit: float
 
-    async def go() -> list[Any]:
-        async with opened(url, folder / "replies.sqlite", concurrency=CONCURRENCY) as llm:
-            llm.requester.health.first_wait = 0.25
-            return await ask_all(llm, (toy_prompt(number, 300) for number in range(count)))
+    def start(self, url: str, count: int, what: str, *more: Any) -> subprocess.Popen:
+        """Start a run; a second one of the same `what` finds the files of the first."""
+        place = self.folder / what
+        place.mkdir(parents=True, exist_ok=True)
+        command = [self.python, TESTS / "benchmarks" / "_frameworks.py", self.name, url, str(count), place, *map(str, more)]
+        with (place / "output.txt").open("a") as output:
+            return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, cwd=place)
 
-    return [None if isinstance(reply, Exception) else reply.model_dump() for reply in asyncio.run(go())]
-
-
-def curator(url: str, count: int, folder: Path) -> list[Reply | None]:
-    os.environ |= {"CURATOR_CACHE_DIR": str(folder), "TELEMETRY_ENABLED": "0", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    os.environ |= {"CURATOR_DISABLE_RICH_DISPLAY": "1", "OPENAI_API_KEY": "none"}
-    import tiktoken
-    from pydantic import BaseModel
-
-    class Words:
-        """Stands in for the tokenizer tables, which tiktoken would fetch from the network."""
-
-        def encode(self, content: str, **_: Any) -> list[str]:
-            return content.split()
-
-    tiktoken.get_encoding = tiktoken.encoding_for_model = lambda name: Words()
-    from bespokelabs import curator as framework
-
-    class QA(BaseModel):
-        question: str
-        answer: str
-
-    class Asker(framework.LLM):
-        def prompt(self, row: Reply) -> str:
-            return row["text"]
-
-        def parse(self, row: Reply, response: QA) -> Reply:
-            return {"question": response.question, "answer": response.answer}
-
-    limits = {"max_concurrent_requests": CONCURRENCY, "max_requests_per_minute": 10**7, "max_tokens_per_minute": 10**10}
-    asker = Asker("toy-model", backend="openai", response_format=QA, backend_params={"base_url": url, **limits})
-    return list(asker([{"text": text(number)} for number in range(count)]).dataset)
-
-
-def distilabel(url: str, count: int, folder: Path) -> list[Reply | None]:
-    from distilabel.models import OpenAILLM
-    from distilabel.pipeline import Pipeline
-    from distilabel.steps.tasks import TextGeneration
-
-    settings = {"response_format": {"type": "json_object"}, "max_new_tokens": 512}
-    with Pipeline(name="compare", cache_dir=folder) as pipeline:
-        llm = OpenAILLM(model="toy-model", base_url=url, api_key="none", generation_kwargs=settings)
-        TextGeneration(name="ask", llm=llm, input_batch_size=CONCURRENCY)
-    made = pipeline.run(dataset=[{"instruction": text(number)} for number in range(count)], use_cache=True)
-    return [_parsed(row["generation"]) for row in made["default"]["train"]]
-
-
-def datatrove(url: str, count: int, folder: Path) -> list[Reply | None]:
-    from datatrove.data import Document
-    from datatrove.executor import LocalPipelineExecutor
-    from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
-    from datatrove.pipeline.writers import JsonlWriter
-
-    wanted = {"type": "json_schema", "json_schema": {"name": "QA", "schema": SCHEMA, "strict": True}}
-
-    async def rollout(document: Document, generate: Callable[[Reply], Any]) -> str:
-        asked = [{"role": "user", "content": document.text}]
-        return (await generate({"messages": asked, "response_format": wanted, "max_tokens": 512})).text
-
-    config = InferenceConfig(
-        server_type="endpoint",
-        model_name_or_path="toy-model",
-        endpoint_url=url.replace("127.0.0.1", "0.0.0.0"),  # for its own address it would leave the openai client out
-        api_key="none",
-        max_concurrent_generations=CONCURRENCY,
-    )
-    runner = InferenceRunner(
-        rollout_fn=rollout,
-        config=config,
-        output_writer=JsonlWriter(str(folder / "out"), output_filename="${rank}_${chunk_index}.jsonl", compression=None),
-        checkpoints_local_dir=str(folder / "checkpoints"),
-        records_per_chunk=500,
-    )
-    documents = [Document(text=text(number), id=str(number)) for number in range(count)]
-    LocalPipelineExecutor([documents, runner], tasks=1, logging_dir=str(folder / "logs")).run()
-    lines = [json.loads(line) for file in sorted((folder / "out").glob("*.jsonl")) for line in file.read_text().splitlines()]
-    return [_parsed(rollouts[0]) for line in lines if (rollouts := line["metadata"].get("rollout_results"))]
-
-
-def data_designer(url: str, count: int, folder: Path) -> list[Reply | None]:
-    import data_designer.config as dd
-    import pandas
-    from data_designer.interface import DataDesigner
-    from pydantic import BaseModel
-
-    class QA(BaseModel):
-        question: str
-        answer: str
-
-    parallel = dd.ChatCompletionInferenceParams(max_parallel_requests=CONCURRENCY)
-    model = dd.ModelConfig(
-        alias="toy", model="toy-model", provider="local", inference_parameters=parallel, skip_health_check=True
-    )
-    builder = dd.DataDesignerConfigBuilder(model_configs=[model])
-    builder.with_seed_dataset(dd.DataFrameSeedSource(df=pandas.DataFrame({"text": [text(number) for number in range(count)]})))
-    builder.add_column(dd.LLMStructuredColumnConfig(name="qa", prompt="{{ text }}", output_format=QA, model_alias="toy"))
-    provider = dd.ModelProvider(name="local", endpoint=url, api_key="none")
-    designer = DataDesigner(artifact_path=folder, model_providers=[provider])
-    made = designer.create(builder, num_records=count, resume=dd.ResumeMode.IF_POSSIBLE)
-    return [_parsed(value) for value in made.load_dataset()["qa"]]
-
-
-def _parsed(reply: Any) -> Reply | None:
-    """The reply as a form, `None` where it is none."""
-    reply = reply if isinstance(reply, str | dict) else getattr(reply, "text", reply)
-    try:
-        value = json.loads(reply) if isinstance(reply, str) else reply
-    except json.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-FRAMEWORKS = {run.__name__: run for run in (comvint, curator, distilabel, datatrove, data_designer)}
-
-
-def good(reply: Reply | None) -> bool:
-    return bool(reply) and all(isinstance(reply.get(name), str) and reply[name] for name in ("question", "answer"))
-
-
-@contextmanager
-def server(*flags: str) -> Iterator[str]:
-    """The local endpoint in a process of its own."""
-    command = [sys.executable, TESTS / "endpoint" / "server.py", *flags]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.stdin.close()
-        process.wait(20)
-
-
-def log(url: str) -> dict[str, Any]:
-    return json.loads(urllib.request.urlopen(f"{url}/log", timeout=30).read())
-
-
-def start(python: Path, name: str, url: str, count: int, folder: Path) -> subprocess.Popen:
-    folder.mkdir(exist_ok=True)
-    command = [python, __file__, "--client", name, url, str(count), str(folder)]
-    output = (folder / "output.txt").open("w")
-    return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder)
-
-
-def finish(process: subprocess.Popen, folder: Path) -> dict[str, Any]:
-    """Wait for a client; what it made, and the time and memory of it and its children. A client that hangs is ended."""
-    began = time.monotonic()
-    while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-        if time.monotonic() - began > HOURS:
-            os.killpg(process.pid, signal.SIGKILL)
-        time.sleep(0.02)
-    used, made = ended[2], folder / "made.json"
-    found = json.loads(made.read_text()) if made.exists() else {"good": 0, "wall": time.monotonic() - began}
-    made.unlink(missing_ok=True)
-    return {
-        **found,
-        "exit": os.waitstatus_to_exitcode(ended[1]),
-        "cpu": used.ru_utime + used.ru_stime,
-        "mib": used.ru_maxrss / 1024,
-    }
-
-
-def measure(python: Path, name: str, count: int, folder: Path) -> dict[str, str]:
-    """The row of one framework."""
-    with server("--latency", "0.05") as url:
-        whole = finish(start(python, name, url, count, folder / "speed"), folder / "speed")
-    with server("--latency", "0.05") as url:
-        process = start(python, name, url, count, folder / "kill")
-        while process.poll() is None and log(url)["paid"] < count // 2:
+    def run(self, url: str, count: int, what: str, *more: Any) -> Ran:
+        """Run to the end, or to the limit."""
+        began, process = time.monotonic(), self.start(url, count, what, *more)
+        while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+            if time.monotonic() - began > self.limit:
+                kill(process)
             time.sleep(0.02)
+        wall, used, made = time.monotonic() - began, ended[2], self.folder / what / "made.json"
+        found = json.loads(made.read_text()) if made.exists() else {}
+        return Ran(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, os.waitstatus_to_exitcode(ended[1]), **found)
+
+    @cached_property
+    def idle(self) -> Ran:
+        """The quicker of two runs of one prompt, after one that reads and compiles what is cold."""
+        with server() as url:
+            _, *warm = (self.run(url, 1, f"idle-{turn}") for turn in range(3))
+        return min(warm, key=lambda ran: ran.wall)
+
+
+def kill(process: subprocess.Popen) -> None:
+    """`kill -9` for a client and all that it started."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        again = finish(start(python, name, url, count, folder / "kill"), folder / "kill")
-        repeated = log(url)["repeated"]
+
+
+def speed(clients: list[Client], count: int, turns: int) -> dict[str, list[str]]:
+    """The columns of `best` by framework, from runs that take turns on one server."""
+    runs: dict[str, list[Ran]] = {client.name: [] for client in clients}
+    with server("--latency", "0.05") as url:
+        for turn, client in product(range(turns), clients):
+            runs[client.name].append(client.run(url, count, f"speed-{turn}"))
+    return {client.name: best(runs[client.name], client.idle, count) for client in clients}
+
+
+def best(runs: list[Ran], idle: Ran, count: int) -> list[str]:
+    """Version, requests a second, CPU a request and peak memory: the best run's, as other work can only slow a run down."""
+    wall, cpu = (min(getattr(ran, name) for ran in runs) - getattr(idle, name) for name in ("wall", "cpu"))
+    short = [ran.outcome(count) for ran in runs if ran.good < count]
+    rate = f"{count / wall:.0f}" + f" ({'; '.join(short)})" * bool(short)
+    return [runs[0].version, rate, f"{cpu / count * 1000:.2f}", f"{max(ran.mib for ran in runs):.0f}"]
+
+
+def killed(client: Client, count: int) -> str:
+    """Replies paid for again after kills on the way, and what the run after the last one made."""
+    with server("--latency", "0.05") as url:
+        for share in KILLED_AT:
+            process, over = client.start(url, count, "kill"), time.monotonic() + client.limit
+            while process.poll() is None and time.monotonic() < over and log(url)["paid"] < share * count:
+                time.sleep(0.02)
+            kill(process)
+            process.wait()
+            if time.monotonic() > over:
+                break
+        again = client.run(url, count, "kill")
+        return f"{log(url)['repeated'] / len(KILLED_AT):,.0f} ({again.outcome(count)})"
+
+
+def faulty(client: Client) -> str:
+    """What is made of answers of which one in five is spoilt at first, and in how many seconds."""
     with server("--latency", "0.05", "--faults", "0.2") as url:
-        faulty = finish(start(python, name, url, 1000, folder / "faults"), folder / "faults")
+        ran = client.run(url, FEWER, "faults")
+    return f"{ran.outcome(FEWER)}; {ran.wall - client.idle.wall:.1f} s"
+
+
+def poisoned(client: Client) -> str:
+    """What is made when one prompt is never answered well."""
     with server("--latency", "0.05", "--never", "number 500 ") as url:
-        poison = finish(start(python, name, url, 1000, folder / "poison"), folder / "poison")
-    return {
-        "good": f"{whole['good']:,}",
-        "requests/s": f"{count / whole['wall']:.0f}",
-        "CPU ms each": f"{whole['cpu'] / count * 1000:.2f}",
-        "peak MiB": f"{whole['mib']:.0f}",
-        "repeated after a kill": f"{repeated} ({again['good']:,} good)",
-        "20 % faults: good, s": f"{faulty['good']:,}, {faulty['wall']:.1f}",
-        "one never: good": f"{poison['good']:,}",
-    }
+        return client.run(url, FEWER, "poison").outcome(FEWER)
 
 
-def run_client(name: str, url: str, count: int, folder: Path) -> None:
-    began = time.monotonic()
-    replies = FRAMEWORKS[name](url, count, folder)
-    (folder / "made.json").write_text(json.dumps({"good": sum(map(good, replies)), "wall": time.monotonic() - began}))
+def within_a_budget(client: Client) -> str:
+    """What the endpoint billed when half of what all would cost might be spent."""
+    if client.name not in KEEPS_A_BUDGET:
+        return "no setting"
+    with server("--latency", "0.05") as url:
+        client.run(url, FEWER, "spend")
+        budget = billed(url) / 2
+    with server("--latency", "0.05") as url:
+        ran = client.run(url, FEWER, "budget", budget)
+        return f"${billed(url):.3f} of ${budget:.3f}, exit {ran.exit}"
+
+
+def billed(url: str) -> float:
+    """Dollars for all tokens that the endpoint counted."""
+    return sum(log(url)["tokens"].values()) * DOLLARS / 1_000_000
+
+
+def set_up(folder: Path) -> None:
+    """Make an environment for each framework."""
+    for name, packages in NEEDS.items():
+        subprocess.run([sys.executable, "-m", "venv", folder / name], check=True)
+        subprocess.run([folder / name / "bin" / "pip", "install", "-q", *packages], check=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="where the environments are")
-    parser.add_argument("names", nargs="*", default=list(FRAMEWORKS))
+    parser.add_argument("names", nargs="*", default=list(FRAMEWORKS), help=", ".join(FRAMEWORKS))
     parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--turns", type=int, default=3, help="runs of each for speed, CPU and memory")
+    parser.add_argument("--limit", type=float, default=180.0, help="seconds a run may take")
     parser.add_argument("--set-up", type=Path, metavar="FOLDER")
-    parser.add_argument("--client", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.client:
-        name, url, count, folder = asked.client
-        run_client(name, url, int(count), Path(folder))
-        return
     if asked.set_up:
-        for name, packages in PACKAGES.items():
-            subprocess.run([sys.executable, "-m", "venv", asked.set_up / name], check=True)
-            subprocess.run([asked.set_up / name / "bin" / "pip", "install", "-q", *packages], check=True)
+        set_up(asked.set_up)
         return
-    for name in asked.names:
-        with tempfile.TemporaryDirectory() as folder:
-            row = measure((asked.folder / name / "bin" / "python").absolute(), name, asked.count, Path(folder))
-        print(f"| {name} | " + " | ".join(f"{key} {value}" for key, value in row.items()) + " |", flush=True)
+    print("| | " + " | ".join(COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        pythons = {name: (asked.folder / name / "bin" / "python").absolute() for name in asked.names}
+        clients = [Client(name, python, Path(folder, name), asked.limit) for name, python in pythons.items()]
+        speeds = speed(clients, asked.count, asked.turns)
+        for client in clients:
+            rest = killed(client, asked.count), faulty(client), poisoned(client), within_a_budget(client)
+            print(f"| {client.name} | " + " | ".join((*speeds[client.name], *rest)) + " |", flush=True)
 
 
 if __name__ == "__main__":
