@@ -33,7 +33,7 @@ _DOORS = {
     "push": "data.hub",
     "to_llava": "data.llava",
 }
-__all__ = sorted(_DOORS)
+__all__ = list(_DOORS)
 
 if TYPE_CHECKING:
     from comvint_hf.conductor import build as build

@@ -75,4 +75,6 @@ class Conventions(BaseModel):
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "the file"
-            raise InputError(f"{path}: {where}: {problem['msg']}; write it again by building or tuning, or mend it by hand.") from error
+            raise InputError(
+                f"{path}: {where}: {problem['msg']}; write it again by building or tuning, or mend it by hand."
+            ) from error

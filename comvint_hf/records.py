@@ -151,7 +151,9 @@ class Scene(Record):
             picture = Image.open(io.BytesIO(self.image) if isinstance(self.image, bytes) else self.image)
             return picture.convert("RGB")
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"{self.id}: the image cannot be decoded ({error}); replace the file or leave the image out.") from error
+            raise InputError(
+                f"{self.id}: the image cannot be decoded ({error}); replace the file or leave the image out."
+            ) from error
 
     def image_bytes(self) -> bytes:
         """The encoded file as it is stored; a rendered picture becomes PNG."""

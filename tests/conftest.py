@@ -29,7 +29,9 @@ class ToyRecipe:
         for thing in scene.objects:
             where = [(f"Where is the {thing.name}?", f"The <st>{thing.name}<ed>[{thing.tag}] is here.")]
             samples.append(blank.write(where, task="referring_qa"))
-            samples.append(blank.write([("Is it there?", "Yes."), ("How many are there?", "One.")], format="bool", topic="counting"))
+            samples.append(
+                blank.write([("Is it there?", "Yes."), ("How many are there?", "One.")], format="bool", topic="counting")
+            )
         samples.append(blank.write([("Which one?\nA. a\nB. b", "B. b")], task="cross_modal", format="choice", judge="toy-judge"))
         samples.append(blank.write([("Why?", "Because.")]).reject("too short: one word"))
         samples.append(blank.write([("Where?", "At <st>nowhere<ed>[o99].")]))

@@ -7,7 +7,9 @@ from comvint_hf.errors import InputError
 
 
 def test_what_is_written_is_read(tmp_path) -> None:
-    written = Conventions(box_dialect="thousand", templates=("Answer with yes or no.",), learn="response", prompts={"svit/x": "ab"})
+    written = Conventions(
+        box_dialect="thousand", templates=("Answer with yes or no.",), learn="response", prompts={"svit/x": "ab"}
+    )
     written.write(tmp_path / "adapter")
     assert Conventions.read(tmp_path / "adapter") == written
     assert written.dialect.scale == 1000

@@ -42,7 +42,9 @@ def test_several_references_after_one_phrase_and_a_bare_tag() -> None:
     assert rendered.text.endswith("under sky")
 
 
-@pytest.mark.parametrize(("text", "said"), [("<st>cat<ed>[o9]", r"\[o9\]"), ("<st>sky<ed>[o5]", "no box"), ("the [r2]", r"\[r2\]")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("<st>cat<ed>[o9]", r"\[o9\]"), ("<st>sky<ed>[o5]", "no box"), ("the [r2]", r"\[r2\]")]
+)
 def test_an_invented_reference_is_an_error(text: str, said: str) -> None:
     with pytest.raises(UnknownTagError, match=said):
         g.render(text, scene(MAN, SKY))
@@ -64,7 +66,9 @@ def test_parse_and_plain_take_any_text(text: str) -> None:
         assert g.plain(text) == text
 
 
-@pytest.mark.parametrize("text", ["<st>a<ed>[0.5, 0.1, 0.2, 0.9]", "<st>a<ed>[10, 20, 300, 400]", "<st>a<ed>[0.1, 0.2, 0.3]", "<st>a<ed>"])
+@pytest.mark.parametrize(
+    "text", ["<st>a<ed>[0.5, 0.1, 0.2, 0.9]", "<st>a<ed>[10, 20, 300, 400]", "<st>a<ed>[0.1, 0.2, 0.3]", "<st>a<ed>"]
+)
 def test_a_box_that_does_not_fit_is_dropped_not_guessed(text: str) -> None:
     assert g.parse(text) == []
 

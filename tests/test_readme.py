@@ -32,7 +32,7 @@ def blocks(language: str) -> list[str]:
 def test_the_python_examples_run(workplace: Path) -> None:
     code = "\n".join(blocks("python"))
     assert "L2TCollator" in code and "load_dataset" in code and "load_chat" in code
-    done = subprocess.run([sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=workplace, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "'role': 'user'" in done.stdout
 

@@ -15,7 +15,9 @@ BOX = Box(x1=0.1, y1=0.2, x2=0.5, y2=0.6)
 def scene(**changes) -> Scene:
     man = Object(tag="o1", key="77", name="man", boxes=(BOX,))
     region = Region(tag="r1", text="a man on a bench", box=BOX, objects=("o1",))
-    return Scene(**{"id": "toy/1", "source": "toy", "width": 100, "height": 50, "objects": (man,), "regions": (region,), **changes})
+    return Scene(
+        **{"id": "toy/1", "source": "toy", "width": 100, "height": 50, "objects": (man,), "regions": (region,), **changes}
+    )
 
 
 @pytest.mark.parametrize("corners", [(0.5, 0, 0.4, 1), (0, -0.1, 1, 1), (0, 0, 1, 1.01), (float("nan"), 0, 1, 1)])

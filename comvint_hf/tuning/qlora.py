@@ -134,7 +134,12 @@ def check_adapted(model: nn.Module) -> None:
 
 
 def freeze(model: nn.Module, names: Iterable[str]) -> None:
-    """Stop training every module whose own name is one of `names`. Raises `ModelError` for a name that is not there."""
+    """Stop training every module whose own name is one of `names`.
+
+    Raises `ModelError` for a name that is not there, and for a quantised model, whose other modules cannot be trained either.
+    """
+    if any(_quantised(module) for _, module in _linears(model)):
+        raise ModelError("A quantised model is trained through an adapter: add --use_peft, or leave out --load_in_4bit.")
     for wanted in names:
         found = [module for name, module in model.named_modules() if name.rpartition(".")[2] == wanted]
         if not found:

@@ -67,7 +67,15 @@ SHADES = [
 ]
 SPELLING = {"gray": "grey", "golden": "gold", "blonde": "blond", "navy": "dark blue", "maroon": "dark red"}
 FIELDS = ("use", "made_of", *SHORT)
-PLURALS = {"mice": "mouse", "people": "person", "sheep": "sheep", "knives": "knife", "buses": "bus", "couches": "couch", "benches": "bench"}
+PLURALS = {
+    "mice": "mouse",
+    "people": "person",
+    "sheep": "sheep",
+    "knives": "knife",
+    "buses": "bus",
+    "couches": "couch",
+    "benches": "bench",
+}
 
 
 VERBS = "|".join(sorted((re.escape(entry["verb"]) for entry in RELATIONS), key=len, reverse=True))
@@ -78,6 +86,11 @@ TAIL = re.compile(
 )
 
 
+LIKE = {
+    "object with the colour of ": lambda thing: KNOWN["colours"][thing.colour]["hint"],
+    "object that is shaped like ": lambda thing: KNOWN["shapes"][thing.word]["like"],
+}
+"""How drawn shapes are told by what they are like, and what each one is like."""
 NEAR = 60
 """Characters within which a caption names what its verb is about."""
 
@@ -121,6 +134,7 @@ class Thing:
         self.tag, self.boxes, self.crowd = item.tag, item.boxes, "crowd" in item.kind
         self.word = item.name.lower()
         self.names = {item.name.lower()} | {name.lower() for name in item.names}
+        self.shades: set[str] = set()
         if source == "shapes":
             self.size, self.colour = item.attributes
             self.names |= {"object", "shape"}
@@ -164,6 +178,9 @@ class Oracle:
         """All things that "red stars to the left of the circle" or "the dog above the bench" may mean."""
         text = text.removeprefix("the ").strip()
         text = re.sub(r" (?:in the picture|shown here)$", "", text)
+        for looks, told in LIKE.items():
+            if text.startswith(looks):
+                return [thing for thing in self.things if told(thing) == text.removeprefix(looks)]
         match = TAIL.match(text)
         if match and match["side"]:
             anchor = self.the(match["anchor"])
@@ -210,7 +227,7 @@ class Oracle:
             for r in self.scene.relations
         ):
             return True
-        forms |= {"in", "with"} if verb == "wearing" else set()
+        forms |= {"in", "with", "has", "have"} if verb == "wearing" else set()
         for caption in self.scene.meta.get("grounded_captions", self.scene.captions):
             text = caption.lower()
             after = [text[place:] for name in subject.spoken for place in find_all(text, name)]
@@ -269,7 +286,7 @@ class Oracle:
         if head in ("further", "nearer", "bigger", "order"):
             return self.compared(head, slots)
         if head == "exists":
-            return bool(self.group(re.sub(r"^(?:a|an|some) ", "", slots["some"])))
+            return bool(self.group(re.sub(r"^(?:a|an|another|some) ", "", slots["some"])))
         if head == "name":
             found = self.group(f"{slots['kind']} {slots['tail']}")
             assert len(found) == 1, (slots, self.scene.id)
@@ -293,7 +310,7 @@ class Oracle:
     def numbers(self, head, slots):
         first = len(self.group(slots["many"]))
         if head in ("all_corners", "all_legs", "all_wheels"):
-            noun = one(slots["many"].split(" ")[0] if self.drawn else re.split(r" (?:to the|above|below)", slots["many"])[0])
+            noun = one(slots["many"].split(" ")[-1] if self.drawn else re.split(r" (?:to the|above|below)", slots["many"])[0])
             each = {"triangle": 3, "square": 4}.get(noun) if head == "all_corners" else KNOWN["nouns"][noun][head[4:]]
             return first * each
         if head == "count":
@@ -355,7 +372,7 @@ WORDS = {
     "is": "is|are", "does": "does|do", "it": "it|they", "its": "its|their", "vis": "is|are", "vdoes": "does|do", "vs": "s|", "who": "who|that",
     "nis": "is|are", "vis1": "is|are", "further": "further|furthest", "nearer": "nearer|nearest", "closer": "closer|closest",
     "bigger": "bigger|biggest", "more": "more of|most of", "more_space": "more space|the most space", "side": "left|right",
-    "a": "the .+?", "b": "the .+?", "c": "the .+?", "the": "the .+?", "thing": "(?:an?|some|a pair of) .+?", "some": "(?:an?|some|a pair of) .+?",
+    "a": "the .+?", "b": "the .+?", "c": "the .+?", "the": "the .+?", "thing": "(?:an?|some|a pair of) .+?", "some": "(?:an?|another|some|a pair of) .+?",
     "kind": "|".join(BROAD), "verb": VERBS, "number": "|".join((*NUMBERS, r"\d+")), "alternatives": ".+", "list": ".+", "rest": "the .+",
     "tail": f"(?:to the|above|below|used|{VERBS}) .+?",
 }  # fmt: skip

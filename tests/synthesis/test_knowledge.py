@@ -32,6 +32,7 @@ def test_fields_fit_their_sentences(noun: Noun):
     for phrase in (noun.kind, noun.place, noun.made_of):
         assert not phrase or (phrase[0].islower() and not phrase.endswith(".")) or phrase.startswith(("Africa", "Asia")), phrase
     assert noun.fact, f"{noun.name} has no fact"
+    assert not noun.made_of.startswith(("a ", "an ", "two ")), f"{noun.made_of!r} is no material"
     assert not re.match(r"(?:an?|the) ", noun.kind)
 
 

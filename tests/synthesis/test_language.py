@@ -27,7 +27,7 @@ def test_articles_go_by_sound_and_number(phrase, expected):
         ("person", "people"), ("man", "men"), ("child", "children"), ("sheep", "sheep"), ("knife", "knives"), ("bus", "buses"),
         ("couch", "couches"), ("baby", "babies"), ("toothbrush", "toothbrushes"), ("box", "boxes"), ("mouse", "mice"), ("fireman", "firemen"),
         ("day", "days"), ("potted plant", "potted plants"), ("wine glass", "wine glasses"), ("traffic light", "traffic lights"),
-        ("horse", "horses"), ("house", "houses"), ("shoe", "shoes"),
+        ("horse", "horses"), ("house", "houses"), ("shoe", "shoes"), ("bikini", "bikinis"), ("taxi", "taxis"),
     ],
 )  # fmt: skip
 def test_plurals_and_back(one, many):
@@ -53,11 +53,24 @@ def test_plurals_and_back(one, many):
         ("a pair of scissors", "the pair of scissors", "singular", 1),
         ("sunglasses", "the sunglasses", "plural", None),
         ("some snow", "the snow", "mass", None),
+        ("three asian women", "the Asian women", "plural", 3),
+        ("a christmas tree", "the Christmas tree", "singular", 1),
     ],
 )
 def test_noun_phrases_of_corpora(raw, the, number, count):
     phrase = language.noun_phrase(raw)
     assert (phrase.the, phrase.number, phrase.count) == (the, number, count)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "a third", "the other", "one", "some stacked orange", "a couple guys", "a group of woman", "Three women or girls",
+        "the bottom of a slide", "hand-in-hand", "a group of", "two dog",
+    ],
+)  # fmt: skip
+def test_half_a_phrase_is_no_name(raw):
+    assert language.noun_phrase(raw) is None
 
 
 @pytest.mark.parametrize(

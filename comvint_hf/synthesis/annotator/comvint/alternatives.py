@@ -10,13 +10,13 @@ from itertools import permutations
 from random import Random
 
 from comvint_hf.synthesis.annotator.comvint.candidates import DRAWN_COLOURS
-from comvint_hf.synthesis.annotator.comvint.references import UNWORTHY, describable, familiar, telling
-from comvint_hf.synthesis.annotator.facts.scene_facts import SIDES, Facts
+from comvint_hf.synthesis.annotator.comvint.references import UNWORTHY, describable, familiar, landmarks, telling
+from comvint_hf.synthesis.annotator.facts.scene_facts import SIDES, Facts, Thing
 from comvint_hf.synthesis.annotator.programs.comparing import CORNERS
 from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
 from comvint_hf.synthesis.annotator.programs.finding import known_of, use_of_thing
-from comvint_hf.synthesis.annotator.programs.knowing import fields, values
-from comvint_hf.synthesis.annotator.programs.notation import THEN, Outcome, Program, Where, claim, every, refs_in, the
+from comvint_hf.synthesis.annotator.programs.knowing import GENERAL, fields, says_the_same, values
+from comvint_hf.synthesis.annotator.programs.notation import THEN, Outcome, Program, Ref, Where, claim, every, refs_in, the
 from comvint_hf.synthesis.annotator.words import knowledge, lexicon
 from comvint_hf.synthesis.annotator.words.language import COLOURS, number_of
 from comvint_hf.synthesis.annotator.words.lexicon import could_be, is_a
@@ -35,7 +35,8 @@ def wrong_values(program: Program, facts: Facts, random: Random, count: int) -> 
     if right is None:
         return []
     picked: list[str] = []
-    for value in _pool(program, right, facts, random):
+    claimed = count == 1 and program.head == "tool"
+    for value in _present(facts, random) if claimed else _pool(program, right, facts, random):
         if (
             value == right.value
             or value in picked
@@ -54,6 +55,8 @@ def wrong_values(program: Program, facts: Facts, random: Random, count: int) -> 
 
 def _same(program: Program, value: str, other: str) -> bool:
     """Whether two wrong values could be taken for one another."""
+    if program.head in fields():
+        return says_the_same(value, other)
     return program.head in ("name", "what", "who", "tool") and could_be(value, other)
 
 
@@ -67,12 +70,23 @@ def _pool(program: Program, right: Outcome, facts: Facts, random: Random) -> Ite
         return _nouns(program, value, facts, random)
     if head in fields():
         near = sorted({value for thing in facts.things if (value := known_of(thing, head))})
-        return _shuffled(near, random) + _shuffled(sorted(values(head)), random)
+        kindred = _kindred(head, facts.by_tag[right.tags[0]])
+        usual = sorted(value for value in values(head) if head != "made_of" or " with " not in value)
+        return _shuffled(kindred, random) + _shuffled(near, random) + _shuffled(usual, random)
     if head in CHOSEN:
         named = [str(ref) for ref in (program.refs[1:] if head == "nearer" else program.refs)]
-        absent = () if facts.drawn else _alike(facts.absent(random, 6), "singular")
+        absent = () if facts.drawn or len(named) > 3 else _alike(facts.absent(random, 6), "singular")
         return (*_shuffled(named, random), *(str(the(noun)) for noun in absent))
     return _shuffled(_listed(program, value), random)
+
+
+def _kindred(field: str, thing: Thing) -> list[str]:
+    """What is known of other things of the same kind, in the fields that speak of many kinds."""
+    known = knowledge.known(thing.phrase.core)
+    if known is None or field not in GENERAL:
+        return []
+    found = {getattr(noun, field) for noun in knowledge.nouns().values() if noun.kind == known.kind}
+    return sorted(found & set(values(field)))
 
 
 def _listed(program: Program, value: str) -> list[str]:
@@ -136,12 +150,42 @@ def _nouns(program: Program, value: str, facts: Facts, random: Random) -> Iterat
     if program.head == "who":
         yield from _shuffled([noun for noun in PEOPLE if number_of(noun) == number], random)
         return
+    if program.head == "what" and program.words[0].split(" ")[0] in RESTING:
+        places = [*(thing.noun for thing in facts.things), *facts.absent(random, 24, beside=(value,))]
+        yield from _alike(_shuffled([noun for noun in dict.fromkeys(places) if _carries(noun)], random), number)
+        return
     if broad and broad != "person":
         yield from _alike(facts.absent(random, 6, broad, beside=(value,)), number)
     if program.head != "name":
-        others = sorted({thing.noun for thing, _ in describable(facts) if not thing.animate and thing.category != "bodyparts"})
+        others = sorted({thing.noun for thing, _ in landmarks(facts) if not thing.animate})
         yield from _alike(_shuffled(others, random)[:2], number)
         yield from _alike(facts.absent(random, 12, beside=(value,)), number)
+
+
+RESTING = ("sitting", "standing", "lying", "parked", "walking", "on", "under", "behind", "in")
+"""First words of verbs that say where somebody or something is: of "on a clock" no one needs to be told that it is wrong."""
+CARRYING = (
+    "piece of furniture",
+    "vehicle",
+    "street",
+    "sidewalk",
+    "grass",
+    "beach",
+    "building",
+    "skateboard",
+    "surfboard",
+    "snowboard",
+)
+
+
+def _carries(noun: str) -> bool:
+    """Whether people and things are often found on or in it."""
+    return any(is_a(noun, kind) for kind in CARRYING)
+
+
+def _present(facts: Facts, random: Random) -> list[str]:
+    """What the picture shows one of: "would the cup be the right choice" is asked only where there is a cup."""
+    return _shuffled([thing.noun for thing, ref in describable(facts) if ref == the(thing.noun) and not thing.animate], random)
 
 
 def _alike(nouns: Iterable[str], number: str) -> Iterator[str]:
@@ -149,7 +193,10 @@ def _alike(nouns: Iterable[str], number: str) -> Iterator[str]:
     return (noun for noun in nouns if number == "mass" or number_of(noun) == number)
 
 
-PEOPLE = ("man", "woman", "boy", "girl", "old man", "old woman", "men", "women", "boys", "girls")
+PEOPLE = (
+    "man", "woman", "boy", "girl", "old man", "old woman", "young man", "young woman", "little boy", "little girl",
+    "men", "women", "boys", "girls", "young men", "young women", "little boys", "little girls",
+)  # fmt: skip
 
 
 # Other questions about the same thing ---------------------------------------------------------------------------------
@@ -157,8 +204,10 @@ PEOPLE = ("man", "woman", "boy", "girl", "old man", "old woman", "men", "women",
 
 def choosable(program: Program, facts: Facts, random: Random) -> Iterator[Program]:
     """Programs for multiple choice, the given one first, then ones that ask for something close to it."""
-    if program.head in CHOSEN and facts.drawn:
+    if program.head in CHOSEN:
         yield from _among_four(program, facts, random)
+        if not facts.drawn and _bare(program, facts):
+            yield program
     elif program.head in ("across", "vertical"):
         yield Program("relative", program.refs)
         yield Program("relative", program.refs[::-1])
@@ -171,26 +220,40 @@ def choosable(program: Program, facts: Facts, random: Random) -> Iterator[Progra
     else:
         yield program
     if program.refs and program.refs[0].article == "the":
-        for head in ("colour", "shape"):
-            if (
-                head != program.head
-                and not (head == "shape" and program.refs[0].noun != "object")
-                and not (head == "colour" and set(program.refs[0].attributes) & set(DRAWN_COLOURS))
-            ):
-                yield Program(head, (program.refs[0],))
+        yield from (Program(head, (program.refs[0],)) for head in ("colour", "shape") if _hidden(head, program))
     yield from _seen(program, facts, random)
+
+
+def _hidden(head: str, program: Program) -> bool:
+    """Whether a program's first thing can be asked for its colour or shape, which it does not name."""
+    ref = program.refs[0]
+    like = ref.where.word if ref.where and ref.where.how == "like" else ""
+    if head == program.head:
+        return False
+    if head == "colour":
+        return not set(ref.attributes) & set(COLOURS.values()) and like not in {
+            colour.hint for colour in knowledge.colours().values()
+        }
+    return ref.noun == "object" and like not in {shape.like for shape in knowledge.shapes().values()}
 
 
 def _among_four(program: Program, facts: Facts, random: Random) -> Iterator[Program]:
     """The same comparison among four things."""
     if len(program.refs) - (program.head == "nearer") >= 4:
         yield program
-    known = [ref for _, ref in describable(facts) if ref not in program.refs]
+    things = describable(facts) if facts.drawn else landmarks(facts)
+    known = [ref for _, ref in things if ref not in program.refs]
     for _ in range(4):
         random.shuffle(known)
         yield Program(
             program.head, (*program.words, *program.refs, *known)[: len(program.words) + 4 + (program.head == "nearer")]
         )
+
+
+def _bare(program: Program, facts: Facts) -> bool:
+    """Whether the right thing is called by its noun alone, as the absent things are that stand beside it."""
+    right = evaluate(program, facts)
+    return right is not None and ";" not in right.value
 
 
 def _four_words(program: Program, facts: Facts, random: Random) -> Iterator[Program]:
@@ -233,20 +296,57 @@ def existence(program: Program, facts: Facts, random: Random, wanted: str) -> It
             yield version
 
 
+def existence_harder(program: Program, facts: Facts, random: Random, wanted: str) -> Iterator[Program]:
+    """Questions whether there is a drawn shape at some place, or one that is like something, answered `wanted`."""
+    if not facts.drawn:
+        return
+    for ref in _form_first([*_somewhere(program, facts, random), *_told_by_likeness()], random):
+        outcome = evaluate(Program("exists", (ref,)), facts)
+        if outcome and outcome.value == wanted:
+            yield Program("exists", (ref,))
+
+
+def _somewhere(program: Program, facts: Facts, random: Random) -> Iterator[Ref]:
+    """Shapes where the program looked for one, or beside any other; each shares its kind or colour with one of the picture."""
+    places = [ref.where for ref in refs_in(program) if ref.where and ref.where.how == "side"]
+    if not places and len(facts.things) > 1:
+        places = [Where("side", random.choice(SIDES), ref) for _, ref in describable(facts)]
+    for place in random.sample(places, min(1, len(places))):
+        for thing in facts.things:
+            colour, noun = random.choice(DRAWN_COLOURS), random.choice(SHAPES)
+            yield every("shape", thing.colour or colour, where=place)
+            yield every(thing.noun, where=place)
+            yield every(thing.noun, thing.colour or colour, where=place)
+            yield every(thing.noun, colour, where=place)
+            yield every(noun, where=place)
+
+
+def _told_by_likeness() -> Iterator[Ref]:
+    """Objects like something well known, of every colour and shape that may be drawn."""
+    hints = [knowledge.colours()[colour].hint for colour in DRAWN_COLOURS]
+    for likeness in (*hints, *(knowledge.shapes()[noun].like for noun in SHAPES)):
+        yield every("object", where=Where("like", likeness))
+
+
 def _drawn_existence(facts: Facts, random: Random) -> Iterator[Program]:
-    """Shapes by kind and colour; those that share one of the two with a shape of the picture first."""
-    mine = [(colour, noun) for thing in facts.things for colour in thing.colours for noun in (thing.noun,)]
-    near = [(colour, noun) for noun in SHAPES for colour in DRAWN_COLOURS if any(colour == c or noun == n for c, n in mine)]
-    random.shuffle(near)
-    for colour, noun in near:
-        form = random.randrange(4)
-        if form == 0:
-            yield Program("exists", (every(noun),))
-        elif form == 1:
-            yield Program("exists", (every("shape", colour),))
-        yield Program("exists", (every(noun, colour),))
-    for colour, noun in mine:
-        yield Program("exists", (every(noun, colour),))
+    """Shapes by kind, by colour, or by both; the latter share one of the two with a shape of the picture."""
+    mine = {(colour, thing.noun) for thing in facts.things for colour in thing.colours}
+    both = [(colour, noun) for noun in SHAPES for colour in DRAWN_COLOURS if any(colour == c or noun == n for c, n in mine)]
+    refs = [*(every(noun, colour) for colour, noun in both), *map(every, SHAPES)]
+    refs += [every("shape", colour) for colour in DRAWN_COLOURS]
+    yield from (Program("exists", (ref,)) for ref in _form_first(refs, random))
+
+
+def _form_first(refs: list[Ref], random: Random) -> list[Ref]:
+    """Shuffle what may be asked for, one form after the other: colour and kind, kind, colour, or likeness.
+
+    The form is drawn before the answer is known. Were it left to what has the wanted answer, things told by one property
+    would mostly be there and things told by two mostly not, and a model would learn to answer without the picture.
+    """
+    forms: dict[tuple[bool, str], list[Ref]] = {}
+    for ref in refs:
+        forms.setdefault((bool(ref.attributes), "" if ref.noun in SHAPES else ref.noun), []).append(ref)
+    return [ref for form in random.sample(sorted(forms), len(forms)) for ref in random.sample(forms[form], len(forms[form]))]
 
 
 def _photo_existence(program: Program, facts: Facts, random: Random, wanted: str) -> Iterator[Program]:
@@ -255,20 +355,24 @@ def _photo_existence(program: Program, facts: Facts, random: Random, wanted: str
     if where is None and program.head in ("across", "vertical") and len(program.refs) == 2:
         outcome = evaluate(program, facts)
         where = Where("side", outcome.value, program.refs[1]) if outcome and program.refs[1].simple else None
+    places = random.sample((where, None), 2)  # in an order that does not depend on the answer
     if wanted == "no":
         for noun in facts.absent(random, 6):
-            yield Program("exists", (every(noun, where=where if random.random() < 0.5 else None),))
-            yield Program("exists", (every(noun),))
+            yield from (Program("exists", (every(noun, where=place),)) for place in places)
         return
     outcome = evaluate(program, facts)
     about = [facts.by_tag[tag] for tag in (outcome.tags if outcome else ()) if tag in facts.by_tag]
     for thing in (*about, *_shuffled(list(facts.things), random)):
-        worthy = (
-            familiar(thing) and not UNWORTHY & set(thing.category.split("/")) and not is_a(thing.phrase.core, "piece of clothing")
-        )
-        if worthy and thing.phrase.number == "singular" and len(thing.noun.split(" ")) <= 3:
-            for place in (where, None):
-                yield Program("exists", (every(thing.noun, where=place),))
+        if noticeable(thing, facts):
+            yield from (Program("exists", (every(thing.noun, where=place),)) for place in places)
+
+
+def noticeable(thing: Thing, facts: Facts) -> bool:
+    """Whether one may ask if such a thing is there: it is one thing, of a kind one knows, and nothing that somebody wears."""
+    if facts.drawn:
+        return True
+    worn = UNWORTHY & set(thing.category.split("/")) or is_a(thing.phrase.core, "piece of clothing")
+    return familiar(thing) and not worn and thing.phrase.number == "singular" and len(thing.noun.split(" ")) <= 3
 
 
 def serving(program: Program, facts: Facts, random: Random, wanted: str) -> Iterator[Program]:

@@ -11,20 +11,25 @@ from collections.abc import Iterator
 from random import Random
 
 from comvint_hf.errors import InputError, ReplyError
+from comvint_hf.records import Sample
 from comvint_hf.synthesis.annotator.comvint import alternatives, candidates, harder, phrasing
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, facts_of
 from comvint_hf.synthesis.annotator.programs.evaluation import complexity, evaluate
 from comvint_hf.synthesis.annotator.programs.finding import resolve
 from comvint_hf.synthesis.annotator.programs.notation import Program, chain, claim, extend, refs_in
+from comvint_hf.synthesis.checks import normal, stands_out
 from comvint_hf.synthesis.prompt import Prompt
-from comvint_hf.synthesis.stages.comvint import Choice, Closed, Rewrite, Syntheses, Synthesis, Verdict
+from comvint_hf.synthesis.stages.comvint import Choice, Closed, Rewrite, Syntheses, Synthesis
+from comvint_hf.synthesis.stages.verification import CRITERIA, Verdict
 
-LONGEST_QUESTION = 34
-"""Words of a question; a harder version that would be longer is left alone."""
+LONGEST_QUESTION = 26
+"""Words of a question; a version that would be longer is left alone."""
 EXISTENCE_SHARE = {True: 0.4, False: 0.3}
 """Share of yes/no questions that ask whether something is there, on drawn scenes and on photos."""
 SERVING_SHARE = 0.5
 """Share of those, in outside knowledge, that ask whether something serves a use."""
+POOL = 6
+"""Wrong options to choose from by their length."""
 
 
 def synthesize(prompt: Prompt, random: Random) -> Syntheses:
@@ -58,6 +63,7 @@ def complicate(prompt: Prompt, random: Random) -> Rewrite:
             return Rewrite.model_construct(
                 change=change,
                 reasoning=extend(sample.reasoning, version),
+                topic=phrasing.form_of(version).topic,
                 evidence=list(_tags(version, facts)),
                 question=question,
                 answer=phrasing.answer(version, facts, random),
@@ -73,9 +79,9 @@ def verify(prompt: Prompt, random: Random) -> Verdict:
     except (InputError, ValueError):
         return _doubt("its reasoning is no chain of programs that could be evaluated")
     outcome = evaluate(last, facts)
-    asked = phrasing.says(sample.instruction, last, facts, outcome, phrasing.questions(last, facts))
-    right = outcome is not None and phrasing.says(sample.response, last, facts, outcome, phrasing.answers(last, facts))
-    known = phrasing.says(before.instruction, first, facts, evaluate(first, facts), phrasing.questions(first, facts))
+    asked = phrasing.asks(sample.instruction, last, facts)
+    right = outcome is not None and phrasing.states(sample.response, last, facts)
+    known = phrasing.asks(before.instruction, first, facts)
     absent = [ref.noun for ref in refs_in(last) if ref.article == "the" and resolve(ref, facts) is None]
     steps = complexity(first), complexity(last)
     more = steps[1] > steps[0] and sample.instruction.casefold() != before.instruction.casefold()
@@ -99,32 +105,34 @@ def verify(prompt: Prompt, random: Random) -> Verdict:
 
 def _doubt(reason: str) -> Verdict:
     """Judge everything false: in doubt a rewrite is discarded."""
-    criteria = ("about_this_image", "consistent", "nothing_absent", "truly_harder", "answer_right", "answerable")
-    return Verdict.model_construct(match=reason, depth=reason, soundness=reason, complexity=1, **dict.fromkeys(criteria, False))
+    return Verdict.model_construct(match=reason, depth=reason, soundness=reason, complexity=1, **dict.fromkeys(CRITERIA, False))
 
 
 def boolean(prompt: Prompt, random: Random) -> Closed:
     """A question whose right answer is the wanted one: a claim about the value, or whether something is there at all."""
     facts, sample, wanted = facts_of(prompt.scene), prompt.sample, prompt.blanks["wanted"]
     program = _last(sample.reasoning)
-    version = next(_closed(program, facts, random, wanted, sample.task), None)
-    if version is None:
-        raise ReplyError(f"nothing certain can be asked here that is answered by {wanted}")
-    return Closed.model_construct(
-        reasoning=extend(sample.reasoning, version),
-        topic=phrasing.form_of(version).topic,
-        evidence=list(_tags(version, facts)),
-        question=phrasing.ask(version, facts, random),
-        answer=wanted,
-    )
+    for version in _closed(program, facts, random, wanted, sample):
+        question = phrasing.ask(version, facts, random)
+        if len(question.split()) <= LONGEST_QUESTION:
+            return Closed.model_construct(
+                reasoning=extend(sample.reasoning, version),
+                topic=phrasing.form_of(version).topic,
+                evidence=list(_tags(version, facts)),
+                question=question,
+                answer=wanted,
+            )
+    raise ReplyError(f"nothing certain can be asked here that is answered by {wanted}")
 
 
-def _closed(program: Program, facts: Facts, random: Random, wanted: str, task: str) -> Iterator[Program]:
-    """Yes/no programs with the wanted answer, the preferred one first."""
+def _closed(program: Program, facts: Facts, random: Random, wanted: str, sample: Sample) -> Iterator[Program]:
+    """Yes/no programs with the wanted answer, the preferred one first; what was made harder stays so."""
     there = random.random() < EXISTENCE_SHARE[facts.drawn]
-    if there and task == "outside_knowledge" and random.random() < SERVING_SHARE:
+    if there and sample.rounds:
+        yield from alternatives.existence_harder(program, facts, random, wanted)
+    elif there and sample.task == "outside_knowledge" and random.random() < SERVING_SHARE:
         yield from alternatives.serving(program, facts, random, wanted)
-    if there and (task == "cross_modal" or facts.drawn):
+    if there and not sample.rounds and (sample.task == "cross_modal" or facts.drawn):
         yield from alternatives.existence(program, facts, random, wanted)
     right = evaluate(program, facts)
     if right is not None and program.head not in ("exists", "serves"):
@@ -138,18 +146,35 @@ def choice(prompt: Prompt, random: Random) -> Choice:
     facts, sample = facts_of(prompt.scene), prompt.sample
     for version in alternatives.choosable(_last(sample.reasoning), facts, random):
         right = evaluate(version, facts)
-        wrong = alternatives.wrong_values(version, facts, random, 3) if right else []
-        if right and len(wrong) == 3:
-            options = [phrasing.brief(version, facts, value, random) for value in (right.value, *wrong)]
-            if len({option.casefold() for option in options}) == 4:
-                return Choice.model_construct(
-                    reasoning=extend(sample.reasoning, version),
-                    evidence=list(right.tags),
-                    question=phrasing.pick(version, facts, random),
-                    correct=options[0],
-                    wrong=options[1:],
-                )
-    raise ReplyError("there are no three options here that are surely wrong")
+        options = _options(version, right.value, facts, random) if right else []
+        if right and len(options) == 4:
+            return Choice.model_construct(
+                reasoning=extend(sample.reasoning, version),
+                topic=phrasing.form_of(version).topic,
+                evidence=list(right.tags),
+                question=phrasing.pick(version, facts, random),
+                correct=options[0],
+                wrong=options[1:],
+            )
+    raise ReplyError("there are no three options here that are surely wrong and about as long as the right one")
+
+
+def _options(program: Program, right: str, facts: Facts, random: Random) -> list[str]:
+    """The right option and three wrong ones, none of them given away by its length; fewer than four where there are none."""
+    correct = phrasing.brief(program, facts, right, random)
+    wrong = [phrasing.brief(program, facts, value, random) for value in alternatives.wrong_values(program, facts, random, POOL)]
+    different = [*{normal(option): option for option in (correct, *wrong)}.values()][1:]
+    chosen = _level(correct, different, random)
+    return [correct, *chosen] if len(chosen) == 3 and not stands_out(correct, chosen) else []
+
+
+def _level(correct: str, wrong: list[str], random: Random) -> list[str]:
+    """Three of the wrong options, of which as many are shorter than the right one as a draw says; the first ones are preferred."""
+    shorter = [option for option in wrong if len(option) + random.random() < len(correct) + 0.5]
+    others = [option for option in wrong if option not in shorter]
+    few = random.randrange(4)
+    chosen = [*shorter[:few], *others[: 3 - few]]
+    return [*chosen, *(option for option in wrong if option not in chosen)][:3]
 
 
 def _last(reasoning: str) -> Program:

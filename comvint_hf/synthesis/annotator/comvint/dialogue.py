@@ -1,42 +1,59 @@
 """Dialogues for the VLIT recipe from the scene alone: a thing and what follows from it, under the constraint asked for.
 
-Each turn is a program that was evaluated on the scene; how it is said stands in `wording/comvint_dialogue.toml`.
+Each turn is a program that was evaluated on the scene; how it is said stands in `wording/comvint_dialogue.toml`. Whether
+something is there is asked in pairs, one thing that is and one that is not, in any order and in the same words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from random import Random
 from typing import NamedTuple
 
 from comvint_hf.errors import ReplyError
 from comvint_hf.synthesis.annotator.comvint import candidates, phrasing
 from comvint_hf.synthesis.annotator.comvint import slots as words_of
+from comvint_hf.synthesis.annotator.comvint.alternatives import SHAPES, noticeable
 from comvint_hf.synthesis.annotator.comvint.references import answerable, describable, landmarks
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing, facts_of
 from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
+from comvint_hf.synthesis.annotator.programs.finding import likenesses
 from comvint_hf.synthesis.annotator.programs.knowing import fields
-from comvint_hf.synthesis.annotator.programs.notation import Program, Ref
-from comvint_hf.synthesis.annotator.words import knowledge, lexicon
-from comvint_hf.synthesis.annotator.words.language import be, have, indefinite, sentence
+from comvint_hf.synthesis.annotator.programs.notation import Program, Ref, every
+from comvint_hf.synthesis.annotator.words import lexicon
+from comvint_hf.synthesis.annotator.words.language import indefinite, sentence
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.svit import Pair
 from comvint_hf.synthesis.stages.vlit import Conversation
 
-SEEN = ("colour", "size", "across")
-"""Follow-up questions that the picture answers."""
-THOUGHT = ("use", "made_of", "young", "sound", "hint", "twin")
-"""Follow-up questions that take knowledge."""
+SEEN = ("colour", "size", "across", "vertical")
+"""Questions about a thing that the picture answers."""
+PAIRED_SHARE = 0.25
+"""Share of dialogues of several turns that begin with what is there and what is not."""
+MOST_TURNS = 4
+"""Turns about one thing; its absent companion comes on top."""
+SIZES = ("large", "small")
 
 
 class Fact(NamedTuple):
-    """Something about a thing: the follow-up's kind, its value, and the other thing it speaks of, if any."""
+    """Something certain about a thing: its kind, its value, the other thing it speaks of, and the program that asks for it."""
 
     kind: str
     value: str
+    tags: tuple[str, ...]
     other: Ref | None = None
-    tags: tuple[str, ...] = ()
+    program: Program | None = None
+
+
+class Topic(NamedTuple):
+    """A thing that a dialogue can be about, how it is referred to, what can be seen of it and what one knows of it."""
+
+    thing: Thing
+    ref: Ref
+    seen: list[Fact]
+    thought: list[Fact]
 
 
 @cache
@@ -47,127 +64,192 @@ def _wording() -> dict:
 def dialogue(prompt: Prompt, random: Random) -> Conversation:
     """One conversation under the prompt's constraint. Raises `ReplyError` where the scene has nothing for it."""
     facts, constraint = facts_of(prompt.scene), prompt.blanks["constraint"]
-    turns = list(_reasoned(facts, random)) if constraint == "reasoned" else list(_about_one(facts, constraint, random))
+    turns = _reasoned(facts, random) if constraint == "reasoned" else _about_one(facts, constraint, random)
     if not turns:
         raise ReplyError(f"the scene offers nothing for a conversation under the constraint {constraint!r}")
     return Conversation.model_construct(topic="", turns=turns)
 
 
-def _about_one(facts: Facts, constraint: str, random: Random) -> Iterator[Pair]:
-    """A thing, then what can be seen of it, then what the constraint asks for."""
+def _about_one(facts: Facts, constraint: str, random: Random) -> list[Pair]:
+    """Turns about the first thing, in random order, that has what the constraint asks for."""
+    makers = [_MAKERS[constraint]]
+    if constraint == "multi_turn" and random.random() < PAIRED_SHARE:
+        makers.insert(0, _with_absent)
+    made = (make(topic, facts, random) for make in makers for topic in _topics(facts, random))
+    return next((turns for turns in made if turns and (constraint != "multi_turn" or _follows(turns))), [])
+
+
+def _follows(turns: list[Pair]) -> bool:
+    """Whether a later question goes back to an earlier one: two about what is there and what is not do not."""
+    return len(turns) > 2 or len(turns) == 2 and not turns[-1].answer.startswith(("Yes, ", "No, "))
+
+
+def _topics(facts: Facts, random: Random) -> Iterator[Topic]:
     things = [(thing, ref) for thing, ref in describable(facts) if thing.phrase.number == "singular" and answerable(thing)]
     random.shuffle(things)
     for thing, ref in things:
-        seen = list(_facts(thing, ref, facts, SEEN, random))
-        thought = list(_facts(thing, ref, facts, THOUGHT, random))
-        if not seen and not thought or constraint == "outside_knowledge" and not thought:
-            continue
-        opening = _pointed(thing, seen or thought, random) if constraint == "one_region" else _found(thing, random)
-        follow = {"outside_knowledge": [*seen[:1], *thought[:2]], "negatives": seen[:1]}.get(constraint, [*seen, *thought])[:3]
-        absent = _absent(facts, random) if constraint == "negatives" else []
-        if constraint == "negatives" and not absent:
-            return
-        spoken = (seen or thought)[:1] if constraint == "one_region" else []
-        turns = [opening, *(_followed(thing, fact, random) for fact in follow if fact not in spoken), *absent]
-        if constraint != "multi_turn" or len(turns) > 1:
-            yield from turns
-            return
+        yield Topic(thing, ref, list(_seen(thing, ref, facts, random)), list(_thought(thing, ref, facts, random)))
 
 
-def _facts(thing: Thing, ref: Ref, facts: Facts, kinds: tuple[str, ...], random: Random) -> Iterator[Fact]:
-    """What is certain of a thing, in any order, none of it said by its own description."""
+def _seen(thing: Thing, ref: Ref, facts: Facts, random: Random) -> Iterator[Fact]:
+    """What the picture shows of a thing beyond its own description, in any order."""
     anchors = [other for known, other in landmarks(facts) if known is not thing and facts.apart(known, thing)]
     random.shuffle(anchors)
-    options = list(kinds)
-    random.shuffle(options)
-    for kind in options:
-        if kind in ("hint", "twin"):
-            entry = knowledge.colours().get(thing.colour or "") if kind == "hint" else knowledge.shapes().get(thing.noun)
-            value = (entry.hint if kind == "hint" else entry.like) if entry and facts.drawn else None
-            if value:
-                yield Fact(kind, value, None, (thing.tag,))
-            continue
-        programs = [Program(kind, (ref, other)) for other in anchors] if kind == "across" else [Program(kind, (ref,))]
+    for kind in random.sample(SEEN, len(SEEN)):
+        programs = [Program(kind, (ref, other)) for other in anchors] if kind in SEEN[2:] else [Program(kind, (ref,))]
         for program in programs:
-            outcome = evaluate(program, facts) if kind in (*fields(), *SEEN) else None
+            outcome = evaluate(program, facts)
             if outcome and outcome.value not in ref.attributes:
-                yield Fact(kind, outcome.value, program.refs[1] if kind == "across" else None, outcome.tags)
+                yield Fact(kind, outcome.value, outcome.tags, program.refs[1] if len(program.refs) > 1 else None, program)
                 break
 
 
-def _slots(thing: Thing) -> dict[str, str]:
-    """The words that agree with a thing."""
-    people = lexicon.is_a(thing.phrase.core, "person")
-    return {
-        "it": "this one" if people else "it",
-        "It": "This one" if people else "It",
-        "it_object": "this one" if people else "it",
-        "its": "the" if people else "its",
-        "Its": "The" if people else "Its",
-        "is": be(thing.phrase.number),
-        "Is": be(thing.phrase.number).capitalize(),
-        "does": "does",
-        "has": have(thing.phrase.number),
-        "a_thing": indefinite(thing.noun),
-    }
-
-
-def _found(thing: Thing, random: Random) -> Pair:
-    """Whether the thing is there: it is."""
-    words = _wording()["opening"]
-    slots = _slots(thing)
-    return _pair(random.choice(words["there"]), random.choice(words["there_answer"]), slots, (thing.tag,))
-
-
-def _pointed(thing: Thing, known: list[Fact], random: Random) -> Pair:
-    """A first question that points at the thing by its reference, answered by one thing known of it."""
-    words = _wording()
-    slots = {**_slots(thing), "ref": f"the <st>{thing.noun}<ed>[{thing.tag}]"}
-    answered = _followed(thing, known[0], random)
-    asked = random.choice(words["opening"]["pointing"]).format_map(slots)
-    return Pair.model_construct(topic="", evidence=answered.evidence, question=sentence(asked), answer=answered.answer)
-
-
-def _followed(thing: Thing, fact: Fact, random: Random) -> Pair:
-    words = _wording()["follow"][fact.kind]
-    side = words_of.SIDE_WORDS.get(fact.value, fact.value)
-    slots = {**_slots(thing), "value": side, "b": words_of.wordings(fact.other)[0] if fact.other else ""}
-    return _pair(random.choice(words["ask"]), random.choice(words["answer"]), slots, fact.tags)
-
-
-def _absent(facts: Facts, random: Random) -> list[Pair]:
-    """A question for something plausible that is not there."""
+def _thought(thing: Thing, ref: Ref, facts: Facts, random: Random) -> Iterator[Fact]:
+    """What one knows of such a thing, in any order."""
     if facts.drawn:
-        mine = {thing.noun for thing in facts.things}
-        missing = [shape for shape in ("circle", "square", "triangle", "star") if shape not in mine]
-        noun = random.choice(missing) if missing else None
-    else:
-        noun = next((word for word in facts.absent(random, 6) if lexicon.could_be(word, word)), None)
-    if noun is None:
+        known = [Fact(kind, value, (thing.tag,)) for kind, value in zip(("hint", "twin"), likenesses(thing, facts), strict=False)]
+        yield from random.sample(known, len(known))
+        return
+    for field in random.sample(fields(), len(fields())):
+        program = Program(field, (ref,))
+        if outcome := evaluate(program, facts):
+            yield Fact(field, outcome.value, outcome.tags, None, program)
+
+
+# Constraints ----------------------------------------------------------------------------------------------------------
+
+
+def _with_knowledge(topic: Topic, facts: Facts, random: Random) -> list[Pair]:
+    """What is seen, then what one knows."""
+    if not topic.thought:
         return []
-    words = _wording()["absent"]
-    return [_pair(random.choice(words["ask"]), random.choice(words["answer"]), {"absent": indefinite(noun), "plain": noun}, ())]
+    return _opened([*topic.seen[:1], *topic.thought[:2]], topic, facts, random)
 
 
-def _reasoned(facts: Facts, random: Random) -> Iterator[Pair]:
+def _of_several_turns(topic: Topic, facts: Facts, random: Random) -> list[Pair]:
+    known = [*topic.seen, *topic.thought][:MOST_TURNS]
+    return _opened(known, topic, facts, random)
+
+
+def _opened(known: list[Fact], topic: Topic, facts: Facts, random: Random) -> list[Pair]:
+    """A first question that names the thing, then questions that say "it"."""
+    first = next((fact for fact in known if fact.program), None)
+    if first is None or first.program is None:
+        return []
+    opening = Pair.model_construct(
+        topic="",
+        evidence=list(first.tags),
+        question=phrasing.ask(first.program, facts, random),
+        answer=phrasing.answer(first.program, facts, random),
+    )
+    return [opening, *(_followed(topic.thing, fact, random) for fact in known if fact is not first)]
+
+
+def _pointed(topic: Topic, facts: Facts, random: Random) -> list[Pair]:
+    """A first question that points at the thing by its reference; all others are about it, too."""
+    known = [*topic.seen, *topic.thought][:MOST_TURNS]
+    if not known:
+        return []
+    words, ref = _wording()["pointing"], f"the <st>{topic.thing.noun}<ed>[{topic.thing.tag}]"
+    told = topic.seen[:2] if len(topic.seen) > 1 and random.random() < 0.5 else []
+    first, *others = [_followed(topic.thing, fact, random, opens=fact is known[0]) for fact in known]
+    if told:
+        asked, answered = random.choice(words["describe"]).format(ref=ref), f"{first.answer} {others.pop(0).answer}"
+    else:
+        asked, answered = random.choice(words["ask"]).format(ref=ref, question=first.question), first.answer
+    tags = dict.fromkeys(tag for fact in told or known[:1] for tag in fact.tags)
+    opening = Pair.model_construct(topic="", evidence=list(tags), question=sentence(asked), answer=answered)
+    return [opening, *others]
+
+
+def _with_absent(topic: Topic, facts: Facts, random: Random) -> list[Pair]:
+    """Whether the thing is there and whether something else is, in any order, and what else can be said of the thing."""
+    asked = every(topic.ref.noun, *topic.ref.attributes)
+    if topic.ref.where or not noticeable(topic.thing, facts) or not _is("yes", asked, facts):
+        return []
+    missing = next((ref for ref in _missing(asked, facts, random) if _is("no", ref, facts)), None)
+    if missing is None:
+        return []
+    about = [_followed(topic.thing, fact, random) for fact in (*topic.seen[:1], *topic.thought[:1])]
+    there, position = (asked, "yes", (topic.thing.tag,)), random.randrange(2)
+    if position == 0:
+        return [_existing(missing, "no", (), "first", random), _existing(*there, "then", random), *about]
+    return [_existing(*there, "first", random), *about, _existing(missing, "no", (), "then", random)]
+
+
+def _reasoned(facts: Facts, random: Random) -> list[Pair]:
     """Questions whose answers go step by step before they conclude."""
     words = _wording()["reasoned"]
     groups = {head: programs for head, programs in candidates.cross_modal(facts, random).items() if head in words}
-    for program in candidates.chosen(groups, 2, facts, random):
-        outcome = evaluate(program, facts)
-        template = phrasing.Template.of(random.choice(words[program.head]))
-        yield Pair.model_construct(
-            topic="",
-            evidence=list(outcome.tags) if outcome else [],
-            question=phrasing.ask(program, facts, random),
-            answer=phrasing.fill(template, phrasing.slots_of(program, facts, random)),
-        )
+    return [_in_steps(program, words, facts, random) for program in candidates.chosen(groups, 2, facts, random)]
 
 
-def _pair(asked: str, answered: str, slots: dict[str, str], tags: tuple[str, ...]) -> Pair:
+_MAKERS = {
+    "outside_knowledge": _with_knowledge,
+    "multi_turn": _of_several_turns,
+    "one_region": _pointed,
+    "negatives": _with_absent,
+}
+
+
+# Turns ----------------------------------------------------------------------------------------------------------------
+
+
+def _in_steps(program: Program, words: dict[str, list[str]], facts: Facts, random: Random) -> Pair:
+    outcome = evaluate(program, facts)
+    template = phrasing.Template.of(random.choice(words[program.head]))
+    return Pair.model_construct(
+        topic="",
+        evidence=list(outcome.tags) if outcome else [],
+        question=phrasing.ask(program, facts, random),
+        answer=phrasing.fill(template, phrasing.slots_of(program, facts, random)),
+    )
+
+
+def _followed(thing: Thing, fact: Fact, random: Random, opens: bool = False) -> Pair:
+    """A question that says "it" for the thing, without "and" where it opens a dialogue; people are named again."""
+    words = _wording()["follow"][fact.kind]
+    asks = [ask for ask in words["ask"] if not (opens and ask.startswith("And "))]
+    it = f"the {thing.noun}" if lexicon.is_a(thing.phrase.core, "person") else "it"
+    its = "its" if it == "it" else f"{it}'s"
+    slots = {"it": it, "It": sentence(it, ""), "its": its, "Its": sentence(its, "")}
+    slots |= {"value": words_of.SIDE_WORDS.get(fact.value, fact.value), "b": _said(fact.other)}
+    return Pair.model_construct(
+        topic="",
+        evidence=list(fact.tags),
+        question=sentence(random.choice(asks).format_map(slots)),
+        answer=sentence(random.choice(words["answer"]).format_map(slots)),
+    )
+
+
+def _said(ref: Ref | None) -> str:
+    return words_of.wordings(ref)[0] if ref else ""
+
+
+def _existing(ref: Ref, answer: str, tags: tuple[str, ...], place: str, random: Random) -> Pair:
+    """A question whether there is something, in words that do not tell the answer."""
+    words, said = _wording()["existence"], " ".join((*ref.attributes, ref.noun))
+    slots = {"a": indefinite(said), "no": said}
     return Pair.model_construct(
         topic="",
         evidence=list(tags),
-        question=sentence(asked.format_map(slots)),
-        answer=sentence(answered.format_map(slots)),
+        question=sentence(random.choice(words[place]).format_map(slots)),
+        answer=sentence(random.choice(words[answer]).format_map(slots)),
     )
+
+
+def _missing(like: Ref, facts: Facts, random: Random) -> Iterator[Ref]:
+    """What may be absent and could as well be there: drawn shapes told apart as `like` is, or plausible kinds of things."""
+    if not facts.drawn:
+        yield from map(every, facts.absent(random, 6, beside=(like.noun,)))
+        return
+    pools = [SIZES if word in SIZES else candidates.DRAWN_COLOURS for word in like.attributes]
+    options = [every(noun, *words) for noun in SHAPES for words in product(*pools)]
+    near = [ref for ref in options if ref.noun == like.noun or not set(ref.attributes).isdisjoint(like.attributes)]
+    for pool in (near if like.attributes else options, options):
+        yield from random.sample(pool, len(pool))
+
+
+def _is(answer: str, ref: Ref, facts: Facts) -> bool:
+    outcome = evaluate(Program("exists", (ref,)), facts)
+    return outcome is not None and outcome.value == answer

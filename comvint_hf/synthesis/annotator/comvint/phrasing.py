@@ -1,7 +1,7 @@
 """Programs in words: questions, answers and claims from the templates in `wording/comvint_questions.toml`.
 
-A template is chosen by the caller's random source. `says` tells whether a text is one of the ways to say a program, so
-that a judge can hold a text against what it is said to mean. This file decides nothing about truth.
+A template is chosen by the caller's random source. `asks` and `states` tell whether a text is one of the ways to say a
+program, so that a judge can hold a text against what it is said to mean. This file decides nothing about truth.
 """
 
 from __future__ import annotations
@@ -12,18 +12,24 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
+from comvint_hf.synthesis.annotator.comvint.references import follows
 from comvint_hf.synthesis.annotator.comvint.slots import Slots, tails
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts
 from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
 from comvint_hf.synthesis.annotator.programs.notation import THING, Outcome, Program
 from comvint_hf.synthesis.annotator.words import lexicon
-from comvint_hf.synthesis.annotator.words.language import sentence
+from comvint_hf.synthesis.annotator.words.language import number_of, sentence
 
 MOST_WORDINGS = 8
 """Ways of wording one reference, at most: two for each of three nested ones."""
 _SLOT = re.compile(r"\{(\w+)\}")
 _LIKE = re.compile(r"things? like|thing that \{a\}")
 """What reads badly of a thing whose kind is left open: "a thing like the thing that the man is holding"."""
+_SPLIT = re.compile(
+    r"\{a\} (?:to )?\{(?:value|thing)\}"
+    r"|\{a\} (?:that|used|usually|normally|commonly|made|worn|powered|played|run|belong|called|serve|have)\b"
+)
+"""What reads badly after a thing told by what is done to it: "is the shirt that the man is wearing used ...?"."""
 _START = re.compile(r"([.?!] )([a-z])")
 
 
@@ -78,7 +84,7 @@ def fill(template: Template, slots: Slots) -> str:
 
 def ask(program: Program, facts: Facts, random: Random) -> str:
     """A question that asks for the program's value; a claim is asked by yes or no."""
-    return fill(random.choice(questions(program, facts)), slots_of(program, facts, random))
+    return _kept("asked", program, facts, fill(random.choice(questions(program, facts)), slots_of(program, facts, random)))
 
 
 def pick(program: Program, facts: Facts, random: Random) -> str:
@@ -88,7 +94,13 @@ def pick(program: Program, facts: Facts, random: Random) -> str:
 
 def answer(program: Program, facts: Facts, random: Random) -> str:
     """A sentence or two that state the program's value."""
-    return fill(random.choice(answers(program, facts)), slots_of(program, facts, random))
+    return _kept("answered", program, facts, fill(random.choice(answers(program, facts)), slots_of(program, facts, random)))
+
+
+def _kept(how: str, program: Program, facts: Facts, text: str) -> str:
+    """Keep a text with the program that it says, so that a judge need not go through all ways to say it."""
+    facts.memory.setdefault((how, program), set()).add(text)
+    return text
 
 
 def brief(program: Program, facts: Facts, value: str, random: Random) -> str:
@@ -108,17 +120,26 @@ def questions(program: Program, facts: Facts) -> tuple[Template, ...]:
     asked = program.args[0] if program.head == "is" else program
     fitting = form.claim if program.head == "is" else form.ask if facts.drawn else (*form.ask, *form.more)
     if any(ref.noun == THING for ref in asked.refs):
-        return tuple(template for template in fitting if not _LIKE.search(template.text)) or fitting
+        fitting = _without(_LIKE, fitting)
+    if not facts.drawn and any(not ref.simple for ref in asked.refs[:1]):
+        fitting = _without(_SPLIT, fitting)
     return fitting
 
 
+def _without(odd: re.Pattern[str], templates: tuple[Template, ...]) -> tuple[Template, ...]:
+    """The templates without what reads badly here; all of them if none is left."""
+    return tuple(template for template in templates if not odd.search(template.text)) or templates
+
+
 def answers(program: Program, facts: Facts) -> tuple[Template, ...]:
-    """The templates that state a program's value."""
+    """The templates that state a program's value; "it is a wall that the board is against" and "it is girls who" are none."""
     form = form_of(program)
     if program.head in ("exists", "serves"):
         outcome = evaluate(program, facts)
         return form.answer[:1] if outcome and outcome.value == "yes" else form.answer[1:]
-    return form.answer
+    outcome = evaluate(program, facts) if program.head == "who" else None
+    stranded = program.head == "what" and not follows(program.words[0])
+    return form.answer[:1] if stranded or outcome and number_of(outcome.value) == "plural" else form.answer
 
 
 def slots_of(program: Program, facts: Facts, random: Random) -> Slots:
@@ -138,9 +159,18 @@ def _chosen(choice: int) -> Callable[[tuple[str, ...]], str]:
     return lambda ways: ways[choice % len(ways)]
 
 
-def says(text: str, program: Program, facts: Facts, outcome: Outcome | None, templates: tuple[Template, ...]) -> bool:
-    """Whether a text is one of the ways in which the templates say a program."""
-    folded = text.casefold()
+def asks(text: str, program: Program, facts: Facts) -> bool:
+    """Whether a text is one of the ways to ask for a program's value."""
+    return text in facts.memory.get(("asked", program), ()) or _says(text, program, facts, questions(program, facts))
+
+
+def states(text: str, program: Program, facts: Facts) -> bool:
+    """Whether a text is one of the ways to state a program's value."""
+    return text in facts.memory.get(("answered", program), ()) or _says(text, program, facts, answers(program, facts))
+
+
+def _says(text: str, program: Program, facts: Facts, templates: tuple[Template, ...]) -> bool:
+    folded, outcome = text.casefold(), evaluate(program, facts)
     return any(
         template.mark in folded and any(text == said for said in _realisations(template, program, facts, outcome))
         for template in templates

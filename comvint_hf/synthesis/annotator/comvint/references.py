@@ -41,11 +41,15 @@ UNWORTHY = frozenset(("clothing", "bodyparts", "scene"))
 """Flickr30k's categories that make poor landmarks."""
 
 
+VAGUE = words("vague")
+"""Words for whatever somebody wears."""
 ASKABLE = frozenset(
     ("animal", "vehicle", "piece of furniture", "electronic device", "appliance", "fruit", "vegetable", "food")
     + ("musical instrument", "bag", "toy", "utensil", "tool", "piece of sports equipment", "person")
 )
 """Broad kinds by which a thing may be asked for or referred to."""
+SHOWN = ASKABLE - {"bag", "toy", "person"}
+"""Broad kinds that say "shown here" when they stand alone; the others are also what people simply call a thing."""
 
 
 def describable(facts: Facts) -> list[tuple[Thing, Ref]]:
@@ -53,7 +57,8 @@ def describable(facts: Facts) -> list[tuple[Thing, Ref]]:
     if "describable" not in facts.memory:
         found = []
         for thing in sorted(facts.things, key=lambda thing: -thing.box.area)[:40]:
-            description = facts.the(thing) if facts.drawn or thing.box.area >= 2 * SMALLEST else None
+            plain = thing.box.area >= 2 * SMALLEST and thing.phrase.head not in VAGUE
+            description = facts.the(thing) if facts.drawn or plain else None
             if description:
                 furthest = Where("furthest", description.furthest) if description.furthest else None
                 ref = the(description.noun, *description.attributes, where=furthest)
@@ -106,10 +111,9 @@ def relational(thing: Thing, facts: Facts, random: Random) -> Iterator[Ref]:
     """References to a thing through another: by a link, or by its side where all instances are known."""
     key = ("relational", thing.tag)
     if key not in facts.memory:
-        facts.memory[key] = list(_through_others(thing, facts))
-    refs = facts.memory[key][:]
-    random.shuffle(refs)
-    yield from (ref for ref in refs if (found := resolve(ref, facts)) and found[0] is thing)
+        refs = _through_others(thing, facts)
+        facts.memory[key] = [ref for ref in refs if (found := resolve(ref, facts)) and found[0] is thing]
+    yield from random.sample(facts.memory[key], len(facts.memory[key]))
 
 
 def _through_others(thing: Thing, facts: Facts) -> Iterator[Ref]:
@@ -117,12 +121,12 @@ def _through_others(thing: Thing, facts: Facts) -> Iterator[Ref]:
     nouns = broad_nouns(thing, facts)
     worn = [the("piece of clothing", thing.colour)] if thing.colour and is_a(thing.phrase.core, "piece of clothing") else []
     for link in facts.links_from.get(thing.tag, ()):
-        if link.object in simple and link.verb != "has":
+        if link.object in simple and link.verb != "has" and not bodily(facts.by_tag[link.object]):
             for noun in nouns:
                 yield the(noun, where=Where("does", link.verb, simple[link.object]))
     for link in facts.links_to.get(thing.tag, ()):
         relation = lexicon.relations()[link.verb]
-        if link.subject in simple and relation.animate:
+        if link.subject in simple and follows(link.verb):
             for noun in (*nouns, *([THING] if not thing.animate and "object" in relation.asks else [])):
                 yield the(noun, where=Where("done", link.verb, simple[link.subject]))
             for ref in worn if link.verb == "wearing" else ():
@@ -131,7 +135,18 @@ def _through_others(thing: Thing, facts: Facts) -> Iterator[Ref]:
         for anchor, ref in landmarks(facts) if not facts.drawn else describable(facts):
             for side in facts.sides(thing, anchor):
                 for noun in nouns:
-                    yield the(noun, where=Where("side", side, ref))
+                    if facts.drawn or noun != ref.noun:
+                        yield the(noun, where=Where("side", side, ref))
+
+
+def bodily(thing: Thing) -> bool:
+    """Whether it is a part of somebody: "the dog on the back legs" is no place."""
+    return "bodyparts" in thing.category or thing.phrase.head in PARTS
+
+
+def follows(verb: str) -> bool:
+    """Whether "the thing that the man is <verb>" reads well inside of a question: "the thing that the cup is on" does not."""
+    return " " not in verb and lexicon.relations()[verb].animate
 
 
 def broad_nouns(thing: Thing, facts: Facts) -> list[str]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from comvint_hf.synthesis.annotator.comvint.references import ASKABLE
+from comvint_hf.synthesis.annotator.comvint.references import SHOWN
 from comvint_hf.synthesis.annotator.facts.scene_facts import FURTHEST, Facts, Thing
 from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
+from comvint_hf.synthesis.annotator.programs.finding import find, resolve
 from comvint_hf.synthesis.annotator.programs.knowing import know
 from comvint_hf.synthesis.annotator.programs.notation import THEN, Program, Ref, Where, read_ref
-from comvint_hf.synthesis.annotator.words import lexicon
+from comvint_hf.synthesis.annotator.words import knowledge, lexicon
 from comvint_hf.synthesis.annotator.words.language import (
     be,
     counted,
@@ -26,8 +27,6 @@ from comvint_hf.synthesis.annotator.words.language import (
 )
 
 SIDE_WORDS = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
-SHOWN = ASKABLE - {"bag", "toy", "person"}
-"""Broad kinds that say "shown here" when they stand alone; the others are also what people simply call a thing."""
 
 
 @lru_cache(maxsize=65536)
@@ -38,7 +37,7 @@ def wordings(ref: Ref, inner: bool = False) -> tuple[str, ...]:
     """
     outer = (FURTHEST[ref.where.word],) if ref.where and ref.where.how == "furthest" else ()
     noun = " ".join((*outer, *ref.attributes, ref.noun))
-    if noun in SHOWN and ref.where is None:
+    if noun in SHOWN and ref.where is None and not inner:
         return (f"the {noun} shown here",)
     return tuple(f"the {noun}{tail}" for tail in tails(ref.where, ref.noun, inner))
 
@@ -50,6 +49,9 @@ def tails(where: Where | None, noun: str, inner: bool = False) -> tuple[str, ...
         return ("",)
     if where.how == "for":
         return (f" used to {where.word}", f" that is used to {where.word}")
+    if where.how == "like":
+        shaped = any(where.word == shape.like for shape in knowledge.shapes().values())
+        return (f" that is shaped like {where.word}",) if shaped else (f" with the colour of {where.word}",)
     assert where.anchor is not None
     anchors = wordings(where.anchor, inner=True)
     who = f"{'who' if living(noun) else 'that'} {be(number_of(noun))}"
@@ -58,10 +60,11 @@ def tails(where: Where | None, noun: str, inner: bool = False) -> tuple[str, ...
     number = number_of(where.anchor.noun)
     if where.how == "done":
         verb = ("have" if number == "plural" else "has") if where.word == "has" else f"{be(number)} {where.word}"
-        return tuple(f" that {anchor} {verb}" for anchor in anchors)
+        return (f" that {anchors[0]} {verb}",)
     if where.word == "has":
         return tuple(f" with {anchor}" for anchor in anchors)
-    return (*(f" {where.word} {anchor}" for anchor in anchors), *(f" {who} {where.word} {anchor}" for anchor in anchors))
+    clauses = tuple(f" {who} {where.word} {anchor}" for anchor in anchors)
+    return clauses if inner else (*(f" {where.word} {anchor}" for anchor in anchors), *clauses)
 
 
 def living(noun: str) -> bool:
@@ -74,6 +77,7 @@ class Slots:
 
     def __init__(self, program: Program, facts: Facts, value: str | None, pick: Callable[[tuple[str, ...]], str]) -> None:
         self.program, self.facts, self.value, self.pick = program, facts, value or "", pick
+        self.refs = program.refs
         self._kept: dict[str, str] = {}
 
     def __getitem__(self, slot: str) -> str:
@@ -82,7 +86,7 @@ class Slots:
         return self._kept[slot]
 
     def ref(self, place: int) -> Ref:
-        return self.program.refs[place]
+        return self.refs[place]
 
     def said(self, ref: Ref) -> str:
         return self.pick(wordings(ref, inner=self.program.head in ("across", "vertical", "relative")))
@@ -104,7 +108,7 @@ class Slots:
 
     def winner(self) -> int:
         """Which group the value names."""
-        return [ref.noun for ref in self.program.refs].index(self.value)
+        return [ref.noun for ref in self.refs].index(self.value)
 
     def claimed(self) -> str:
         """The value with its definite article."""
@@ -125,7 +129,7 @@ class Slots:
 
     def choices(self) -> tuple[Ref, ...]:
         """The things among which a question asks to choose."""
-        return self.program.refs[1:] if self.program.head == "nearer" else self.program.refs
+        return self.refs[1:] if self.program.head == "nearer" else self.refs
 
     def others(self) -> list[str]:
         if self.program.head in ("like", "twin"):
@@ -154,6 +158,24 @@ def _agreeing(singular: str, several: str) -> Callable[[Slots], str]:
     return lambda slots: several if number_of(slots.ref(0).noun) == "plural" else singular
 
 
+def _pronoun(slots: Slots, place: int, several: str) -> str:
+    """ "it" for a thing; a person is named again."""
+    ref = slots.ref(place)
+    if number_of(ref.noun) == "plural":
+        return several
+    return f"the {ref.noun}" if living(ref.noun) else "it"
+
+
+def _some(slots: Slots, article: bool) -> str:
+    """The first group as one of its kind, "a red star" or "red star"; "another" where it is told by one that is such a thing, too."""
+    ref, text = slots.ref(0), slots.group(0, str)
+    anchor = ref.where.anchor if ref.where else None
+    place, alike = resolve(anchor, slots.facts) if anchor else None, find(ref._replace(where=None), slots.facts)
+    if place and alike and place[0] in alike.sure and number_of(ref.noun) == "singular":
+        return f"another {text}" if article else f"other {text}"
+    return indefinite(text, number_of(ref.noun)) if article else text
+
+
 def _with_value(singular: str, several: str) -> Callable[[Slots], str]:
     """A word that agrees with the value."""
 
@@ -175,7 +197,8 @@ SLOTS: dict[str, Callable[[Slots], str]] = {
     **{letter: (lambda slots, place=place: slots.said(slots.ref(place))) for place, letter in enumerate("abcd")},
     "is": _agreeing("is", "are"),
     "does": _agreeing("does", "do"),
-    "it": _agreeing("it", "they"),
+    "it": lambda slots: _pronoun(slots, 0, "they"),
+    "that": lambda slots: _pronoun(slots, 1, "them"),
     "its": _agreeing("its", "their"),
     "has": _agreeing("has", "have"),
     "vis": _with_value("is", "are"),
@@ -187,8 +210,8 @@ SLOTS: dict[str, Callable[[Slots], str]] = {
     "the": Slots.claimed,
     "many": lambda slots: slots.group(0, plural),
     "many2": lambda slots: slots.group(1, plural),
-    "one": lambda slots: slots.group(0, str),
-    "some": lambda slots: indefinite(slots.group(0, str), number_of(slots.ref(0).noun)),
+    "no": lambda slots: _some(slots, article=False),
+    "some": lambda slots: _some(slots, article=True),
     "exactly": lambda slots: slots.group(0, str if slots.value == "1" else plural),
     "nis": lambda slots: be(int(slots.value)),
     "vis1": lambda slots: be(slots.size(0)),

@@ -53,6 +53,12 @@ def same(a: Box, b: Box) -> bool:
     return shared > SAME_THING * (a.area + b.area - shared)
 
 
+def overlap(a: Box, b: Box) -> float:
+    """The share of the smaller box that lies in the other."""
+    wide, high = min(a.x2, b.x2) - max(a.x1, b.x1), min(a.y2, b.y2) - max(a.y1, b.y1)
+    return max(wide, 0.0) * max(high, 0.0) / max(min(a.area, b.area), 1e-9)
+
+
 def around(boxes: Sequence[Box]) -> Box:
     """The smallest box around several."""
     if len(boxes) == 1:

@@ -2,7 +2,7 @@
 
 A caption is read from left to right: what stands between two named things is a relation if it is a known verb phrase, and
 its subject is the nearest living thing before it when only clothes and body parts lie between ("a man in a blue shirt
-holding a cup"). Anything else is left alone.
+holding a cup"). Where another clause begins, or two may be meant ("a girl in a crowd holding a sign"), nothing is said.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from comvint_hf.grounding import REFERENCE, tags_in
 from comvint_hf.synthesis.annotator.words import lexicon
-from comvint_hf.synthesis.annotator.words.language import singular, words
+from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, PLURAL_ONLY, noun_phrase, singular, words
 
 if TYPE_CHECKING:
     from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing
 
 WORN = frozenset(("clothing", "bodyparts"))
-ADVERBS = words("adverbs")
+ADVERBS, CLAUSE_STARTS = words("adverbs"), words("clause_starts")
+NEAR = ("in", "on", "at", "by", "with", "near", "to", "of", "behind", "beside", "among", "through", "under", "between")
+"""Last words before a second living thing after which either of the two may do what follows."""
 _TOKEN = re.compile(r"[a-z][a-z'\-]*|[.,;]")
 
 
 class Named(NamedTuple):
-    """A thing where a caption names it: its tag and the characters it stands at."""
+    """A thing where a caption names it: its tag, the characters it stands at, and whether a name and no "one" stands there."""
 
     tag: str
     start: int
     end: int
+    clean: bool = True
 
 
 def found(facts: Facts) -> Iterator[tuple[str, str, str]]:
@@ -41,7 +44,7 @@ def found(facts: Facts) -> Iterator[tuple[str, str, str]]:
             yield relation.subject, verb, relation.object
     if facts.scene.source == "flickr30k":
         for caption in facts.scene.meta.get("grounded_captions", ()):
-            yield from _spoken(facts, caption, [Named(tags_in(m[0])[0], m.start(), m.end()) for m in REFERENCE.finditer(caption)])
+            yield from _spoken(facts, caption, list(_referred(caption)))
     if facts.scene.source == "coco":
         for caption in facts.scene.captions:
             text = caption.lower()
@@ -54,19 +57,32 @@ def _spoken(facts: Facts, caption: str, named: list[Named]) -> Iterator[tuple[st
     before = ""
     for first, second in pairwise(named):
         between = caption[first.end : second.start]
-        a, b = facts.by_tag.get(first.tag), facts.by_tag.get(second.tag)
-        if a and a.animate:
-            doers = [*doers, a] if _joins(before) else [a]
-        elif a is None or not _worn(a):
-            doers = []
+        a, b = (facts.by_tag.get(item.tag) if item.clean else None for item in (first, second))
+        doers = _doers(a, doers, before)
         before = between
         words = _clean(between)
         verb = lexicon.verb_of(words) if words else None
         if verb and a and b:
             verb = "wearing" if verb in ("in", "has") and b.category.startswith("clothing") else verb
-            for subject in _subjects(a, doers, verb, opens=first is named[0]):
+            together = len(doers) > 1 and _many(b)
+            for subject in () if together else _subjects(a, doers, verb, opens=first is named[0]):
                 if subject is not b and _sensible(subject, verb, b) and facts.apart(subject, b):
                     yield subject.tag, verb, b.tag
+
+
+def _referred(caption: str) -> Iterator[Named]:
+    """The references of a caption; "a third" and "the bottom of a slide" name nothing that a relation could take."""
+    for match in REFERENCE.finditer(caption):
+        yield Named(tags_in(match[0])[0], match.start(), match.end(), noun_phrase(match["phrase"]) is not None)
+
+
+def _doers(thing: Thing | None, doers: list[Thing], before: str) -> list[Thing]:
+    """Who does what follows a thing: it, those joined to it, or who wears it; nobody where that is open."""
+    if thing and thing.animate:
+        if _joins(before):
+            return [*doers, thing]
+        return [] if doers and before.split()[-1:] and before.split()[-1] in NEAR else [thing]
+    return doers if thing and _worn(thing) else []
 
 
 def _subjects(before: Thing, doers: list[Thing], verb: str, opens: bool) -> list[Thing]:
@@ -85,17 +101,42 @@ def _joins(between: str) -> bool:
     return bool(tokens) and all(token in ("and", ",") for token in tokens)
 
 
-NEEDS = {"playing": ("musical instrument", "ball"), "eating": ("food", "fruit", "vegetable"), "drinking from": ("container",)}
+NEEDS = {
+    "playing": ("musical instrument", "ball"),
+    "eating": ("food", "fruit", "vegetable"),
+    "drinking from": ("container",),
+    "feeding": ("animal", "person"),
+    "sitting at": ("piece of furniture",),
+}
 """Verbs whose object must be of some kind: what else captions say with them was cut short ("playing in the water")."""
+NEVER = {"wearing": ("umbrella",), "has": ("person",), "in": ("paper",), "on": ("phone", "electronic device")}
+"""Verbs whose object may not be of some kind: Flickr30k counts umbrellas as clothing, and nobody "has" a person."""
+NOT_ON_WALLS = ("book", "container", "food", "person", "animal", "vehicle")
+"""Kinds that stand on a shelf, or at a wall, where somebody wrote "on the wall"."""
 
 
 def _sensible(subject: Thing, verb: str, target: Thing) -> bool:
-    """Whether a relation can be meant: living subjects act, one plays instruments and eats food."""
+    """Whether a relation can be meant: living subjects act, one eats food and rides one thing, and two share no shirt."""
     if lexicon.relations()[verb].animate and not subject.animate:
         return False
     if verb == "wearing" and lexicon.is_a(subject.phrase.core, "animal"):
         return False
+    if (verb == "riding" and _many(target) and not _many(subject)) or (verb == "wearing" and _many(subject) and _single(target)):
+        return False
+    if any(lexicon.is_a(target.phrase.core, kind) for kind in NEVER.get(verb, ())):
+        return False
+    if verb == "on" and lexicon.is_a(target.phrase.core, "wall"):
+        return not any(lexicon.is_a(subject.phrase.core, kind) for kind in NOT_ON_WALLS)
     return verb not in NEEDS or any(lexicon.is_a(target.phrase.core, kind) for kind in NEEDS[verb])
+
+
+def _single(thing: Thing) -> bool:
+    return len(thing.boxes) == 1 and not thing.plural and thing.phrase.number == "singular"
+
+
+def _many(thing: Thing) -> bool:
+    """Whether several are meant, by a plural or by a word for a group; a pair of skis is one."""
+    return thing.plural and thing.phrase.core.split(" ")[-1] not in PLURAL_ONLY or thing.phrase.head in COLLECTIVES
 
 
 def _worn(thing: Thing) -> bool:
@@ -103,15 +144,15 @@ def _worn(thing: Thing) -> bool:
 
 
 def _clean(between: str) -> str | None:
-    """The words between two named things; `None` if the sentence ends or a comma cuts there."""
+    """The words between two named things; `None` if the sentence ends, a comma cuts, or another clause begins there."""
     tokens = _TOKEN.findall(between.lower())
     if any(token in ".;," for token in tokens):
         return None
     while tokens and tokens[0] in ADVERBS:
         tokens = tokens[1:]
-    while tokens and tokens[-1] in ADVERBS:
+    while tokens and tokens[-1] in ADVERBS - CLAUSE_STARTS:
         tokens = tokens[:-1]
-    return " ".join(tokens)
+    return None if CLAUSE_STARTS & set(tokens) else " ".join(tokens)
 
 
 def _recognised(facts: Facts, caption: str) -> Iterator[Named]:

@@ -14,12 +14,13 @@ from itertools import pairwise
 from random import Random
 from typing import Any, NamedTuple
 
+from comvint_hf.grounding import tags_in
 from comvint_hf.records import Scene
 from comvint_hf.synthesis.annotator.facts import links
 from comvint_hf.synthesis.annotator.facts.geometry import AREA_RATIO, GAP, SIDES, beside, edge, same
-from comvint_hf.synthesis.annotator.facts.things import Thing, attribute_kinds, read_thing, unlike, word_of
+from comvint_hf.synthesis.annotator.facts.things import Thing, attribute_kinds, contested, doubtful, read_thing, unlike, word_of
 from comvint_hf.synthesis.annotator.words import lexicon
-from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, COLOURS, NounPhrase, noun_phrase, plural, singular
+from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, COLOURS, NounPhrase, noun_phrase, plural, singular, words
 from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be, is_a
 
 EXHAUSTIVE = frozenset(("shapes", "coco"))
@@ -28,6 +29,7 @@ MOST_COUNTED = 12
 """Above this many, COCO's annotators may have turned to a crowd annotation (they were asked to at 10 to 15)."""
 PILED = frozenset(("book", "banana", "apple", "orange", "carrot", "broccoli"))
 """Kinds that lie in rows and bunches, where COCO's annotators often drew one box for several."""
+DEPICTED = words("depicted")
 SMALLEST = 0.002
 """Share of the picture below which a thing is too small to be asked about."""
 _WORD = re.compile(r"[a-z][a-z'\-]*")
@@ -71,7 +73,13 @@ class Facts:
     @cached_property
     def things(self) -> tuple[Thing, ...]:
         """Visible things with a clean name, in the corpus's order."""
-        return tuple(thing for item in self.scene.objects if (thing := read_thing(item, self.scene.source)))
+        things = (thing for item in self.scene.objects if (thing := read_thing(item, self.scene.source)))
+        contesting = self.scene.regions if self.scene.source == "visual_genome" else ()
+        found = tuple(contested(thing, contesting) if contesting else thing for thing in things)
+        if self.scene.source != "coco":
+            return found
+        depicted = not DEPICTED.isdisjoint(self._words)
+        return tuple(thing for thing in found if not doubtful(thing, found, depicted))
 
     @cached_property
     def unseen(self) -> tuple[NounPhrase, ...]:
@@ -85,8 +93,11 @@ class Facts:
 
     @cached_property
     def links(self) -> tuple[Link, ...]:
-        """Relations that the corpus or its captions state, in grammatical verb phrases."""
-        return tuple(dict.fromkeys(Link(*found) for found in links.found(self)))
+        """Relations that the corpus or its captions state, in grammatical verb phrases; of a shirt that two wear one tag is wrong."""
+        found = tuple(dict.fromkeys(Link(*found) for found in links.found(self)))
+        worn = [link.object for link in found if link.verb == "wearing"]
+        shared = {tag for tag in worn if worn.count(tag) > 1 and not self.by_tag[tag].plural}
+        return tuple(link for link in found if link.verb != "wearing" or link.object not in shared)
 
     @cached_property
     def links_from(self) -> dict[str, list[Link]]:
@@ -129,6 +140,8 @@ class Facts:
         found = self.called(noun)
         if not self.exhaustive or noun in PILED or not found or len(found) > MOST_COUNTED or self.crowded(noun):
             return None
+        if any(could_be(phrase.core, noun) for phrase in self.unseen):
+            return None
         sure = all(noun in thing.calls and thing.box.area >= SMALLEST for thing in found)
         return len(found) if sure else None
 
@@ -143,15 +156,32 @@ class Facts:
         return beside(a.box, b.box, side, self.drawn)
 
     def sides(self, a: Thing, b: Thing) -> tuple[str, ...]:
-        """All sides of `b` on which `a` clearly is."""
-        return tuple(side for side in SIDES if self.side(a, b, side)) if self.apart(a, b) else ()
+        """All sides of `b` on which `a` clearly is; on photos only those along the axis on which they are further apart."""
+        found = tuple(side for side in SIDES if self.side(a, b, side)) if self.apart(a, b) else ()
+        if self.drawn or len(found) < 2:
+            return found
+        (x, y), (other_x, other_y) = a.box.centre, b.box.centre
+        return found[:1] if abs(x - other_x) > abs(y - other_y) else found[-1:]
 
     def apart(self, a: Thing, b: Thing) -> bool:
         """Whether two things are surely different ones: no box of one nearly covers one of the other."""
         key = (a.tag, b.tag)
         if key not in self.memory:
-            self.memory[key] = a.tag != b.tag and not any(same(x, y) for x in a.boxes for y in b.boxes)
+            covering = any(same(x, y) for x in a.boxes for y in b.boxes)
+            self.memory[key] = a.tag != b.tag and not covering and not self._renamed(a, b)
         return self.memory[key]
+
+    def _renamed(self, a: Thing, b: Thing) -> bool:
+        """Whether one may be the other: Flickr30k's captions call one boat a boat and a canoe, and none names both."""
+        if self.scene.source != "flickr30k" or a.noun == b.noun or not could_be(a.phrase.core, b.phrase.core):
+            return False
+        return not any({a.tag, b.tag} <= tags for tags in self._named_together)
+
+    @cached_property
+    def _named_together(self) -> tuple[frozenset[str], ...]:
+        """The tags that each caption names."""
+        captions = self.scene.meta.get("grounded_captions", ())
+        return tuple(frozenset(tags_in(caption)) for caption in captions)
 
     def place(self, thing: Thing) -> str | None:
         """The third of the picture it is clearly in: "left", "right", "top", "bottom" or "middle"; `None` if unsure."""
@@ -214,10 +244,15 @@ class Facts:
         return [other for other in self.called(noun) if other.tag != thing.tag]
 
     def hidden_more(self, thing: Thing, noun: str) -> bool:
-        """Whether things called `noun` may be there that are not annotated: a crowd, a mentioned plural, a box without a name."""
+        """Whether things called `noun` may be there that are not annotated: a crowd, a mentioned plural, a box without a name.
+
+        Visual Genome's annotators drew "the books" around as many of them as they liked.
+        """
         if self.drawn:
             return False
         if self.crowded(noun) or any(could_be(phrase.core, noun) for phrase in self.unseen):
+            return True
+        if thing.plural and self.scene.source == "visual_genome":
             return True
         if not thing.plural and plural(noun) != noun and {plural(noun), plural(thing.phrase.head)} & self._words:
             return not self.exhaustive or len(self.called(noun)) < 2

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import pairwise
 
-from comvint_hf.records import Box, Object
-from comvint_hf.synthesis.annotator.facts.geometry import around
+from comvint_hf.records import Box, Object, Region
+from comvint_hf.synthesis.annotator.facts.geometry import around, overlap
 from comvint_hf.synthesis.annotator.words import lexicon
+from comvint_hf.synthesis.annotator.words.colouring import coloured
 from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, COLOURS, NounPhrase, noun_phrase
+from comvint_hf.synthesis.annotator.words.language import words as _words
 from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be, is_a
 
 
@@ -68,7 +71,7 @@ def read_thing(item: Object, source: str) -> Thing | None:
         return None
     names = (word_of(item.name),) if source == "coco" else dict.fromkeys((item.name, *item.names))
     phrases = [phrase for phrase in map(noun_phrase, names) if phrase and phrase.core not in COLOURS]
-    phrase = _best(phrases, len(item.boxes)) if phrases else None
+    phrase = _best(phrases, len(item.boxes)) if phrases and not _confused(phrases) else None
     if phrase is None:
         return None
     words = tuple(dict.fromkeys(word for word in map(str.lower, item.attributes) if word in attribute_kinds()))
@@ -81,6 +84,39 @@ def read_thing(item: Object, source: str) -> Thing | None:
     calls |= {item.name, "object"} if source == "shapes" else {item.name}
     cores = frozenset(known.core for known in (*phrases, phrase))
     return Thing(item.tag, phrase, cores, calls, words, colours, item.boxes, around(item.boxes), item.kind)
+
+
+def doubtful(thing: Thing, things: Iterable[Thing], depicted: bool) -> bool:
+    """Whether COCO's category is likely a makeshift: a pannier that it calls a backpack, a scoreboard, or a cake on a poster."""
+    if depicted and thing.box.area < LARGE_DEPICTED:
+        return True
+    if is_a(thing.phrase.core, "tv"):
+        return any(is_a(other.phrase.core, kind) for other in things for kind in OUTDOORS)
+    if not is_a(thing.phrase.core, "bag"):
+        return False
+    near = {
+        kind for other in things for kind in CARRIERS if is_a(other.phrase.core, kind) and overlap(thing.box, other.box) > 0.3
+    }
+    return bool(near) and "person" not in near
+
+
+OUTDOORS = ("baseball bat", "baseball glove", "car", "bus", "truck", "airplane", "traffic light")
+"""Kinds beside which a screen is no television."""
+CARRIERS = ("bicycle", "motorcycle", "person")
+LARGE_DEPICTED = 0.05
+"""Share of the picture from which a thing of a drawn or papered scene is taken for real."""
+
+
+def contested(thing: Thing, regions: Iterable[Region]) -> Thing:
+    """The thing with the colours too that a region's text gives to what may be it: two describers may see two colours."""
+    seen = {
+        colour
+        for region in regions
+        for noun, colours in coloured(region.text).items()
+        if could_be(noun, thing.phrase.core) and overlap(region.box, thing.box) > 0.5
+        for colour in colours
+    }
+    return replace(thing, colours=thing.colours | seen) if thing.colours and seen else thing
 
 
 def _best(phrases: list[NounPhrase], boxes: int) -> NounPhrase | None:
@@ -101,22 +137,27 @@ def _best(phrases: list[NounPhrase], boxes: int) -> NounPhrase | None:
     return best._replace(count=boxes if best.count == boxes else (1 if not best.plural and boxes == 1 else None))
 
 
-NAMED_BY_COLOUR = frozenset(("board", "juice", "wine", "light", "onion", "pepper"))
-"""Heads before which a colour is part of the name: "white board", "orange juice"."""
+def _confused(phrases: list[NounPhrase]) -> bool:
+    """Whether somebody is also called a thing: one tag for a man and his guitar."""
+    known = [phrase.core for phrase in phrases if lexicon.meanings(phrase.core) & lexicon.kinds().keys()]
+    return len({is_a(core, "person") for core in known}) > 1
+
+
+TASTES = _words("tastes")
+NAMED_BY_COLOUR = frozenset(("board", "juice", "wine", "light", "onion", "pepper", "bull"))
+"""Words before which a colour is part of the name: "white board", "orange juice", "Red Bull buoy"."""
 
 
 @lru_cache(maxsize=16384)
 def uncoloured(phrase: NounPhrase) -> NounPhrase:
-    """The phrase without colour words before its head: "green and white apron" is an apron, its colours are kept apart."""
+    """The phrase without colours and tastes before its head: "lovely green apron" is an apron, its colours are kept apart."""
     words = phrase.core.split(" ")
-    if phrase.head in NAMED_BY_COLOUR or len(words) == 1 or not any(word.lower() in COLOURS for word in words[:-1]):
+    named = any(word.lower() in COLOURS and after in NAMED_BY_COLOUR for word, after in pairwise(words))
+    coloured = not named and phrase.head not in NAMED_BY_COLOUR and any(word.lower() in COLOURS for word in words[:-1])
+    idle = TASTES | COLOURS.keys() | {"and", "light", "dark"} if coloured else TASTES
+    if idle.isdisjoint(word.lower() for word in words[:-1]):
         return phrase
-    plain = [
-        word
-        for word in words[:-1]
-        if word.lower() not in COLOURS and word not in ("and", "light", "dark", "bright", "colored", "coloured")
-    ]
-    core = " ".join((*plain, words[-1]))
+    core = " ".join((*(word for word in words[:-1] if word.lower() not in idle), words[-1]))
     return phrase._replace(text=core + phrase.text[len(phrase.core) :], core=core)
 
 
@@ -132,8 +173,8 @@ def _colours(item: Object, phrases: list[NounPhrase], source: str) -> frozenset[
         return frozenset()
     found = {COLOURS[word] for word in map(str.lower, item.attributes) if word in COLOURS}
     for phrase in phrases:
-        *before, _ = phrase.core.lower().split(" ")
-        found.update(COLOURS[word] for word in before if word in COLOURS)
+        words = phrase.core.lower().split(" ")
+        found.update(COLOURS[word] for word, after in pairwise(words) if word in COLOURS and after not in NAMED_BY_COLOUR)
     living = any(is_a(phrase.core, "person") or is_a(phrase.core, "food") for phrase in phrases)
     return frozenset() if living and source != "shapes" else frozenset(found)
 

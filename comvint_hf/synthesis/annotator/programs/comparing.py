@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from comvint_hf.synthesis.annotator.facts.geometry import overlap
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing
 from comvint_hf.synthesis.annotator.programs.finding import all_of
 from comvint_hf.synthesis.annotator.programs.notation import THEN, Outcome, Program
@@ -41,14 +42,15 @@ NEARER = 1.6
 
 
 def nearer(program: Program, facts: Facts) -> Outcome | None:
-    """Which of the other things is clearly nearest to the first, by centre distance in pixels."""
+    """Which of the other things is clearly nearest to the first, by centre distance in pixels; on photos none of the rest touches it."""
     found = all_of(program, facts)
     if found is None:
         return None
     (anchor, *others), tags = found
+    touching = [] if facts.drawn else [place for place, other in enumerate(others) if overlap(anchor.box, other.box)]
     ranked = sorted((_distance(anchor, other, facts), place) for place, other in enumerate(others))
     (nearest, place), (second, _) = ranked[:2]
-    clear = second >= NEARER * nearest and second - nearest >= 0.1
+    clear = second >= NEARER * nearest and second - nearest >= 0.1 and not (touching and touching != [place])
     return Outcome(str(program.refs[place + 1]), tags) if clear else None
 
 

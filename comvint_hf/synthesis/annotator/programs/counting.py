@@ -55,11 +55,11 @@ def more(program: Program, facts: Facts) -> Outcome | None:
 
 
 def each(field: str) -> Callable[[Program, Facts], Outcome | None]:
-    """Times the number: the legs of all the sheep, the corners of all the squares."""
+    """Times the number, of several: the legs of all the sheep, the corners of all the squares."""
 
     def evaluated(program: Program, facts: Facts) -> Outcome | None:
         counted = number_of(program.refs[0], facts)
         each = know(field, program.refs[0].noun)
-        return Outcome(str(counted[0] * int(each)), counted[1]) if counted and each else None
+        return Outcome(str(counted[0] * int(each)), counted[1]) if counted and counted[0] > 1 and each else None
 
     return evaluated

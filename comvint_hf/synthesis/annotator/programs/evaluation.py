@@ -13,7 +13,8 @@ from comvint_hf.synthesis.annotator.programs.finding import find, hidden_kind, k
 from comvint_hf.synthesis.annotator.programs.knowing import CORNERED, fields, know, overlap, serving
 from comvint_hf.synthesis.annotator.programs.notation import THING, Outcome, Program, Ref, Where, read_ref, the
 from comvint_hf.synthesis.annotator.words import knowledge, lexicon
-from comvint_hf.synthesis.annotator.words.lexicon import could_be
+from comvint_hf.synthesis.annotator.words.language import ONLY_ONES
+from comvint_hf.synthesis.annotator.words.lexicon import could_be, is_a
 
 
 def evaluate(program: Program, facts: Facts) -> Outcome | None:
@@ -25,8 +26,20 @@ def evaluate(program: Program, facts: Facts) -> Outcome | None:
 
 
 def _colour(program: Program, facts: Facts) -> Outcome | None:
+    """Its colour, unless the question says it."""
     found = one(program, facts)
-    return Outcome(found[0].colour, found[1]) if found and found[0].colour else None
+    colour = _shade(found[0]) if found else None
+    ref = program.refs[0]
+    return Outcome(colour, found[1]) if found and colour and colour not in (*ref.attributes, *ref.noun.split(" ")) else None
+
+
+UNPAINTED = ("water", "grass", "street", "sidewalk", "beach", "mountain", "tree", "plant", "floor", "light", "building", "wall")
+"""Kinds whose colour depends on the light, or that have several of which annotators note one."""
+
+
+def _shade(thing: Thing) -> str | None:
+    """The colour that anybody would name."""
+    return None if any(is_a(thing.phrase.core, kind) for kind in UNPAINTED) else thing.colour
 
 
 def _shape(program: Program, facts: Facts) -> Outcome | None:
@@ -41,16 +54,34 @@ def _size(program: Program, facts: Facts) -> Outcome | None:
 
 
 def _exists(program: Program, facts: Facts) -> Outcome | None:
-    """Yes if something fits; no if nothing can: the kind is absent, or the corpus is exhaustive, or its only one differs."""
+    """Yes if something fits; no if nothing can: the kind is absent, or the corpus is exhaustive, or its only one differs.
+
+    Whether there is a circle above "the circle" is no question: its words say that there is but one.
+    """
     ref = program.refs[0]
     found = find(ref, facts)
-    if found is None:
+    if found is None or _only_its_anchor(ref):
         return None
     if found.sure:
         return Outcome("yes", (found.sure[0].tag, *found.anchors))
-    if facts.drawn or facts.is_absent(ref.noun) or not found.unsure and facts.exhaustive and facts.count(ref.noun) is not None:
+    if (
+        facts.drawn
+        and not found.unsure
+        or facts.is_absent(ref.noun)
+        or not found.unsure
+        and facts.exhaustive
+        and facts.count(ref.noun) is not None
+    ):
         return Outcome("no", found.anchors)
     return None
+
+
+def _only_its_anchor(ref: Ref) -> bool:
+    """Whether nothing but the thing that it is told by can be what it says."""
+    anchor = ref.where.anchor if ref.where else None
+    return (
+        anchor is not None and anchor.where is None and anchor.noun == ref.noun and set(anchor.attributes) <= set(ref.attributes)
+    )
 
 
 def _name(program: Program, facts: Facts) -> Outcome | None:
@@ -75,7 +106,7 @@ def _what(program: Program, facts: Facts) -> Outcome | None:
     if len(objects) != 1 or found[0].plural:
         return None
     thing = facts.by_tag[objects.pop()]
-    return Outcome(thing.noun, (thing.tag, *found[1]))
+    return Outcome(thing.noun, (thing.tag, *found[1])) if thing.noun not in ONLY_ONES else None
 
 
 def _who(program: Program, facts: Facts) -> Outcome | None:
@@ -144,7 +175,7 @@ def _like(program: Program, facts: Facts) -> Outcome | None:
     if found is None:
         return None
     thing = found[0]
-    entry = knowledge.colours().get(thing.colour or "") if program.head == "like" else knowledge.shapes().get(thing.noun)
+    entry = knowledge.colours().get(_shade(thing) or "") if program.head == "like" else knowledge.shapes().get(thing.noun)
     value = (entry.hint if program.head == "like" else entry.like) if entry else None
     return Outcome(value, found[1]) if value in program.words else None
 
@@ -214,6 +245,8 @@ KNOWING = frozenset(("tool", "serves", "all_legs", "all_wheels", "all_corners", 
 def complexity(program: Program) -> int:
     """Steps of reasoning: one for the head (two if it needs knowledge), and one for each thing, place or use on the way.
 
+    What is counted takes one step more for each attribute by which it must be sorted out.
+
     >>> from comvint_hf.synthesis.annotator.programs.notation import read
     >>> complexity(read("colour(the(circle))")), complexity(read("colour(the(circle; left of the(star)))"))
     (2, 4)
@@ -226,4 +259,5 @@ def complexity(program: Program) -> int:
 
 def _steps(ref: Ref) -> int:
     step = 1 if ref.where and ref.where.how != "furthest" or ref.article == "the" and ref.noun in lexicon.broad_kinds() else 0
-    return 1 + step + (_steps(ref.where.anchor) if ref.where and ref.where.anchor else 0)
+    sorting = len(ref.attributes) if ref.article == "any" else 0
+    return 1 + step + sorting + (_steps(ref.where.anchor) if ref.where and ref.where.anchor else 0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing
 from comvint_hf.synthesis.annotator.programs.knowing import know, serving
 from comvint_hf.synthesis.annotator.programs.notation import THING, Program, Ref, Where
-from comvint_hf.synthesis.annotator.words import lexicon
+from comvint_hf.synthesis.annotator.words import knowledge, lexicon
 from comvint_hf.synthesis.annotator.words.lexicon import could_be, is_a
 
 
@@ -58,12 +58,17 @@ def _resolve(ref: Ref, facts: Facts) -> tuple[Thing, tuple[str, ...]] | None:
     if found is None or len(found.sure) != 1 or found.unsure:
         return None
     thing = found.sure[0]
-    pinned = ref.where is not None and ref.where.how in ("does", "done")
+    pinned = ref.where is not None and ref.where.how in ("does", "done") and _told_of_all(ref.where, facts)
     if not pinned and ref.noun != THING and (facts.hidden_more(thing, ref.noun) or hidden_kind(thing, ref.noun, facts)):
         return None
     if ref.where and ref.where.how == "for" and not alone_in_use(thing, ref.where.word, facts):
         return None
     return thing, (thing.tag, *found.anchors)
+
+
+def _told_of_all(where: Where, facts: Facts) -> bool:
+    """Whether a relation was noted of whatever it holds for: Visual Genome notes of one car that it is on the street, not of the next."""
+    return facts.scene.source != "visual_genome" or lexicon.relations()[where.word].animate
 
 
 def alone_in_use(thing: Thing, use: str, facts: Facts) -> bool:
@@ -96,11 +101,31 @@ def _placed(thing: Thing, where: Where, anchor: Thing | None, facts: Facts) -> b
             return facts.side(thing, anchor, where.word)
         case "does":
             assert anchor is not None
-            return any(link.verb == where.word and link.object == anchor.tag for link in facts.links_from.get(thing.tag, ()))
+            linked = any(link.verb == where.word and link.object == anchor.tag for link in facts.links_from.get(thing.tag, ()))
+            return linked or (None if _roomy(anchor) else False)
         case "done":
             assert anchor is not None
             return any(link.verb == where.word and link.subject == anchor.tag for link in facts.links_to.get(thing.tag, ()))
+        case "like":
+            return where.word in likenesses(thing, facts)
     return use_of_thing(thing) == where.word
+
+
+ROOMY = frozenset(
+    ("path", "street", "road", "sidewalk", "field", "grass", "lawn", "beach", "sand", "snow", "water", "floor", "ground")
+)
+"""Where there is room for several of a kind."""
+
+
+def _roomy(thing: Thing) -> bool:
+    """Whether others may be there, too, of whom nobody said so: in a field, on a path."""
+    return "scene" in thing.category or thing.phrase.core.split(" ")[-1] in ROOMY
+
+
+def likenesses(thing: Thing, facts: Facts) -> tuple[str, ...]:
+    """What a drawn shape is like: something well known of its colour, then something of its shape."""
+    colour, shape = knowledge.colours().get(thing.colour or ""), knowledge.shapes().get(thing.noun)
+    return (colour.hint, shape.like) if facts.drawn and colour and shape else ()
 
 
 def _both(first: bool | None, second: bool | None) -> bool | None:

@@ -20,6 +20,8 @@ def _short_answers() -> dict[str, dict[str, str]]:
 
 CORNERED = ("triangle", "square")
 """Shapes whose corners everybody counts alike."""
+NARROWER: dict[str, str] = lexicon.read("english")["narrower"]
+"""Materials, works and parts of the body, and the narrower ones that each takes in."""
 GENERAL = ("use", "made_of")
 """Fields that `knowledge.toml` holds as whole phrases."""
 
@@ -60,17 +62,32 @@ SMALL_WORDS = words("small_words")
 
 
 def overlap(first: str, second: str) -> bool:
-    """Whether two phrases of knowledge share a word that matters, so that one may be right where the other is.
+    """Whether two phrases of knowledge share a word that matters, or one has a narrower one, so that one may be right where the other is.
 
-    >>> overlap("drink hot drinks", "drink wine"), overlap("tell the time", "cut the paper")
-    (True, False)
+    >>> overlap("drink hot drinks", "drink wine"), overlap("tell the time", "cut the paper"), overlap("metal", "steel and rubber")
+    (True, False, True)
     """
-    return not _stems(first).isdisjoint(_stems(second))
+    return not (_stems(first).isdisjoint(_widely(second)) and _widely(first).isdisjoint(_stems(second)))
+
+
+def says_the_same(first: str, second: str) -> bool:
+    """Whether one of two phrases has no word that matters beyond the other's, in any order.
+
+    >>> says_the_same("metal and plastic", "plastic and metal"), says_the_same("wood", "wood or metal"), says_the_same("wood", "glass")
+    (True, True, False)
+    """
+    return _stems(first) <= _stems(second) or _stems(second) <= _stems(first)
 
 
 @lru_cache(maxsize=16384)
 def _stems(phrase: str) -> frozenset[str]:
     return frozenset(word.rstrip("s")[:6] for word in re.findall(r"[a-z]+", phrase.lower()) if word not in SMALL_WORDS)
+
+
+@lru_cache(maxsize=16384)
+def _widely(phrase: str) -> frozenset[str]:
+    """The stems with those of whatever is narrower: "metal" may be steel."""
+    return _stems(phrase).union(*(_stems(narrower) for word, narrower in NARROWER.items() if _stems(word) <= _stems(phrase)))
 
 
 @lru_cache(maxsize=4096)

@@ -27,12 +27,13 @@ THING = "thing"
 
 
 class Where(NamedTuple):
-    """What narrows a reference. `word` is a side, a verb, "left"/"right" (furthest) or a use; `anchor` the other thing.
+    """What narrows a reference. `word` is a side, a verb, "left"/"right" (furthest), a use or a likeness; `anchor` the other thing.
 
-    `does`: it is the subject of the verb ("holding the umbrella"); `done`: its object ("which the man is holding").
+    `does`: it is the subject of the verb ("holding the umbrella"); `done`: its object ("which the man is holding");
+    `like`: it has the colour or the shape of something well known ("a coin").
     """
 
-    how: Literal["furthest", "side", "does", "done", "for"]
+    how: Literal["furthest", "side", "does", "done", "for", "like"]
     word: str
     anchor: Ref | None = None
 
@@ -40,8 +41,8 @@ class Where(NamedTuple):
         match self.how:
             case "furthest":
                 return f"furthest {self.word}"
-            case "for":
-                return f"for {self.word}"
+            case "for" | "like":
+                return f"{self.how} {self.word}"
             case "done":
                 return f"which {self.anchor} is {self.word}"
         return f"{self.word} {self.anchor}"
@@ -75,7 +76,7 @@ class Program(NamedTuple):
 
     @property
     def refs(self) -> tuple[Ref, ...]:
-        return tuple(arg for arg in self.args if isinstance(arg, Ref))
+        return tuple([arg for arg in self.args if isinstance(arg, Ref)])
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -161,16 +162,15 @@ def read_ref(text: str) -> Ref:
     if article not in ("the", "any"):
         raise InputError(f"Expected the(...) or any(...), found {text!r}.")
     where = None
-    if rest and ("(" in rest[-1] or rest[-1].startswith(("furthest ", "for "))):
+    if rest and ("(" in rest[-1] or rest[-1].startswith(("furthest ", "for ", "like "))):
         where = _where(rest.pop())
     return Ref(article, noun, tuple(rest), where)
 
 
 def _where(text: str) -> Where:
-    if text.startswith("furthest "):
-        return Where("furthest", text[9:])
-    if text.startswith("for "):
-        return Where("for", text[4:])
+    how, _, word = text.partition(" ")
+    if how in ("furthest", "for", "like"):
+        return Where(how, word)
     if text.startswith("which "):
         anchor, _, verb = text[6:].rpartition(" is ")
         return Where("done", verb, read_ref(anchor))

@@ -26,6 +26,7 @@ from comvint_hf.synthesis.annotator.svit.turns import (
 )
 from comvint_hf.synthesis.annotator.svit.view import Subject, generic_be
 from comvint_hf.synthesis.annotator.words.language import article, indefinite, listed
+from comvint_hf.synthesis.annotator.words.lexicon import is_a
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.svit import Dialogue, Dialogues, Pair
 
@@ -50,8 +51,9 @@ def conversation(prompt: Prompt, random: Random) -> Dialogues:
 
 
 def _themes(teller: Teller) -> Iterator[tuple[str, list[Pair]]]:
-    """Themes with their turns, in random order; one about a single thing may come twice."""
+    """Themes with their turns, in random order; up to three are about single things, clothes the last of them."""
     subjects = teller.shuffled(item for item in teller.view.subjects if not item.outer)
+    subjects.sort(key=lambda item: is_a(item.thing.phrase.core, "piece of clothing"))
     themes: list[tuple[str, Callable[[], list[Pair]]]] = [
         ("overview", lambda: _overview(teller)),
         ("numbers", lambda: _numbers(teller)),
@@ -68,7 +70,8 @@ def _overview(teller: Teller) -> list[Pair]:
     turns = [*_activity(teller)]
     if teller.view.drawn:
         turns = [_contents(teller), *_text(teller)]
-    turns += filter(None, (existence(teller, None),))
+    else:
+        turns += filter(None, (existence(teller, None, _answers(turns)),))
     subject = _another(teller, turns)
     if subject:
         turns += filter(None, (position(teller, subject, False), linked(teller, subject, True)))
@@ -81,9 +84,8 @@ def _about(teller: Teller, subject: Subject) -> list[Pair]:
     looks = [turn for make in (colour, attribute, size) if (turn := make(teller, subject, True))][:2]
     around: list[_Turn] = teller.shuffled((position, linked, side, linked_place))
     seen = [turn for make in around if (turn := make(teller, subject, True))][:2]
-    known = [
-        turn for make in teller.shuffled((_use, _fact, _usual_place, _material, _care)) if (turn := make(teller, subject, True))
-    ]
+    general = (_use, _fact, _usual_place, _care) if subject.thing.attributes else (_use, _fact, _usual_place, _material, _care)
+    known = [turn for make in teller.shuffled(general) if (turn := make(teller, subject, True))]
     if teller.view.drawn:
         known = []
     if opening is None:
@@ -117,10 +119,14 @@ def _numbers(teller: Teller) -> list[Pair]:
         turns.append(count(teller, noun, number, tags))
     if not turns:
         return []
-    closed = existence(teller, None)
+    closed = existence(teller, None, _answers(turns))
     subject = _another(teller, [closed] if closed else [])
     extra = [colour_check(teller, subject), position(teller, subject, False), area(teller)] if subject else []
     return [*turns, *([closed] if closed else []), *filter(None, extra)]
+
+
+def _answers(turns: list[Pair]) -> str:
+    return " ".join(turn.answer for turn in turns)
 
 
 def _another(teller: Teller, turns: list[Pair]) -> Subject | None:
@@ -130,7 +136,8 @@ def _another(teller: Teller, turns: list[Pair]) -> Subject | None:
 
 
 def _activity(teller: Teller) -> list[Pair]:
-    told = teller.shuffled(captions.spoken(teller.view.scene))[:2]
+    told = teller.shuffled(captions.spoken(teller.view.scene))
+    told = [*told[:1], *[caption for caption in told[1:] if captions.says_more(caption, told[0])][:1]]
     kinds = ("activity", "activity_more")
     return [
         teller.pair("activity", [], teller.say(kind, "ask"), teller.say(kind, "say", caption=text))

@@ -12,15 +12,16 @@ from comvint_hf.synthesis.annotator.svit.speaker import clause
 from comvint_hf.synthesis.annotator.svit.teller import Teller, shared
 from comvint_hf.synthesis.annotator.svit.turns import plain_colour
 from comvint_hf.synthesis.annotator.svit.view import LARGE, Subject
-from comvint_hf.synthesis.annotator.words.language import COLOURS, article, be, counted, listed, plural
-from comvint_hf.synthesis.annotator.words.lexicon import could_be
+from comvint_hf.synthesis.annotator.words import lexicon
+from comvint_hf.synthesis.annotator.words.language import article, be, counted, listed, plural
+from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.svit import Description
 
-MOST_SENTENCES = {"place": 5, "side": 4, "attribute": 5, "link": 5, "region": 8}
+MOST_SENTENCES = {"place": 5, "side": 4, "attribute": 5, "link": 5, "region": 4}
 """How many sentences of one kind a description has at most: it is to be read, not to be searched."""
-FEWEST_SENTENCES, FEWEST_WORDS = 4, 28
-"""Fewer are no description of a photo."""
+FEWEST_SENTENCES, FEWEST_WORDS, FEWEST_THINGS = 5, 30, 3
+"""Fewer are no description of a photo; where a caption says what goes on, four sentences will do."""
 _Part = Callable[[], Iterator[tuple[str, list[str]]]]
 
 
@@ -30,7 +31,10 @@ def detail_description(prompt: Prompt, random: Random) -> Description:
     told = list(_drawn(teller) if teller.view.drawn else _pictured(teller))
     tags = [tag for _, mentioned in told for tag in mentioned]
     text = " ".join(sentence for sentence, _ in told)
-    if not teller.view.drawn and (len(told) < FEWEST_SENTENCES or len(text.split()) < FEWEST_WORDS):
+    opened = bool(told) and not told[0][1]
+    if not teller.view.drawn and (
+        len(told) < FEWEST_SENTENCES - opened or len(text.split()) < FEWEST_WORDS or len(set(tags)) < FEWEST_THINGS
+    ):
         raise ReplyError(f"{prompt.scene.id} shows too little that can be described with certainty.")
     return Description.model_construct(evidence=list(dict.fromkeys(tags)), description=text)
 
@@ -54,27 +58,20 @@ def _drawn(teller: Teller) -> Iterator[tuple[str, list[str]]]:
 def _pictured(teller: Teller) -> Iterator[tuple[str, list[str]]]:
     """What goes on, what there is, then looks, places, relations and details in an order of the seed."""
     opening = teller.shuffled(captions.spoken(teller.view.scene))
-    opening = [*opening[:1], *[caption for caption in opening[1:] if _says_more(caption, opening[0])][:1]]
+    opening = [*opening[:1], *[caption for caption in opening[1:] if captions.says_more(caption, opening[0])][:1]]
     yield from ((caption, []) for caption in opening[:1])
     yield from _contents(teller)
     parts: list[_Part] = [
-        lambda: flowing(teller, list(_looks(teller))),
+        lambda: flowing(teller, list(_looks(teller, " ".join(opening)))),
         lambda: flowing(teller, list(_places(teller))),
         lambda: flowing(teller, list(_sides(teller))),
-        lambda: flowing(teller, list(_links(teller))),
+        lambda: flowing(teller, list(_links(teller, " ".join(opening)))),
         lambda: _regions(teller),
         lambda: ((caption, []) for caption in opening[1:]),
     ]
     for part in teller.shuffled(parts):
         yield from part()
     yield from ((teller.say("text", "say", text=text.text), []) for text in teller.view.scene.texts)
-
-
-def _says_more(caption: str, before: str) -> bool:
-    """Whether a caption has mostly other words than the one before, and does not see other colours."""
-    words, known = set(caption.lower().rstrip(".").split()), set(before.lower().rstrip(".").split())
-    colours, others = words & COLOURS.keys(), known & COLOURS.keys()
-    return len(words & known) <= len(words) / 2 and (not colours or not others or bool(colours & others))
 
 
 def _contents(teller: Teller) -> Iterator[tuple[str, list[str]]]:
@@ -104,14 +101,24 @@ def _different(teller: Teller) -> list[Subject]:
 
 
 def _same(teller: Teller, one: Subject, two: Subject) -> bool:
+    if one.person != two.person and "piece of clothing" in broad(one.thing.phrase.core) | broad(two.thing.phrase.core):
+        return False
+    if _unlike(one, two):
+        return False
     related = one.thing.noun != two.thing.noun and could_be(one.thing.phrase.core, two.thing.phrase.core)
     return not teller.facts.apart(one.thing, two.thing) or (related and shared(one, two) > 0.5)
+
+
+def _unlike(one: Subject, two: Subject) -> bool:
+    """Whether their names are known to mean different things: a shirt and a backpack in one box are two."""
+    cores = one.thing.phrase.core, two.thing.phrase.core
+    return all(lexicon.meanings(core) & lexicon.kinds().keys() for core in cores) and not could_be(*cores)
 
 
 def _several(teller: Teller, items: list[Subject]) -> str:
     """Things of one noun, with their number if it is certain."""
     noun = items[0].thing.noun
-    if len(items) == 1:
+    if len(items) == 1 and (not teller.facts.exhaustive or len(teller.facts.called(noun)) == 1):
         return items[0].a
     number = teller.facts.count(noun) if items[0].thing.phrase.number == "singular" else None
     if number:
@@ -119,11 +126,14 @@ def _several(teller: Teller, items: list[Subject]) -> str:
     return f"several {plural(noun)}" if len(items) > 2 and teller.facts.exhaustive else f"some {plural(noun)}"
 
 
-def _looks(teller: Teller) -> Iterator[tuple[str, list[str]]]:
-    told = 0
+def _looks(teller: Teller, before: str) -> Iterator[tuple[str, list[str]]]:
+    """Colours and the like, unless the captions told `before` say so."""
+    told, known = 0, set(before.lower().rstrip(".").split())
     for subject in teller.shuffled(teller.view.subjects):
         words = {"the": subject.the, "is": subject.be, "it": subject.it, "has": subject.has}
         shade = plain_colour(subject)
+        if shade and {shade, subject.thing.phrase.head} <= known:
+            continue
         if shade:
             yield teller.say("attribute", "say", **words, attribute=shade), [subject.tag]
         else:
@@ -141,14 +151,15 @@ def flowing(teller: Teller, told: list[tuple[str, list[str]]]) -> Iterator[tuple
     rest = list(told)
     while rest:
         sentence, tags = rest.pop(0)
-        if rest and len(sentence.split()) < 14 and teller.coin():
+        if rest and len(sentence.split()) < 14 and not rest[0][0].startswith("As for") and teller.coin():
             after, more = rest.pop(0)
             sentence, tags = f"{sentence[:-1]}, {teller.random.choice(('and', 'while'))} {clause(after)}.", [*tags, *more]
         yield sentence, tags
 
 
 def _places(teller: Teller) -> Iterator[tuple[str, list[str]]]:
-    for subject in [item for item in teller.view.subjects if item.thing.box.area > LARGE and len(item.thing.boxes) == 1][:1]:
+    ranked = sorted(teller.view.subjects, key=lambda item: -item.thing.box.area)[:1]
+    for subject in [item for item in ranked if item.thing.box.area > LARGE and len(item.thing.boxes) == 1]:
         verbs = {
             "takes": "take" if subject.thing.plural else "takes",
             "dominates": "dominate" if subject.thing.plural else "dominates",
@@ -162,25 +173,46 @@ def _places(teller: Teller) -> Iterator[tuple[str, list[str]]]:
 
 def _sides(teller: Teller) -> Iterator[tuple[str, list[str]]]:
     told: set[str] = set()
+    linked = {frozenset((link.subject, link.object)) for link in teller.view.links}
     for one, two, side in teller.placed_pairs():
-        if one.tag not in told:
-            told.add(one.tag)
+        if {one.tag, two.tag} not in linked and told.isdisjoint((one.tag, f"{side} {two.tag}")):
+            told |= {one.tag, f"{side} {two.tag}"}
             yield teller.say("side", "say", one=one.the, two=two.the, side=side, **{"is": one.be}), [one.tag, two.tag]
-        if len(told) == MOST_SENTENCES["side"]:
+        if len(told) == 2 * MOST_SENTENCES["side"]:
             return
 
 
-def _links(teller: Teller) -> Iterator[tuple[str, list[str]]]:
+def _links(teller: Teller, before: str) -> Iterator[tuple[str, list[str]]]:
+    """What is done and where, unless the captions told `before` say so."""
     told: set[frozenset[str]] = set()
+    number = 0
     for link in teller.shuffled(teller.view.links):
         subject, target = teller.view.mentioned(link.subject), teller.view.mentioned(link.object)
-        if link.verb == "has" or {frozenset((link.subject, link.object)), frozenset((link.subject, link.verb))} & told:
+        said = {
+            frozenset((link.subject, link.object)),
+            frozenset((link.subject, link.verb)),
+            frozenset((link.verb, link.object)),
+            frozenset((subject.spoken, link.verb, target.spoken)),
+            frozenset(("once", link.object)),
+        }
+        if link.verb == "has" or said & told or _tells(before, link.verb, target):
             continue
-        told |= {frozenset((link.subject, link.object)), frozenset((link.subject, link.verb))}
+        told |= said
+        number += 1
         words = {"the": subject.spoken, "is": subject.be, "verb": link.verb, "object": target.spoken}
         yield teller.say("link", "say", **words), [subject.tag, target.tag]
-        if len(told) == 2 * MOST_SENTENCES["link"]:
+        if number == MOST_SENTENCES["link"]:
             return
+
+
+def _tells(text: str, verb: str, target: Subject) -> bool:
+    """Whether a text has the target's name and a form of the verb."""
+    words = text.lower().replace(".", "").split()
+    known = [word for word in words if lexicon.meanings(word) & lexicon.kinds().keys()]
+    core = target.thing.phrase.core
+    named = target.thing.phrase.head in words or any(could_be(word, core) for word in known)
+    starts = ("lay", "lie", "lyi") if verb.startswith("lying") else (verb[:3],)
+    return named and (verb == "wearing" or any(word.startswith(starts) for word in words))
 
 
 def _regions(teller: Teller) -> Iterator[tuple[str, list[str]]]:
@@ -196,7 +228,7 @@ def _regions(teller: Teller) -> Iterator[tuple[str, list[str]]]:
             continue
         said |= words
         told += 1
-        many = text.startswith(("two ", "three ", "four ", "some "))
+        many = text.startswith(("two ", "three ", "four ", "some ", "a couple of "))
         yield teller.say("region", "say", text=text, **{"is": "are" if many else "is"}), [region.tag]
         if told == MOST_SENTENCES["region"]:
             return

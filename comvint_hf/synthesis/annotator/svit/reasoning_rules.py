@@ -9,10 +9,11 @@ from comvint_hf.synthesis.annotator.svit.teller import Teller, conclusions
 from comvint_hf.synthesis.annotator.svit.view import Subject, use_clause
 from comvint_hf.synthesis.annotator.words import lexicon
 from comvint_hf.synthesis.annotator.words.knowledge import Rule
-from comvint_hf.synthesis.annotator.words.language import listed
+from comvint_hf.synthesis.annotator.words.language import listed, words
 from comvint_hf.synthesis.stages.svit import Pair
 
 TELLING_VERBS = ("holding", "carrying", "riding", "using", "wearing", "pushing", "sitting on", "playing")
+INSIDE = words("inside")
 HIDING_VERBS = ("holding", "carrying", "riding", "using", "pushing", "sitting on", "playing")
 
 
@@ -100,7 +101,9 @@ def skill(teller: Teller) -> Iterator[Pair]:
 
 
 def weather(teller: Teller) -> Iterator[Pair]:
-    """What clothes, snow and kites say about the weather."""
+    """What clothes, snow and kites say about the weather; nothing where the scene may be inside."""
+    if INSIDE & teller.facts.said or any(item.noun and "indoor" in item.noun.traits for item in teller.view.mentions):
+        return
     for rule, things in teller.shuffled(conclusions(teller.view, "weather")):
         seen = f"one can see {listed([thing.a for thing in things])}"
         yield teller.reason(

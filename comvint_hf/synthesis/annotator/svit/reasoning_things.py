@@ -106,12 +106,19 @@ def remove(teller: Teller) -> Iterator[Pair]:
             )
 
 
-VAGUE_KINDS = frozenset(("plant", "meal", "pastry", "material", "structure", "way for traffic", "animal", "person", "container"))
+VAGUE_KINDS = frozenset(
+    ("electronic device", "plant", "meal", "pastry", "material", "structure", "way for traffic", "animal", "person", "container")
+)
+
+
+NEAR = 0.01
+"""Share of the picture below which a thing is too far away to be warned of."""
 
 
 def danger(teller: Teller) -> Iterator[Pair]:
     """What could hurt somebody."""
-    for subject in teller.shuffled(item for item in teller.view.speakable if item.noun and item.noun.danger):
+    near = (item for item in teller.view.speakable if item.thing.box.area >= NEAR)
+    for subject in teller.shuffled(item for item in near if item.noun and item.noun.danger):
         told = subject.noun.danger
         yield teller.reason(
             "danger", [subject], seen=teller.seen(subject), the=subject.spoken, danger=told, danger_clause=clause(told)

@@ -10,6 +10,7 @@ from random import Random
 
 from comvint_hf.records import Scene
 from comvint_hf.synthesis.annotator.facts.scene_facts import Link
+from comvint_hf.synthesis.annotator.svit import captions
 from comvint_hf.synthesis.annotator.svit.teller import OPPOSITE_WORDS, Teller, part_of
 from comvint_hf.synthesis.annotator.svit.turns import counts, plain_colour
 from comvint_hf.synthesis.annotator.svit.view import Subject
@@ -26,9 +27,11 @@ _REGION = re.compile(r"^(?:a|an|two|three|four|some|the) [a-z][a-z' \-]+$")
 PREPOSITIONS = frozenset(
     ("on", "in", "of", "to", "along", "near", "by", "at", "with", "under", "behind", "from", "beside", "over")
 )
+ENDLESS = frozenset(("outside", "inside", "there", "here", "parked", "walking", "standing", "sitting"))
+"""Words that no phrase for a thing ends in."""
 DETERMINERS = frozenset(["a", "an", "the", "his", "her", "its", "their", "one", "each", "some", "any", "this", "that", "another"])
 _NOT_A_NAME = re.compile(
-    r"\b(?:is|are|has|have|was|were|says?|reads|seems?|looks|can|with of|photo|picture|image|background|foreground|this|that|it|there|color|colour)\b"
+    r"\b(?:is|are|has|have|was|were|says?|reads|seems?|looks|can|with of|photo|picture|image|background|foreground|this|that|it|there|color|colour|side walks?)\b"
 )
 
 
@@ -144,7 +147,7 @@ def area(teller: Teller) -> Iterator[Pair]:
     subjects = [item for item in teller.shuffled(teller.view.subjects) if not item.thing.plural]
     for one, two in pairwise(subjects):
         larger = teller.facts.larger(one.thing, two.thing)
-        if larger is not None:
+        if larger is not None and not part_of(one, two):
             large, small = (one, two) if larger else (two, one)
             words = {"one": one.the_ref, "two": two.the_ref, "large": large.the_ref, "small": small.the_ref}
             yield teller.pair("size", [one, two], teller.say("area", "ask", **words), teller.say("area", "say", **words))
@@ -239,6 +242,7 @@ def region_text(raw: str) -> str | None:
         or not _REGION.match(text)
         or _NOT_A_NAME.search(text)
         or text.startswith("the ")
+        or captions.DOES.intersection(words)
         or _bare(words)
     ):
         return None
@@ -247,7 +251,7 @@ def region_text(raw: str) -> str | None:
 
 def _bare(words: list[str]) -> bool:
     """Whether it ends in no noun, or in one without its article: "a man on bike", "a chair with soft cushion"."""
-    if words[-1] in PREPOSITIONS or words[-1] in ("outside", "inside", "there", "here"):
+    if words[-1] in PREPOSITIONS | ENDLESS:
         return True
     noun = known(words[-1])
     if noun is None or noun.mass or words[-1] != singular(words[-1]) or number_of(words[-1]) != "singular":

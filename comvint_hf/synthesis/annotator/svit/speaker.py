@@ -15,6 +15,7 @@ from comvint_hf.synthesis.annotator.words.lexicon import read
 PLAIN = 7
 """How many of a list's first wordings drawn scenes use: a small model should not need many words."""
 _SENTENCE_START = re.compile(r"(^|[.!?] )(<st>)?([a-z])")
+_INITIALS = re.compile(r"\b(tv|suv|dvd|cd)(s?)\b")
 
 
 @cache
@@ -26,9 +27,10 @@ def tables(name: str) -> dict[str, dict]:
 def prose(text: str) -> str:
     """Begin every sentence with a capital.
 
-    >>> prose("there is a dog. it is brown.")
-    'There is a dog. It is brown.'
+    >>> prose("there is a tv. it is brown.")
+    'There is a TV. It is brown.'
     """
+    text = _INITIALS.sub(lambda word: f"{word[1].upper()}{word[2]}", text)
     return _SENTENCE_START.sub(lambda start: f"{start[1]}{start[2] or ''}{start[3].upper()}", text)
 
 

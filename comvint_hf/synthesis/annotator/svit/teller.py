@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from random import Random
 
-from comvint_hf.records import Box
+from comvint_hf.synthesis.annotator.facts.geometry import overlap
 from comvint_hf.synthesis.annotator.facts.things import unlike
 from comvint_hf.synthesis.annotator.svit.speaker import Speaker, tables
 from comvint_hf.synthesis.annotator.svit.view import SIDE_WORDS, Subject, View, view_of
 from comvint_hf.synthesis.annotator.words import knowledge
 from comvint_hf.synthesis.annotator.words.knowledge import Rule
+from comvint_hf.synthesis.annotator.words.language import words
 from comvint_hf.synthesis.annotator.words.lexicon import is_a
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.svit import Pair
@@ -52,7 +53,9 @@ class Teller:
         return wordings[0] if self.view.drawn else self.random.choice(wordings)
 
     def side(self, one: Subject, two: Subject) -> str | None:
-        """One side of `two` on which `one` clearly is, as in "to the left of"; `None` if there is none."""
+        """One side of `two` on which `one` clearly is, as in "to the left of", in photos the clearest; `None` if there is none."""
+        if not self.view.drawn and {one.thing.phrase.head, two.thing.phrase.head} & SURFACES:
+            return None
         found = self.facts.sides(one.thing, two.thing)
         return SIDE_WORDS[self.random.choice(found)] if found else None
 
@@ -83,6 +86,7 @@ class Teller:
         return self.random.choice((f"There {subject.be_a} {subject.a} {where}.", f"One can see {subject.a} {where}."))
 
 
+SURFACES = words("surfaces")
 BASIC_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white", "brown", "pink", "grey")
 DRAWN_COLOURS = frozenset(BASIC_COLOURS[:6])
 OPPOSITE_WORDS = {"to the left of": "to the right of", "to the right of": "to the left of", "above": "below", "below": "above"}
@@ -90,17 +94,12 @@ OPPOSITE_WORDS = {"to the left of": "to the right of", "to the right of": "to th
 
 def part_of(one: Subject, two: Subject) -> bool:
     """Whether one box lies in the other, or the things may be one: nobody would say that a shirt is left of its wearer."""
-    return _common(one.thing.box, two.thing.box) > 0.4 * min(one.thing.box.area, two.thing.box.area)
+    return overlap(one.thing.box, two.thing.box) > 0.4
 
 
 def shared(one: Subject, two: Subject) -> float:
     """The largest share of the smaller box that a box of one and a box of the other have in common."""
-    return max(_common(a, b) / max(min(a.area, b.area), 1e-9) for a, b in product(one.thing.boxes, two.thing.boxes))
-
-
-def _common(a: Box, b: Box) -> float:
-    """The area that two boxes share."""
-    return max(min(a.x2, b.x2) - max(a.x1, b.x1), 0.0) * max(min(a.y2, b.y2) - max(a.y1, b.y1), 0.0)
+    return max(overlap(a, b) for a, b in product(one.thing.boxes, two.thing.boxes))
 
 
 def called(subject: Subject, names: Iterable[str]) -> bool:
@@ -112,7 +111,8 @@ def conclusions(view: View, asks: str) -> Iterator[tuple[Rule, tuple[Subject, ..
     """Rules of knowledge that the visible things fulfil, with one thing for each of their groups."""
     things = view.mentions
     for rule in knowledge.rules(asks):
-        if any(called(thing, rule.none) for thing in things) or (rule.said and rule.said.isdisjoint(view.facts.said)):
+        said = view.facts.said
+        if any(called(thing, rule.none) for thing in things) or (rule.said and rule.said.isdisjoint(said)) or rule.unsaid & said:
             continue
         choices = [[thing for thing in things if called(thing, group)] for group in rule.all]
         found = next(

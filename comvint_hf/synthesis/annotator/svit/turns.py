@@ -5,6 +5,8 @@ Each takes a teller and gives a question with its answer, or `None` where nothin
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from itertools import pairwise
 
 from comvint_hf.synthesis.annotator.svit.teller import DRAWN_COLOURS, OPPOSITE_WORDS, Teller, part_of
@@ -13,9 +15,12 @@ from comvint_hf.synthesis.annotator.words import lexicon
 from comvint_hf.synthesis.annotator.words.language import article, counted, number_of, plural
 from comvint_hf.synthesis.stages.svit import Pair
 
+_WORD = re.compile(r"[a-z\-]+")
 SHAPE_NAMES = ("circle", "square", "triangle", "star")
 COLOURLESS = frozenset(("liquid", "body of water", "movement of water", "view of the air above us"))
 """Kinds whose colour depends on the light."""
+PATCHED = frozenset(("sidewalk", "path", "pavement", "floor", "street", "road", "building", "wall"))
+"""Large things of several colours, of which annotators note one."""
 
 
 def counts(teller: Teller) -> list[tuple[str, int, list[str]]]:
@@ -30,15 +35,26 @@ def counts(teller: Teller) -> list[tuple[str, int, list[str]]]:
     ]
 
 
-def existence(teller: Teller, subject: Subject | None) -> Pair | None:
-    """Whether something is there; about `subject`, or about anything. A coin says which answer is wanted."""
+def existence(teller: Teller, subject: Subject | None, told: str = "") -> Pair | None:
+    """Whether something is there; about `subject`, or about anything that was not `told`. A coin says which answer is wanted."""
     placed = subject is None
+    if subject and subject.only_one:
+        return None
     if teller.coin():
-        subject = subject or next(
-            iter(teller.shuffled(item for item in teller.view.subjects if item.thing.phrase.number != "plural")), None
-        )
+        subject = subject or next(iter(teller.shuffled(_untold(teller, told))), None)
         return present(teller, subject, placed) if subject else None
-    return absent(teller, subject)
+    return absent(teller, subject) if subject or not told or any(_untold(teller, told)) else None
+
+
+def _untold(teller: Teller, told: str) -> Iterator[Subject]:
+    """Subjects that one may ask for after these sentences, because no word of them says that they are there."""
+    known = frozenset().union(*(lexicon.broad(word) for word in _WORD.findall(told.lower())), ())
+    for item in teller.view.subjects:
+        asked = item.thing.phrase.number != "plural" and not item.only_one
+        if asked and (
+            item.thing.noun != item.name and teller.view.drawn or lexicon.meanings(item.thing.phrase.core).isdisjoint(known)
+        ):
+            yield item
 
 
 def present(teller: Teller, subject: Subject, placed: bool) -> Pair | None:
@@ -103,9 +119,11 @@ def colour(teller: Teller, subject: Subject, follow: bool) -> Pair | None:
 
 
 def plain_colour(subject: Subject) -> str | None:
-    """The one colour that everybody would name, unless its name has it already; water and sky have none."""
+    """The one colour that everybody would name, unless its name has it already; water, sky and paved ground have none."""
     colour = subject.thing.colour
-    if colour is None or colour in subject.name.split(" ") or (subject.noun and subject.noun.kind in COLOURLESS):
+    if colour is None or colour in subject.name.split(" ") or subject.thing.phrase.head in PATCHED:
+        return None
+    if subject.noun and subject.noun.kind in COLOURLESS:
         return None
     return colour
 
@@ -194,7 +212,7 @@ def area(teller: Teller) -> Pair | None:
     subjects = teller.shuffled(teller.view.subjects)
     for one, two in pairwise(subjects):
         larger = teller.facts.larger(one.thing, two.thing)
-        if larger is not None and not (one.thing.plural or two.thing.plural):
+        if larger is not None and not (one.thing.plural or two.thing.plural or part_of(one, two)):
             large, small = (one, two) if larger else (two, one)
             words = {"one": one.the, "two": two.the, "large": large.the, "small": small.the}
             return teller.pair("size", [one, two], teller.say("area", "ask", **words), teller.say("area", "say", **words))

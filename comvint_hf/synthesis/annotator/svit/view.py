@@ -15,7 +15,7 @@ from comvint_hf.synthesis.annotator.facts.scene_facts import SMALLEST, Facts, Li
 from comvint_hf.synthesis.annotator.facts.things import Thing, attribute_kinds
 from comvint_hf.synthesis.annotator.words import knowledge, lexicon
 from comvint_hf.synthesis.annotator.words.knowledge import Noun
-from comvint_hf.synthesis.annotator.words.language import PAIRS, PLURAL_ONLY, article, be, plural
+from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, ONLY_ONES, PAIRS, PLURAL_ONLY, article, be, plural, words
 from comvint_hf.synthesis.annotator.words.lexicon import is_a
 
 _MANY = re.compile(r"\b(?:it|its)\b")
@@ -46,6 +46,10 @@ BODY = frozenset(
         "tooth",
     ]
 )
+UNSEEN = frozenset(("shade", "shadow", "reflection")) | words("relatives")
+"""What nobody would ask for: what is cast, and what people are to each other."""
+VAGUE = words("vague")
+"""Words for whatever somebody wears."""
 LARGE = 0.4
 """Share of the picture from which something fills much of it, and is in no part of it."""
 
@@ -94,6 +98,8 @@ class Subject:
     @property
     def _lead(self) -> str:
         phrase = self.thing.phrase
+        if self.only_one:
+            return "the "
         if phrase.number == "singular":
             return f"{article(self.bare)} "
         if phrase.number == "mass":
@@ -162,9 +168,14 @@ class Subject:
         return self.name.startswith(("leftmost ", "rightmost "))
 
     @property
+    def only_one(self) -> bool:
+        """Whether there is but one in the world, so that it is never "a": "sky"."""
+        return self.bare in ONLY_ONES
+
+    @property
     def group(self) -> bool:
         """Whether one word stands for several: "crowd", "team"."""
-        return len(self.thing.boxes) > 1 and not self.thing.plural
+        return not self.thing.plural and (len(self.thing.boxes) > 1 or self.thing.phrase.head in COLLECTIVES)
 
     @property
     def person(self) -> bool:
@@ -205,7 +216,11 @@ class View:
 
     def sayable(self, thing: Thing) -> bool:
         """Whether a viewer would notice it, know its name and find it worth a word: nobody asks whether a man has hands."""
-        if thing.noun.startswith("no ") or BODY & {thing.phrase.head, thing.category.split("/")[0]}:
+        if (
+            thing.noun.startswith("no ")
+            or thing.phrase.head in VAGUE
+            or (BODY | UNSEEN) & {thing.phrase.head, thing.category.split("/")[0]}
+        ):
             return False
         return thing.box.area >= SMALLEST and (
             self.noun_of(thing) is not None or not lexicon.meanings(thing.phrase.core).isdisjoint(lexicon.kinds())
@@ -231,14 +246,15 @@ class View:
 
     @cached_property
     def links(self) -> tuple[Link, ...]:
-        """Relations between things that one may speak of; nobody stands in his clothes."""
+        """Relations between things that one may speak of; nobody stands in his clothes, and no dog is in front of "a dog"."""
         return tuple(
             link for link in self.facts.links if self._spoken(link.subject) and self._spoken(link.object) and not self._odd(link)
         )
 
     def _odd(self, link: Link) -> bool:
-        worn = self.facts.by_tag[link.object].category.startswith("clothing")
-        return worn and link.verb.endswith((" in", " on", " at"))
+        subject, target = self.facts.by_tag[link.subject], self.facts.by_tag[link.object]
+        worn = target.category.startswith("clothing")
+        return subject.noun == target.noun or worn and link.verb.endswith((" in", " on", " at"))
 
     def links_of(self, tag: str, asks: str) -> list[Link]:
         """Relations from a thing whose object one may ask for, to things one may speak of."""

@@ -49,7 +49,7 @@ class Rule(Record):
     """What visible things suggest: one thing of each group of `all`, none of `none`.
 
     `touch` is the share of the smaller box that the first two must have in common; one of the words `said`, if there are any,
-    must have been used of the scene.
+    must have been used of the scene, and none of the words `unsaid`.
     """
 
     asks: Literal["setting", "activity", "weather"]
@@ -57,6 +57,7 @@ class Rule(Record):
     none: frozenset[str] = frozenset()
     touch: float = 0.0
     said: frozenset[str] = frozenset()
+    unsaid: frozenset[str] = frozenset()
     concludes: str
     because: str
     next: str = ""

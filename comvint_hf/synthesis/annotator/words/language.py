@@ -30,8 +30,10 @@ COLOURS: dict[str, str] = _english()["colours"]
 SAME, PLURAL_ONLY, PAIRS, MASS = words("same"), words("plural_only"), words("pairs"), words("mass")
 NOT_PLURAL, COLLECTIVES, PRONOUNS, PROPER = words("not_plural"), words("collectives"), words("pronouns"), words("proper")
 POSSESSIVES, ARTICLES, VAGUE_COUNTS = words("possessives"), words("articles"), words("vague_counts")
-BREAKS = words("breaks")
+BREAKS, ONLY_ONES = words("breaks"), words("only_ones")
 """Words that end the core of a noun phrase: what stands before them holds its head."""
+PROPER_OF = {word.lower(): word for word in PROPER - {"Native", "York", "Oriental", "Dalmatian"}}
+"""Names as corpora often write them, and as they are to be written."""
 VOWEL_SOUND = re.compile(
     r"^(?:hour|honest|honou?r|heir|herb\b|x-?ray|xmas|mp3|sms|suv|lcd|led\b|atm|[aefhilmnorsx]-|8|11\b|18)", re.IGNORECASE
 )
@@ -184,6 +186,7 @@ def core(phrase: str) -> str:
     return phrase
 
 
+@lru_cache(maxsize=8192)
 def number_of(phrase: str) -> Number:
     """Whether a phrase is one thing, several, or a stuff.
 
@@ -276,7 +279,7 @@ def noun_phrase(raw: str) -> NounPhrase | None:
         return None
     whole = core(text)
     head = whole.rpartition(" ")[2]
-    if head in PRONOUNS or text in PRONOUNS or any(word.endswith(("one's", "body's")) for word in words):
+    if head in PRONOUNS or text in PRONOUNS or any(word.endswith(("one's", "body's")) for word in words) or _halved(words, head):
         return None
     number = number_of(text)
     if count == 1 and number == "mass":
@@ -290,14 +293,26 @@ def noun_phrase(raw: str) -> NounPhrase | None:
     return NounPhrase(text, whole, singular(head), number, count)
 
 
+def _halved(words: list[str], head: str) -> bool:
+    """Whether a phrase was cut off or lacks a word: "some stacked orange", "a couple guys", "group of woman", "men or boys"."""
+    if len(words) > 1 and head in COLOURS or "or" in words:
+        return True
+    if words[0] not in COLLECTIVES or len(words) == 1:
+        return False
+    last = words[-1]
+    return words[0] == "couple" and words[1] not in BREAKS or words[1:-1] == ["of"] and plural(last) != last
+
+
 def _lowered(text: str) -> str:
-    """Lower case, but names stay ("American flag", "a Hispanic woman") and so do short acronyms in mixed text ("old TV")."""
+    """Lower case, but names are capitals ("American flag", "a Hispanic woman"), and so are short acronyms in mixed text ("old TV")."""
     if text.isupper() or text.islower():
-        return text.lower()
+        return " ".join(PROPER_OF.get(word, word) for word in text.lower().split(" "))
     return " ".join(map(_lowered_word, text.split(" ")))
 
 
 def _lowered_word(word: str) -> str:
+    if word in PROPER_OF:
+        return PROPER_OF[word]
     if (
         word.removesuffix("'s") in PROPER
         or word.isupper()
