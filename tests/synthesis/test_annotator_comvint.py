@@ -12,8 +12,7 @@ from comvint_hf.records import Edit, Object, Sample, Scene, Turn
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis import checks, recipes
 from comvint_hf.synthesis.annotator import ANSWERS, AnnotationLLM, register
-from comvint_hf.synthesis.annotator.comvint.alternatives import SHAPES
-from comvint_hf.synthesis.annotator.comvint.candidates import DRAWN_COLOURS
+from comvint_hf.synthesis.annotator.comvint.candidates import DRAWN_COLOURS, SHAPES
 from comvint_hf.synthesis.annotator.comvint.phrasing import forms
 from comvint_hf.synthesis.annotator.facts.scene_facts import facts_of
 from comvint_hf.synthesis.annotator.programs.evaluation import complexity, evaluate

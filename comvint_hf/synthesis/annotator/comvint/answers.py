@@ -12,7 +12,7 @@ from random import Random
 
 from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.records import Sample
-from comvint_hf.synthesis.annotator.comvint import alternatives, candidates, harder, phrasing
+from comvint_hf.synthesis.annotator.comvint import alternatives, candidates, harder, phrasing, presence
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, facts_of
 from comvint_hf.synthesis.annotator.programs.evaluation import complexity, evaluate
 from comvint_hf.synthesis.annotator.programs.finding import resolve
@@ -129,16 +129,16 @@ def _closed(program: Program, facts: Facts, random: Random, wanted: str, sample:
     """Yes/no programs with the wanted answer, the preferred one first; what was made harder stays so."""
     there = random.random() < EXISTENCE_SHARE[facts.drawn]
     if there and sample.rounds:
-        yield from alternatives.existence_harder(program, facts, random, wanted)
+        yield from presence.existence_harder(program, facts, random, wanted)
     elif there and sample.task == "outside_knowledge" and random.random() < SERVING_SHARE:
-        yield from alternatives.serving(program, facts, random, wanted)
+        yield from presence.serving(program, facts, random, wanted)
     if there and not sample.rounds and (sample.task == "cross_modal" or facts.drawn):
-        yield from alternatives.existence(program, facts, random, wanted)
+        yield from presence.existence(program, facts, random, wanted)
     right = evaluate(program, facts)
     if right is not None and program.head not in ("exists", "serves"):
         values = [right.value] if wanted == "yes" else alternatives.wrong_values(program, facts, random, 1)
         yield from (claim(program, value) for value in values)
-    yield from alternatives.existence(program, facts, random, wanted)
+    yield from presence.existence(program, facts, random, wanted)
 
 
 def choice(prompt: Prompt, random: Random) -> Choice:

@@ -30,6 +30,7 @@ from comvint_hf.synthesis.annotator.words.lexicon import is_a
 Groups = dict[str, list[Program]]
 Groups = dict[str, list[Program]]
 DRAWN_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
+SHAPES = ("circle", "square", "triangle", "star")
 
 
 def cross_modal(facts: Facts, random: Random) -> Groups:

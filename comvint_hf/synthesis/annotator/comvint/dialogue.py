@@ -15,7 +15,8 @@ from typing import NamedTuple
 from comvint_hf.errors import ReplyError
 from comvint_hf.synthesis.annotator.comvint import candidates, phrasing
 from comvint_hf.synthesis.annotator.comvint import slots as words_of
-from comvint_hf.synthesis.annotator.comvint.alternatives import SHAPES, noticeable
+from comvint_hf.synthesis.annotator.comvint.candidates import SHAPES
+from comvint_hf.synthesis.annotator.comvint.presence import noticeable
 from comvint_hf.synthesis.annotator.comvint.references import answerable, describable, landmarks
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing, facts_of
 from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
