@@ -7,7 +7,7 @@ QUICK ?=
 SERVE ?= 1
 DEMO = build/demo
 SOURCES := $(shell find comvint_hf -type f -not -name '*.pyc' 2>/dev/null)
-EXPERIMENT_STEPS ?= 6000
+EXPERIMENT_STEPS ?= 4000
 SHARED ?= ../shared/data
 
 ifdef QUICK
@@ -22,7 +22,7 @@ STEPS ?= 11000
 ASKED ?= 6000
 endif
 
-.PHONY: demo dataset test slow samples experiment bench check dev clean help
+.PHONY: demo dataset test slow samples experiment experiment-rounds bench check dev clean help
 
 help:
 	@sed -n '1,2p' Makefile
@@ -81,6 +81,10 @@ samples: $(VENV)/wheel
 # L2T against response-only, same steps, two seeds.
 experiment: $(VENV)/wheel
 	$(BIN)/python train/experiment.py --steps $(EXPERIMENT_STEPS)
+
+# ComVint's open questions in small: rounds of complication 0 to 3, and answer formats, at equal tokens; goes on from the demo's model.
+experiment-rounds: $(VENV)/wheel
+	$(BIN)/python train/experiment_rounds.py $(ARGS)
 
 bench: $(VENV)/wheel
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
