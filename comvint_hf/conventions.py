@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from comvint_hf.dialects import DIALECTS, Dialect
 from comvint_hf.errors import InputError
-from comvint_hf.grounding import DIALECTS, Dialect
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,7 +20,7 @@ FILE = "comvint.json"
 class Conventions(BaseModel):
     """The agreements between a dataset, the model tuned on it, and whoever serves that model.
 
-    `box_dialect` names an entry of `grounding.DIALECTS`; `min_pixels` and `max_pixels` bound a picture before the
+    `box_dialect` names an entry of `dialects.DIALECTS`; `min_pixels` and `max_pixels` bound a picture before the
     processor sees it (`None`: as the processor does); `templates` are the task sentences that carried no loss;
     `learn` says which side did; `prompts` maps each prompt's name to a hash of its text.
     """

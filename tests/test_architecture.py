@@ -10,12 +10,15 @@ import pytest
 
 PACKAGE = Path(importlib.util.find_spec("comvint_hf").origin).parent
 REPOSITORY = Path(__file__).parents[1]
-GROUND = {"errors", "records", "grounding", "conventions"}
+GROUND = {"errors", "records", "dialects", "frames", "families", "grounding", "conventions"}
 MAY_IMPORT = {
     "errors": set(),
     "records": {"errors"},
-    "grounding": {"errors", "records"},
-    "conventions": {"errors", "grounding"},
+    "dialects": {"errors", "records"},
+    "frames": {"dialects"},
+    "families": set(),
+    "grounding": {"errors", "records", "dialects"},
+    "conventions": {"errors", "dialects"},
     "sources": GROUND,
     "synthesis": GROUND,
     "data": GROUND,
@@ -31,7 +34,7 @@ MAY_IMPORT = {
 DATA_DOORS = {"comvint_hf.data.rows", "comvint_hf.data.hub"}
 DOORS = {
     "torch": {"tuning", "serving", "data/quality"},
-    "transformers": {"tuning", "serving", "data/quality"},
+    "transformers": {"families", "tuning", "serving", "data/quality"},
     "peft": {"tuning", "serving"},
     "trl": {"tuning"},
     "datasets": {"data", "tuning/run"},

@@ -73,35 +73,6 @@ def test_a_box_that_does_not_fit_is_dropped_not_guessed(text: str) -> None:
     assert g.parse(text) == []
 
 
-@given(boxes(smallest=0.01), st.sampled_from(sorted(g.DIALECTS)), st.tuples(st.integers(50, 4000), st.integers(50, 4000)))
-def test_every_dialect_reads_its_own_writing_to_half_a_quantum(box: Box, name: str, size: tuple[int, int]) -> None:
-    dialect = g.DIALECTS[name]
-    text = dialect.text(box, size)
-    numbers = tuple(map(float, g.BOX_TEXT.fullmatch(text).groups()))
-    back = dialect.box(numbers, size)
-    quantum = 10**-dialect.decimals
-    wide, high = (dialect.scale, dialect.scale) if dialect.scale else size
-    if back is None:  # a box thinner than a quantum may collapse
-        assert (box.x2 - box.x1) * wide <= quantum or (box.y2 - box.y1) * high <= quantum
-        return
-    extents = (wide, high, wide, high)
-    assert all(abs(a - b) * e <= quantum / 2 + 1e-6 * e for a, b, e in zip(back.xyxy, box.xyxy, extents, strict=True))
-
-
-def test_translate_changes_boxes_and_nothing_else() -> None:
-    text = "A <st>cup<ed>[0.100, 0.200, 0.300, 0.400] and 3 [notes]."
-    there = g.translate(text, g.CANONICAL, g.DIALECTS["thousand"])
-    assert there == "A <st>cup<ed>[100, 200, 300, 400] and 3 [notes]."
-    assert g.translate(there, g.DIALECTS["thousand"], g.CANONICAL) == text
-
-
-@given(boxes(smallest=0.01), st.tuples(st.integers(1, 3000), st.integers(1, 3000)))
-def test_padding_to_a_square_goes_there_and_back(box: Box, size: tuple[int, int]) -> None:
-    into, back = g.padded_to_square(size)
-    returned = back(into(box))
-    assert returned is not None and max(abs(a - b) for a, b in zip(returned.xyxy, box.xyxy, strict=True)) < 1e-6 * max(size)
-
-
 @given(boxes(smallest=0.01), boxes(smallest=0.01))
 def test_iou_is_symmetric_and_bounded(a: Box, b: Box) -> None:
     assert g.iou(a, b) == pytest.approx(g.iou(b, a)) and 0 <= g.iou(a, b) <= 1 + 1e-9

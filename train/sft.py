@@ -32,6 +32,7 @@ class Ours:
 
     learn: str = field(default="instruction+response", metadata={"help": "instruction+response (L2T) or response (VIT)."})
     templates: str = field(default="mine", metadata={"help": "Task sentences without loss: mine, none, or a file."})
+    boxes: str = field(default="family", metadata={"help": "How the model writes boxes: family, or a dialect such as fraction."})
     images: str | None = field(default=None, metadata={"help": "Folder or repository of pictures for rows that hold none."})
     text_only: bool = field(default=False, metadata={"help": "Train on rows without their picture, on purpose."})
     pack: str | None = field(
@@ -69,6 +70,7 @@ def main() -> None:
         max_length=training.max_length,
         text_only=ours.text_only,
         pack=ours.pack,
+        boxes=ours.boxes,
     )
     print(f"{len(collator.templates)} task templates carry no loss: {'; '.join(collator.templates) or 'none'}")
     with run.reading():
@@ -113,6 +115,7 @@ def main() -> None:
         base_revision=None if model_args.model_revision == "main" else model_args.model_revision,
         learn=ours.learn,
         templates=collator.templates,
+        boxes=collator.boxes,
     )
     if training.push_to_hub:
         trainer.push_to_hub(dataset_name=script.dataset_name)

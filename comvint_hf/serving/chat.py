@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict
 
 from comvint_hf.conventions import Conventions
+from comvint_hf.dialects import CANONICAL, WHOLE, Dialect, Frame, translate
 from comvint_hf.errors import InputError
-from comvint_hf.grounding import CANONICAL, Dialect, Grounded, bare_boxes, box_text, parse, translate
+from comvint_hf.grounding import Grounded, bare_boxes, box_text, parse
 from comvint_hf.records import Box
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from comvint_hf.serving.local import LocalChat
 
-LONGEST_BOX = 80
-"""Characters after a "[" within which it must close to be a box: until then a stream holds the text back."""
 # Both as the referring questions of our own datasets say it: tuned models know these words.
 FIND = "Where is the {phrase}?"
 REGION_PHRASE = "this area"
@@ -73,6 +72,10 @@ class Translating(ABC):
     name: str
     conventions: Conventions
 
+    def _frame(self, image: Image) -> Frame:
+        """In which frame the model counts: the picture as it is handed over, unless a subclass knows its processor."""
+        return Frame(size=image.size)
+
     @abstractmethod
     def _raw(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
         """The answer piece by piece, as the model writes it."""
@@ -81,10 +84,10 @@ class Translating(ABC):
         return ["".join(self._raw(messages, image)) for messages, image in talks]
 
     def stream(self, messages: Sequence[Turn], image: Picture | None) -> Iterator[str]:
-        messages, image, size = self._prepared(messages, image)
+        messages, image, frame = self._prepared(messages, image)
         raw = self._raw(messages, image)
         try:
-            yield from _translated(raw, self.conventions.dialect, size)
+            yield from _translated(raw, self.conventions.dialect, frame)
         finally:
             # Also when the caller leaves early: the model must stop then.
             if hasattr(raw, "close"):
@@ -98,8 +101,8 @@ class Translating(ABC):
         for start in range(0, len(talks), batch_size):
             prepared = [self._prepared(messages, image) for messages, image in talks[start : start + batch_size]]
             replies = self._raw_batch([(messages, image) for messages, image, _ in prepared])
-            for reply, (_, _, size) in zip(replies, prepared, strict=True):
-                found.append(translate(reply, self.conventions.dialect, CANONICAL, size).strip())
+            for reply, (_, _, frame) in zip(replies, prepared, strict=True):
+                found.append(translate(reply, self.conventions.dialect, CANONICAL, frame).strip())
             if done is not None:
                 done(len(found))
         return found
@@ -111,17 +114,15 @@ class Translating(ABC):
             raise InputError(f"There is no picture to find {phrase!r} in; expected a PIL image or the path of an image file.")
         return found_in(self.answer([find_turn(phrase)], image), phrase)
 
-    def _prepared(
-        self, messages: Sequence[Turn], image: Picture | None
-    ) -> tuple[list[Turn], Image | None, tuple[int, int] | None]:
-        """The model's own view: the picture within the pixel bounds, the boxes in its dialect, and the picture's size."""
+    def _prepared(self, messages: Sequence[Turn], image: Picture | None) -> tuple[list[Turn], Image | None, Frame]:
+        """The model's own view: the picture within the pixel bounds, the boxes in its dialect, and the frame they count in."""
         _check_turns(messages)
         if image is not None:
             image = self.conventions.fitted(open_picture(image))
-        size = image.size if image is not None else None
+        frame = self._frame(image) if image is not None else WHOLE
         dialect = self.conventions.dialect
-        turns = [Turn(role=turn["role"], content=translate(turn["content"], CANONICAL, dialect, size)) for turn in messages]
-        return turns, image, size
+        turns = [Turn(role=turn["role"], content=translate(turn["content"], CANONICAL, dialect, frame)) for turn in messages]
+        return turns, image, frame
 
 
 def load_chat(
@@ -213,15 +214,14 @@ def found_in(answer: str, phrase: str) -> list[Grounded]:
     return grounded or ([Grounded(phrase, boxes, 0, len(answer))] if boxes else [])
 
 
-def _translated(pieces: Iterable[str], dialect: Dialect, size: tuple[int, int] | None) -> Iterator[str]:
-    """Pass a stream on in canonical boxes. What may be the start of a box is held back until it closes or is none."""
+def _translated(pieces: Iterable[str], dialect: Dialect, frame: Frame) -> Iterator[str]:
+    """Pass a stream on in canonical boxes. What may become a box is held back until it is one or cannot be any more."""
     held = ""
     for piece in pieces:
         held += piece
-        opened = held.rfind("[")
-        ready = held if opened < 0 or "]" in held[opened:] or len(held) - opened > LONGEST_BOX else held[:opened]
+        ready = held[: dialect.settled(held)]
         held = held[len(ready) :]
         if ready:
-            yield translate(ready, dialect, CANONICAL, size)
+            yield translate(ready, dialect, CANONICAL, frame)
     if held:
-        yield translate(held, dialect, CANONICAL, size)
+        yield translate(held, dialect, CANONICAL, frame)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comvint_hf.conventions import FILE, Conventions
 from comvint_hf.errors import ModelError, first_line
+from comvint_hf.families import load_processor
 from comvint_hf.serving.local import LocalChat
 
 if TYPE_CHECKING:
@@ -113,15 +114,14 @@ def _model(place: str, revision: str | None, dtype: Any) -> PreTrainedModel:
 
 
 def _processor(model: str | Path, base: str, revision: str | None) -> ProcessorMixin:
-    from transformers import AutoProcessor
-
     own = _file(model, "processor_config.json") or _file(model, "preprocessor_config.json")
     place, revision = (str(model), None) if own else (base, revision)
     try:
-        processor = AutoProcessor.from_pretrained(place, revision=revision or "main")
+        processor = load_processor(place, revision)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(
-            f"The processor of {place} cannot be loaded ({first_line(error)}); some need torchvision, the PIL ones do not."
+            f"The processor of {place} cannot be loaded ({first_line(error)}); some need torchvision, which must fit the installed torch, and the "
+            "PIL image processors do not."
         ) from error
     if not getattr(processor, "chat_template", None) and not getattr(
         getattr(processor, "tokenizer", None), "chat_template", None

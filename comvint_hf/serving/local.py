@@ -10,7 +10,10 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.conventions import Conventions
+from comvint_hf.dialects import Frame
 from comvint_hf.errors import InputError
+from comvint_hf.families import Family, family_of, picture_tokens, reader_inputs, types_after_pictures
+from comvint_hf.frames import frame_of
 from comvint_hf.serving.chat import Talk, Translating, Turn
 
 if TYPE_CHECKING:
@@ -39,10 +42,14 @@ class LocalChat(Translating):
         self.conventions = conventions
         self.name = name
         self.max_new_tokens = max_new_tokens
+        self.family: Family = family_of(processor)
         self._lock = Lock()
         processor.tokenizer.padding_side = "left"
         special = {str(token) for token in processor.tokenizer.added_tokens_decoder.values() if token.special}
         self._control_tokens = sorted(token for token in special - GROUNDING if token.strip())
+
+    def _frame(self, image: Image) -> Frame:
+        return frame_of(self.processor, image.size)
 
     def _raw(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
         from transformers import TextIteratorStreamer
@@ -96,30 +103,67 @@ class LocalChat(Translating):
         """The processor's tensors for a batch: `input_ids` and `attention_mask` `[B, T]` int64, pixels as it makes them."""
         import torch
 
-        for messages, _ in talks:
+        for messages, image in talks:
             self._refuse_control_tokens(messages)
+            if image is None and self.family.picture:
+                raise InputError(f"A question to a model of the family {self.family.name} needs a picture; give one.")
         conversations = [_with_image(messages, image) for messages, image in talks]
         batch = self.processor.apply_chat_template(
             conversations,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
-            processor_kwargs={"return_tensors": "pt", "padding": True},
+            processor_kwargs={"return_tensors": "pt", "padding": True, **self._as_trained},
         )
+        if self.family.reads:
+            questions = [next(turn["content"] for turn in messages if turn["role"] == "user") for messages, _ in talks]
+            batch.update(reader_inputs(self.processor, questions))
+        if self.family.prefix and self.conventions.learn:
+            batch["token_type_ids"] = self._types(batch["input_ids"], talks)
         dtype = self.model.dtype
         return {
             name: value.to(self.model.device, dtype if torch.is_floating_point(value) else None)
             for name, value in batch.items()
-            if isinstance(value, torch.Tensor)
+            if isinstance(value, torch.Tensor) and name != "labels"
         }
+
+    @property
+    def _as_trained(self) -> dict[str, bool]:
+        """A tuned model was trained on what its chat template writes: the tokenizer adds no beginning of its own to it."""
+        return {"add_special_tokens": False} if self.conventions.learn else {}
+
+    def _types(self, input_ids: Any, talks: Sequence[Talk]) -> Any:
+        """Token types as the collator gave them for a family with a prefix: what was learnt sees no later token."""
+        if self.conventions.learn != "response":
+            return types_after_pictures(input_ids, picture_tokens(self.processor))
+        types = input_ids * 0
+        for row, (messages, image) in zip(types, talks, strict=True):
+            asked = next(place for place, turn in enumerate(messages) if turn["role"] == "user")
+            if len(messages) > asked + 1:
+                began = self._tokens(messages[: asked + 1], image)
+                row[row.shape[0] - self._tokens(messages, image) + began :] = 1
+        return types
+
+    def _tokens(self, messages: Sequence[Turn], image: Image | None) -> int:
+        """How many tokens a prompt has."""
+        prompt = self.processor.apply_chat_template(
+            [_with_image(messages, image)],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            processor_kwargs=self._as_trained,
+        )
+        return len(prompt["input_ids"][0])
 
     def _refuse_control_tokens(self, messages: Sequence[Turn]) -> None:
         """Raise `InputError` for words that the tokenizer would not read as text: a visitor's `</s>` would end the question."""
-        marker = getattr(self.processor, "image_token", None)
+        marker = str(getattr(self.processor, "image_token", None) or "")
         for turn in messages:
-            if marker and marker in turn["content"]:
+            # Boxes in the model's own dialect may be written with such tokens.
+            said = self.conventions.dialect.pattern.sub("", turn["content"])
+            if marker and marker in said:
                 raise InputError(f"The text holds {marker!r}, which stands for a picture in this model; write it another way.")
-            if token := next((token for token in self._control_tokens if token in turn["content"]), None):
+            if token := next((token for token in self._control_tokens if token in said), None):
                 raise InputError(f"The text holds {token!r}, which is a control token of this model; write it another way.")
 
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from comvint_hf.dialects import clamped
 from comvint_hf.errors import ComvintError
-from comvint_hf.grounding import Grounded, clamped, parse
+from comvint_hf.grounding import Grounded, parse
 from comvint_hf.records import Box
 from comvint_hf.serving.chat import REGION_PHRASE, Chat, Turn, find_turn, found_in, region_turn
 from comvint_hf.serving.draw import LONGEST_SIDE, REGION_COLOUR, colours, draw, marked

@@ -19,7 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from comvint_hf.errors import InputError, RowError
+from comvint_hf.dialects import dialect_named
+from comvint_hf.errors import InputError, ModelError, RowError
+from comvint_hf.families import family_of, picture_tokens, reader_inputs, types_after_pictures
+from comvint_hf.frames import crops
+from comvint_hf.tuning.boxes import in_dialect
 from comvint_hf.tuning.encoding import Encoded, encode, tokenizer_of
 from comvint_hf.tuning.preview import Preview, preview_of
 from comvint_hf.tuning.reading import Conversation, Reserved, read_row
@@ -42,7 +46,8 @@ class L2TCollator:
 
     `learn` is "instruction+response" (L2T) or "response" (VIT, TRL's `assistant_only_loss`). `templates` are task sentences in
     user texts that carry no loss (see `mine_templates`). A row of over `max_length` tokens is refused, never cut. `text_only`
-    accepts rows whose picture is missing. `pack="tree"` lays rows of one image out as one sequence (see `tree`).
+    accepts rows whose picture is missing. `pack="tree"` lays rows of one image out as one sequence (see `tree`). `boxes` names
+    the dialect in which boxes are learnt ("family": that of the processor's family); "fraction" leaves texts as they are.
 
     A call takes a list of rows and returns `input_ids`, `attention_mask` and `labels` (`[B, T]` int64, labels -100 where there is
     no loss) and what the processor makes of the pictures (`pixel_values`, ...). With `pack="tree"` B is the number of sequences,
@@ -59,6 +64,7 @@ class L2TCollator:
     max_length: int | None = None
     text_only: bool = False
     pack: Literal["tree"] | None = None
+    boxes: str = "fraction"
 
     def __post_init__(self) -> None:
         if self.learn not in LEARN:
@@ -69,6 +75,15 @@ class L2TCollator:
             raise InputError(f"max_length is {self.max_length}: expected None or a number of tokens that a row can have.")
         if isinstance(self.templates, str):
             raise InputError("templates is one string: expected a list of sentences, for example from mine_templates(dataset).")
+        family = family_of(self.processor)
+        if family.reads and self.learn != "response":
+            raise ModelError(
+                f"In {family.name} the part that looks at the picture reads the question too, so a question's words would be learnt "
+                "from themselves: use learn='response' (--learn response)."
+            )
+        if self.boxes == "family":
+            self.boxes = family.boxes
+        self._dialect = dialect_named(self.boxes)
         self._pattern = template_pattern(self.templates)
         self._chat: tuple[Any, ChatTemplate] | None = None
         self._reserved: Reserved | None = None
@@ -90,10 +105,15 @@ class L2TCollator:
         encoded, labels = self._encode([self.read(row, 0)])
         return preview_of(encoded.texts[0], encoded.offsets[0], labels[0].numpy() != IGNORED, encoded.replacements[0])
 
-    def check(self, row: Mapping[str, Any]) -> str | None:
-        """Say why a row cannot be trained on, or `None`: for `dataset.filter` before training, reasons kept."""
+    def check(self, row: Mapping[str, Any], *, length: bool = True) -> str | None:
+        """Say why a row cannot be trained on, or `None`: for `dataset.filter` before training, reasons kept.
+
+        Without `length` the row is read and its boxes are converted, but it goes through no processor.
+        """
         try:
-            self._encode([self.read(row, 0)])
+            conversation = self.read(row, 0)
+            if length:
+                self._encode([conversation])
         except RowError as error:
             return str(error)
         return None
@@ -102,7 +122,8 @@ class L2TCollator:
         """Read one row of a batch. Raises `RowError`."""
         if self._reserved is None:
             self._reserved = reserved_by(self.processor)
-        return read_row(row, place, reserved=self._reserved, text_only=self.text_only)
+        conversation = read_row(row, place, reserved=self._reserved, text_only=self.text_only)
+        return in_dialect(conversation, self._dialect, self.processor)
 
     def render(self, conversations: Sequence[Conversation]) -> list[Rendered]:
         """Render conversations with the processor's present chat template."""
@@ -154,7 +175,20 @@ class L2TCollator:
         pictures = [conversation.images for conversation in conversations]
         encoded = encode(self.processor, [one.text for one in rendered], pictures, names)
         self.refuse_long(names, encoded)
-        return encoded, self.labels(encoded, rendered)
+        labels = self.labels(encoded, rendered)
+        family = family_of(self.processor)
+        if family.reads:
+            questions = [_first_question(conversation) for conversation in conversations]
+            encoded.features.update(reader_inputs(self.processor, questions))
+        if family.prefix:
+            encoded.features["token_type_ids"] = self._types(encoded.features["input_ids"], labels)
+        return encoded, labels
+
+    def _types(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Token types for a family with a prefix: what is learnt, and all that follows it, sees no later token."""
+        if self.learn == "response":
+            return ((labels != IGNORED).cumsum(-1) > 0).long()
+        return types_after_pictures(input_ids, self.image_tokens)
 
     @staticmethod
     def trainable(labels: torch.Tensor) -> torch.Tensor:
@@ -167,9 +201,18 @@ class L2TCollator:
         return labels
 
     @property
+    def may_lose_boxes(self) -> bool:
+        """Whether the processor may crop away what a box is about, so that rows have to be checked one by one."""
+        return self._dialect.seen and crops(self.processor)
+
+    @property
     def image_tokens(self) -> list[int]:
-        token = getattr(self.processor, "image_token_id", None)
-        return [] if token is None else [token]
+        return picture_tokens(self.processor)
+
+
+def _first_question(conversation: Conversation) -> str:
+    asked = next((turn for turn in conversation.messages if turn["role"] == "user"), {"content": []})
+    return "".join(part.get("text", "") for part in asked["content"])
 
 
 def reserved_by(processor: Any) -> Reserved:

@@ -1,12 +1,14 @@
 """Texts and pictures through a processor: tensors for the model, and for each token the characters it was made from.
 
 Processors write an image token hundreds of times where the text had one placeholder. Those of transformers 5.18 and later say
-where; for any other, the same text is tokenized without expansion and the two are matched end to end. This file knows no role,
-no template and no loss.
+where; for any other, the same text is tokenized without expansion and the two are matched end to end. A processor that adds a
+beginning or an end of its own is asked where, with markers around the placeholders. This file knows no role, no template and no
+loss.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from comvint_hf.errors import ModelError
+from comvint_hf.errors import ModelError, RowError
+from comvint_hf.families import family_of
 from comvint_hf.tuning.spans import Replacement, expand, widen
 
+_MARKER = chr(0x10FFFD)
+"""A private-use character that no row has (see `markers`)."""
 _OWN_KEYS = ("offset_mapping", "text_replacement_offsets", "special_tokens_mask", "num_crops")
 
 
@@ -25,7 +30,8 @@ class Encoded:
     """A batch as the model takes it, right-padded, and where its tokens come from.
 
     `features` holds `input_ids` and `attention_mask` (`[B, T]` int64), `pixel_values` and whatever else the processor makes;
-    `offsets` is `[B, T, 2]` int64, characters of `texts`; `replacements` say where placeholders were expanded in them.
+    `offsets` is `[B, T, 2]` int64, characters of `texts`; `replacements` say where placeholders were expanded in them, and, as
+    replacements of nothing, what the processor added.
     """
 
     features: dict[str, Any]
@@ -50,13 +56,18 @@ def encode(processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]]
     if tokenizer is processor:
         _refuse_pictures(tokenizer, images, names)
         return _encode_texts(tokenizer, texts, list(texts), [[] for _ in texts], names)
+    _require_pictures(processor, images, names)
+    added = _additions(processor, texts, images)
     output = dict(_call(processor, list(texts), images))
     features = {key: _tensor(value) for key, value in output.items() if key not in _OWN_KEYS}
     replaced = output.get("text_replacement_offsets")
     if "offset_mapping" not in output or (replaced is None and any(images)):
+        if any(added):
+            raise ModelError(f"{type(processor).__name__} adds to texts and does not say where: transformers 5.18 or later does.")
         offsets = _matched_offsets(tokenizer, texts, features, names)
         return _checked(features, offsets, texts, [[] for _ in texts], names)
-    replacements = [[Replacement(*one["span"], one["replacement"]) for one in row] for row in replaced or [()] * len(texts)]
+    told = [[Replacement(*one["span"], one["replacement"]) for one in row] for row in replaced or [()] * len(texts)]
+    replacements = [_joined(row, more) for row, more in zip(told, added, strict=True)]
     return _checked(features, _offsets_array(output["offset_mapping"]), texts, replacements, names)
 
 
@@ -90,6 +101,53 @@ def _refuse_pictures(tokenizer: Any, images: Sequence[Sequence[Any]], names: Seq
                 f"{name} has a picture and {type(tokenizer).__name__} is a tokenizer, which takes text only: give L2TCollator the "
                 "model's processor (AutoProcessor)."
             )
+
+
+def _require_pictures(processor: Any, images: Sequence[Sequence[Any]], names: Sequence[str]) -> None:
+    if not family_of(processor).picture:
+        return
+    for name, pictures in zip(names, images, strict=True):
+        if not pictures:
+            raise RowError(
+                f"{name} has no picture, and {type(processor).__name__} takes no row without one: drop it, or train another family."
+            )
+
+
+def _additions(processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]]) -> list[list[Replacement]]:
+    """What a processor writes into texts beside the pictures, as replacements of nothing in each text.
+
+    Raises `ModelError` if it does more than to add something behind a placeholder or at the end.
+    """
+    from transformers import ProcessorMixin
+
+    prepare = getattr(processor, "prepare_inputs_layout", None)
+    if not any(images) or prepare is None or type(processor).prepare_inputs_layout is ProcessorMixin.prepare_inputs_layout:
+        return [[] for _ in texts]
+    placeholder = re.compile(f"({re.escape(str(processor.image_token))})")
+    pieces = [placeholder.split(text) for text in texts]
+    marked = prepare(images=[list(row) for row in images], text=[_MARKER.join(row) for row in pieces])[1]
+    return [_added(row, written, type(processor).__name__) for row, written in zip(pieces, marked, strict=True)]
+
+
+def _added(pieces: list[str], written: str, processor: str) -> list[Replacement]:
+    found, place = [], 0
+    for piece, more in zip(pieces, written.split(_MARKER), strict=True):
+        if not more.startswith(piece):
+            raise ModelError(f"{processor} rewrites texts in their middle, so the loss cannot be placed: use another processor.")
+        place += len(piece)
+        if len(more) > len(piece):
+            found.append(Replacement(place, place, more[len(piece) :]))
+    return found
+
+
+def _joined(pictures: list[Replacement], added: list[Replacement]) -> list[Replacement]:
+    """Both in the text's own characters, in order; `pictures` come in those of the text with the additions."""
+    gains = [(one.start + sum(other.gain for other in added[:place]), one.gain) for place, one in enumerate(added)]
+    moved = []
+    for picture in pictures:
+        before = sum(gain for start, gain in gains if start < picture.start)
+        moved.append(Replacement(picture.start - before, picture.end - before, picture.expansion))
+    return sorted([*moved, *added], key=lambda one: (one.start, one.end))
 
 
 def _replaced_alike(text: str, leader: str, known: Sequence[Replacement]) -> list[Replacement]:

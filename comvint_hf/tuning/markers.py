@@ -65,6 +65,8 @@ def _mark(text: str, index: int, trim: Trim) -> str:
     if trim == KEEPS:
         return f"{chr(_OPEN + index)}{text}{chr(_CLOSE + index)}"
     lead, core, trail = _CORE.match(text).groups()
+    if not core and not trim[0]:
+        lead, trail = trail, lead
     outer_lead, inner_lead = (lead, "") if trim[0] else ("", lead)
     outer_trail, inner_trail = (trail, "") if trim[1] else ("", trail)
     return f"{outer_lead}{chr(_OPEN + index)}{inner_lead}{core}{inner_trail}{chr(_CLOSE + index)}{outer_trail}"

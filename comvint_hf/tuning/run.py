@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comvint_hf import families
 from comvint_hf.conventions import FILE, Conventions
 from comvint_hf.errors import ComvintError, InputError, ModelError, RowError, first_line
 from comvint_hf.tuning.templates import mine_templates
@@ -61,12 +62,16 @@ def load_rows(script: ScriptArguments, *, evaluate: bool) -> tuple[Any, Any]:
 
 def load_processor(model: ModelConfig) -> Any:
     """The model's own processor. Raises `ModelError`."""
-    from transformers import AutoProcessor
-
     if not model.model_name_or_path:
         raise ModelError("No model is named: give --model_name_or_path DIR or ORG/NAME.")
     with loading(model.model_name_or_path):
-        return AutoProcessor.from_pretrained(model.model_name_or_path, revision=model.model_revision)
+        processor = families.load_processor(model.model_name_or_path, model.model_revision)
+    family = families.family_of(processor)
+    if not family.trl:
+        raise ModelError(
+            f"TRL's trainer cannot train {family.name}: use L2TCollator with transformers' Trainer, as the README's support table says."
+        )
+    return processor
 
 
 @contextmanager
@@ -135,21 +140,22 @@ def trainable_rows(rows: Dataset | IterableDataset, *, text_only: bool = False) 
 
 
 def fitting(rows: Dataset | IterableDataset, collator: L2TCollator) -> Dataset | IterableDataset:
-    """Leave out rows that the collator would refuse, when a `max_length` is set; the first reason is printed.
+    """Leave out rows that the collator would refuse, when a `max_length` is set or boxes may be cropped away; the first reason is
+    printed.
 
-    Without one only the first row is read: what is wrong with it is mostly wrong with all, and better known before a model
+    Otherwise only the first row is read: what is wrong with it is mostly wrong with all, and better known before a model
     is loaded. Raises `RowError` or `ModelError`.
     """
     first = next(iter(rows), None)
     if first is None:
         raise RowError("The dataset has no rows; expected some to train on.")
-    if collator.max_length is None:
+    if collator.max_length is None and not collator.may_lose_boxes:
         collator([first])
         return rows
     reasons: list[str] = []
 
     def fits(row: dict[str, Any]) -> bool:
-        reason = collator.check(row)
+        reason = collator.check(row, length=collator.max_length is not None)
         reasons.extend([reason] if reason else [])
         return reason is None
 
@@ -220,6 +226,7 @@ def write_conventions(
     base_revision: str | None = None,
     learn: str,
     templates: Sequence[str],
+    boxes: str = "fraction",
 ) -> None:
     """Write beside the tuned model what serving must know: the dataset's conventions, and how the model was tuned."""
     dataset_conventions(dataset).model_copy(
@@ -228,6 +235,7 @@ def write_conventions(
             "base_model": base_model,
             "base_revision": base_revision,
             "learn": learn,
+            "box_dialect": boxes,
             "templates": tuple(templates),
         }
     ).write(folder)

@@ -17,7 +17,7 @@ Span = tuple[int, int]
 
 
 class Replacement(NamedTuple):
-    """An image placeholder at `start:end` of a text, and what a processor wrote in its place."""
+    """An image placeholder at `start:end` of a text, and what a processor wrote in its place; with `start == end`, added there."""
 
     start: int
     end: int
@@ -106,9 +106,10 @@ def expanded(spans: Iterable[Span], replacements: Sequence[Replacement]) -> list
 
 
 def expansions(replacements: Sequence[Replacement]) -> list[Span]:
-    """Where the expansions lie in the expanded text."""
+    """Where the expansions lie in the expanded text; what was added beside them is none."""
     gains = [0, *np.cumsum([one.gain for one in replacements]).tolist()]
-    return [(one.start + gain, one.end + gain + one.gain) for one, gain in zip(replacements, gains, strict=False)]
+    pairs = zip(replacements, gains, strict=False)
+    return [(one.start + gain, one.end + gain + one.gain) for one, gain in pairs if one.start < one.end]
 
 
 def template_spans(text: str, pattern: re.Pattern[str] | None) -> list[Span]:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comvint_hf.conventions import Conventions
+from comvint_hf.dialects import CANONICAL, DIALECTS, Frame, translate
 from comvint_hf.errors import InputError
-from comvint_hf.grounding import CANONICAL, DIALECTS
+from comvint_hf.grounding import bare_boxes
 from comvint_hf.records import Box
 from comvint_hf.serving.chat import Turn, find_turn, region_turn
 from comvint_hf.serving.scripted import ScriptedChat
@@ -37,10 +38,12 @@ def test_pixel_boxes_count_in_the_picture_that_the_model_sees() -> None:
     assert chat.asked[0][1].size == (100, 50)
 
 
-@given(st.lists(st.integers(1, 30), max_size=40), st.booleans())
-def test_a_stream_may_be_cut_anywhere(cuts: list[int], inside: bool) -> None:
-    text = "A [note] and <st>a cup<ed>[100, 200, 300, 400], [500, 600, 700, 800] then [unfinished " + "and long " * 20
-    text += "<st>hat<ed>[1, 2" if inside else "."
+@pytest.mark.parametrize("name", DIALECTS)
+@given(cuts=st.lists(st.integers(1, 30), max_size=40), inside=st.booleans())
+def test_a_stream_may_be_cut_anywhere(name: str, cuts: list[int], inside: bool) -> None:
+    text = "A [note] and <st>a cup<ed>[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8] then [unfinished " + "and long " * 20
+    text = translate(text + ("<st>hat<ed>" if inside else "."), CANONICAL, DIALECTS[name], Frame(size=PICTURE.size))
+    text += "[1, 2<loc00(1,<box>[[" if inside else ""
 
     def pieces(_: str) -> Iterator[str]:
         start = 0
@@ -48,11 +51,12 @@ def test_a_stream_may_be_cut_anywhere(cuts: list[int], inside: bool) -> None:
             yield text[start : start + length]
             start += length
 
-    chat = ScriptedChat(pieces, conventions=THOUSAND)
-    streamed = list(chat.stream(ask("Where?"), PICTURE))
-    whole = ScriptedChat(lambda _: [text], conventions=THOUSAND)
+    conventions = Conventions(box_dialect=name)
+    streamed = list(ScriptedChat(pieces, conventions=conventions).stream(ask("Where?"), PICTURE))
+    whole = ScriptedChat(lambda _: [text], conventions=conventions)
     assert "".join(streamed).strip() == whole.answer(ask("Where?"), PICTURE)
-    assert "[100" not in "".join(streamed) and "[0.500, 0.600, 0.700, 0.800]" in "".join(streamed)
+    boxes = [box.xyxy for box in bare_boxes("".join(streamed))]
+    assert boxes == [pytest.approx(box, abs=0.006) for box in ((0.1, 0.2, 0.3, 0.4), (0.5, 0.6, 0.7, 0.8))]
 
 
 def test_closing_a_stream_stops_the_model() -> None:

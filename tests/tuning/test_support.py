@@ -1,0 +1,117 @@
+"""What the README's support table says of each family, and the doors through which processors are loaded."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from typing import Any
+
+import pytest
+import torch
+from tuning.tiny.families import (
+    FAMILY,
+    SENTENCE,
+    TALK,
+    TINY,
+    collator_of,
+    model_of,
+    processor_of,
+    row_of,
+    talk,
+)
+
+from comvint_hf import L2TCollator
+from comvint_hf.dialects import DIALECTS
+from comvint_hf.errors import ModelError, RowError
+from comvint_hf.families import FAMILIES, family_of, load_processor
+
+VIDEO = [name for name, tiny in TINY.items() if type(tiny.processor()).__module__ == "comvint_hf.families"]
+
+
+@pytest.mark.parametrize("name", VIDEO)
+def test_a_processor_whose_video_part_wants_torchvision_is_loaded_for_pictures(name, tmp_path) -> None:
+    processor = processor_of(name)
+    processor.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match="wants torchvision for videos.* it is loaded for pictures only"):
+        again = load_processor(str(tmp_path))
+    assert type(again) is type(processor)
+    sent = pickle.loads(pickle.dumps(L2TCollator(again)))
+    first, second = (collate([row_of(*TALK)]) for collate in (L2TCollator(processor), sent))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_checkpoint_without_a_chat_template_gets_its_familys_only_where_all_are_so(tmp_path) -> None:
+    for name in ("PaliGemma", "LLaVA-1.5, SigLIP"):
+        TINY[name].processor().save_pretrained(tmp_path / name)
+        (tmp_path / name / "chat_template.jinja").unlink()
+    assert load_processor(str(tmp_path / "PaliGemma")).chat_template == processor_of("PaliGemma").chat_template
+    assert load_processor(str(tmp_path / "LLaVA-1.5, SigLIP")).chat_template is None
+
+
+def test_a_family_that_trls_trainer_cannot_take_is_refused_before_it_is_loaded(tmp_path) -> None:
+    from types import SimpleNamespace
+
+    from comvint_hf.tuning.run import load_processor as load_for_training
+
+    processor_of("BLIP-2").save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="TRL's trainer cannot train BLIP-2: use L2TCollator with transformers' Trainer"):
+        load_for_training(SimpleNamespace(model_name_or_path=str(tmp_path), model_revision="main"))
+
+
+def test_a_family_that_needs_a_picture_says_so() -> None:
+    collate = L2TCollator(processor_of("PaliGemma"))
+    with pytest.raises(RowError, match="Row 1 of the batch has no picture, and PaliGemmaProcessor takes no row without one"):
+        collate([row_of("a", "b"), {"messages": talk("a", "b")}])
+
+
+def accepts_trees(name: str) -> bool:
+    """Whether a tree of two rows has the loss of the rows, or is refused."""
+    rows = [row_of(*TALK[:2]) | {"image_id": "a"}, row_of("Is it there?", "no") | {"image_id": "a"}]
+    single, model = collator_of(name), model_of(name)
+    try:
+        tree = collator_of(name, pack="tree")(rows)
+    except (ModelError, RowError):
+        return False
+    with torch.no_grad():
+        wanted = sum(model(**single([row]), num_items_in_batch=1).loss for row in rows)
+        assert torch.allclose(model(**tree, num_items_in_batch=1).loss, wanted, rtol=1e-4)
+    return True
+
+
+def family_of_class(name: str) -> Any:
+    return FAMILIES[TINY[name].processor_class]
+
+
+def support_table() -> dict[str, list[str]]:
+    from pathlib import Path
+
+    lines = (Path(__file__).parents[2] / "README.md").read_text().partition("| family |")[2].splitlines()
+    rows = []
+    for line in lines[2:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("|"))])
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_the_support_table_has_a_line_for_every_family() -> None:
+    assert list(support_table()) == list(TINY)
+    assert {TINY[name].processor_class for name in TINY} == set(FAMILIES)
+
+
+@FAMILY
+def test_the_support_table_says_what_is_so(name) -> None:
+    """Trainer, template style, boxes, what can be learnt, rows without a picture, trees, and the processor without torchvision."""
+    processor = processor_of(name)
+    family = family_of(processor)
+    said = collator_of(name, boxes="family").preview(row_of(SENTENCE, "yes")).plain
+    box = DIALECTS[family.boxes].pattern.search(said)[0]
+    assert support_table()[name] == [
+        "TRL" if family.trl else "transformers",
+        family.style,
+        f"`{box}`",
+        collator_of(name).learn,
+        "yes" if collator_of(name).check({"messages": talk("a", "b")}) is None else "no",
+        "yes" if accepts_trees(name) else "no",
+        "pictures only" if name in VIDEO or family_of_class(name).stand_in else "whole",
+    ]
