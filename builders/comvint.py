@@ -1,3 +1,10 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["comvint-hf[build]"]
+#
+# [tool.uv.sources]
+# comvint-hf = { path = ".." }
+# ///
 """Build an instruction dataset the ComVint way: synthesise, complicate and verify, reformulate."""
 
 import click

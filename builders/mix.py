@@ -1,10 +1,17 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["comvint-hf[build]"]
+#
+# [tool.uv.sources]
+# comvint-hf = { path = ".." }
+# ///
 """Mix instruction datasets: coreset, limits a task or format, and the balance of yes and no."""
 
 from pathlib import Path
 
 import click
 
-from comvint_hf.cli import calm, limits, push_folder, show
+from comvint_hf.cli import PRIVATE, calm, limits, push_folder, show
 from comvint_hf.data.inputs import open_input
 from comvint_hf.data.mix import Choice, mix
 
@@ -28,7 +35,7 @@ from comvint_hf.data.mix import Choice, mix
 @click.option("--seed", default=0, show_default=True, help="Draws the rows.")
 @click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The photos of LLaVA files.")
 @click.option("--push-to", metavar="ORG/NAME", help="Push the finished mix to the Hub.")
-@click.option("--private", is_flag=True, help="Make the Hub repository private if it is new.")
+@click.option("--private/--public", default=None, help=PRIVATE)
 @click.option("--overwrite", is_flag=True, help="Delete an earlier dataset in --out first.")
 @calm
 def main(
@@ -43,7 +50,7 @@ def main(
     seed: int,
     images: Path | None,
     push_to: str | None,
-    private: bool,
+    private: bool | None,
     overwrite: bool,
 ) -> None:
     """Make one dataset of several: choose rows, keep their photos, write the card.

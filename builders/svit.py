@@ -1,3 +1,10 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["comvint-hf[build]"]
+#
+# [tool.uv.sources]
+# comvint-hf = { path = ".." }
+# ///
 """Build an instruction dataset the SVIT way: conversation, complex reasoning, referring QA and detail description."""
 
 import click

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comvint_hf.errors import InputError
-from comvint_hf.flags import BuildOptions, Several, build_options, limits
+from comvint_hf.flags import PRIVATE, BuildOptions, Several, build_options, limits
 from comvint_hf.running import calm, make_dataset, push_folder, show
 
 if TYPE_CHECKING:
     from comvint_hf.synthesis.recipes import Recipe
 
-__all__ = ["BuildOptions", "Several", "build_options", "calm", "limits", "main", "make_dataset", "push_folder", "show"]
+__all__ = ["PRIVATE", "BuildOptions", "Several", "build_options", "calm", "limits", "main", "make_dataset", "push_folder", "show"]
 RECIPES = ("svit", "comvint", "vlit")
 
 
@@ -70,10 +70,15 @@ def open_recipe(name: str, settings: tuple[str, ...] = ()) -> Recipe:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("repository", metavar="ORG/NAME")
-@click.option("--private", is_flag=True, help="Make the repository private if it is new.")
+@click.option("--private/--public", default=None, help=PRIVATE)
 @calm
-def push(folder: Path, repository: str, private: bool) -> None:
-    """Push a dataset folder to the Hub in one commit: all of it arrives, or nothing changes."""
+def push(folder: Path, repository: str, private: bool | None) -> None:
+    """Push a dataset, or the folder of a tuned model, to the Hub in one commit: all of it arrives, or nothing changes.
+
+    \b
+      comvint push build/comvint ORG/NAME
+      comvint push build/demo/model ORG/NAME      # draws its card anew, with the scores in results.json if that lies there
+    """
     push_folder(folder, repository, private)
 
 

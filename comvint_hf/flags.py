@@ -52,7 +52,7 @@ class BuildOptions:
     split: float | None
     shard_scenes: int
     push_to: str | None
-    private: bool
+    private: bool | None
     overwrite: bool
 
     @property
@@ -73,6 +73,7 @@ class BuildOptions:
 
 
 ATTEMPTS = 3
+PRIVATE = "Who may see the Hub repository, if it is new.  [default: private if a source's photos may not be shared, else your account's]"
 _PER_MINUTE = click.FloatRange(0, min_open=True)
 _FLAGS = (
     click.option(
@@ -175,7 +176,7 @@ _FLAGS = (
     ),
     click.option("--shard-scenes", default=1000, show_default=True, type=click.IntRange(1), help="Images a shard."),
     click.option("--push-to", metavar="ORG/NAME", help="Push the finished dataset to the Hub."),
-    click.option("--private", is_flag=True, help="Make the Hub repository private if it is new."),
+    click.option("--private/--public", default=None, help=PRIVATE),
     click.option("--overwrite", is_flag=True, help="Delete an earlier dataset in --out first; replies that were paid for stay."),
 )
 

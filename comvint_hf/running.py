@@ -216,8 +216,12 @@ def show(statistics: Any) -> None:
         console.print(f"{note}: {count:,}", highlight=False)
 
 
-def push_folder(folder: Path, repository: str, private: bool) -> None:
-    """Push a dataset folder and say where it is."""
-    from comvint_hf.data.hub import push
+def push_folder(folder: Path, repository: str, private: bool | None) -> None:
+    """Push the folder of a dataset or of a tuned model, and say where it is and how its version is called."""
+    from comvint_hf.data import hub
 
-    click.echo(f"Pushed: {push(folder, repository, private=private)}")
+    if hub.is_model(folder):
+        click.echo(f"Pushed: {hub.push_model(folder, repository, private=private)}")
+        return
+    click.echo(f"Pushed: {hub.push(folder, repository, private=private)}")
+    click.echo(f'This version: load_dataset("{repository}", revision="{hub.version_of(folder)}")')

@@ -1,9 +1,13 @@
 """The Space: talk with a model about a picture, and see where its answer points. Also runs at home."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
+
+# On the Hub the package lies beside this file as a wheel, which Python imports as it is: see deploy.py.
+sys.path[:0] = map(str, Path(__file__).parent.glob("comvint_hf-*.whl"))
 
 from comvint_hf.cli import calm
 from comvint_hf.errors import InputError

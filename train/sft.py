@@ -12,6 +12,8 @@ from trl import ModelConfig, ScriptArguments, SFTConfig, SFTTrainer, get_peft_co
 
 from comvint_hf import L2TCollator, attach_images
 from comvint_hf.cli import calm
+from comvint_hf.data.hub import push_model
+from comvint_hf.data.model_card import write_model_card
 from comvint_hf.errors import writable
 from comvint_hf.tuning import ordering, qlora, run
 from comvint_hf.tuning.trainer import TreeTrainer, quiet_progress
@@ -117,8 +119,10 @@ def main() -> None:
         templates=collator.templates,
         boxes=collator.boxes,
     )
-    if training.push_to_hub:
-        trainer.push_to_hub(dataset_name=script.dataset_name)
+    if trainer.is_world_process_zero():
+        write_model_card(training.output_dir, {**training.to_dict(), "pack": ours.pack})
+        if training.push_to_hub:
+            print(f"Pushed: {push_model(training.output_dir, trainer.hub_model_id, token=training.hub_token)}")
 
 
 def read_rows(script: ScriptArguments, training: Tuning, ours: Ours) -> tuple:

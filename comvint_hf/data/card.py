@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.data import shards
+from comvint_hf.data.citations import citations
 from comvint_hf.data.pictures import FOLDER, Picture, draw_pictures
 from comvint_hf.data.published import published_for
 from comvint_hf.data.report import Statistics
@@ -151,6 +152,7 @@ def _text(name: str, about: dict[str, Any], statistics: Statistics, signs: list[
         _ROW,
         "## Terms",
         *dict.fromkeys(_terms(part) for part in about["parts"]),
+        *_cited(about["parts"]),
     ]
     return "\n\n" + "\n\n".join(sections) + "\n"
 
@@ -301,6 +303,11 @@ def _terms(part: dict[str, Any]) -> str:
     licence = part["licence"]
     shared = "" if licence["share_images"] else " This dataset must not be pushed with its photos in it."
     return f"{part['source']}: {licence['text'] or licence['name']}{shared}"
+
+
+def _cited(parts: list[dict[str, Any]]) -> list[str]:
+    lines = citations(name for part in parts for name in (part["recipe"], *part["scenes"].replace(",", ":").split(":")))
+    return ["## Citation", "If you use it, cite what it is made from and after:", "\n".join(lines)] if lines else []
 
 
 def _markdown(lines: Iterable[list[str]]) -> str:

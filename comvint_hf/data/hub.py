@@ -1,31 +1,27 @@
-"""Push a dataset folder to the Hub so that all of it arrives or nothing changes.
+"""Push a dataset, a model or a Space to the Hub so that all of it arrives or nothing changes, and every build can be loaded again.
 
-Files are uploaded first, where nobody sees them; then one commit adds, replaces and deletes at once, on top of a known
-parent. A commit that the Hub answers with a passing error, or that somebody else overtook, is tried again on the new
-parent. This file knows a folder and the Hub; it knows no row.
+This file knows the folders of datasets and models and the terms of photos; how files come to the Hub is `upload`'s.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
 from comvint_hf.data import shards
 from comvint_hf.data.folder import read_about
+from comvint_hf.data.model_card import ADAPTER, write_model_card
+from comvint_hf.data.patience import patiently
 from comvint_hf.data.pictures import FOLDER as PICTURES
-from comvint_hf.errors import EndpointError, InputError
+from comvint_hf.data.upload import Files, Place, publish
+from comvint_hf.errors import InputError
 
-if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-
-T = TypeVar("T")
-ATTEMPTS = 6
-LONGEST_WAIT = 300.0
-PASSING = {408, 409, 412, 429, 500, 502, 503, 504}
-"""Statuses that a later attempt may not meet again; 409 and 412 mean that somebody else committed in between."""
+NEVER_SHARED = {"flickr30k"}
+"""Sources whose photos are never pushed, whatever a mix or a repository says of their terms."""
+PICKLES = (".bin", ".pt", ".pth", ".pkl")
 
 
 def push(
@@ -41,72 +37,142 @@ def push(
     """Make the dataset repository `repo_id` hold exactly this folder's files, in one commit; gives the commit's address.
 
     Unchanged files are not uploaded again; shards that the folder no longer has are deleted in the same commit; files that
-    no build wrote are left alone. `revision` is a branch, made if it is new; `wait` is the first pause in seconds
-    before another attempt. Raises `InputError` where the photos may not be re-hosted, `EndpointError` where the Hub refuses.
+    no build wrote are left alone. The commit gets the tag `version_of(folder)`, which `load_dataset(revision=)` takes.
+    `revision` is a branch, made if it is new; a new repository is private if `private` says so or, unless told, if a
+    source's photos may not be shared; `wait` is the first pause in seconds before another attempt. Raises `InputError` where
+    the photos may not be re-hosted, `EndpointError` where the Hub refuses.
     """
+    folder = Path(folder)
+    about = read_about(folder)
+    refuse_unshareable_photos(folder)
+    if private is None and _unshareable(about) & {part["source"] for part in about["parts"]}:
+        private = True
+    files = Files.of(_paths(folder))
+    place = _made(repo_id, "dataset", token, wait, private=private)
+    if revision:
+        place = replace(place, branch=revision)
+        patiently(lambda: place.api.create_branch(**place.where, branch=revision, exist_ok=True), wait)
+    commit = publish(place, files, _ours, message or f"Dataset of {about['rows']:,} rows")
+    patiently(lambda: place.api.create_tag(**place.where, tag=_tag(files), revision=commit, exist_ok=True), wait)
+    return place.address(commit)
+
+
+def _made(repo_id: str, repo_type: str, token: str | bool | None, wait: float, **settings: Any) -> Place:
+    """The main branch of a repository, made with these settings if it is new; its name has its owner, given or not."""
     from huggingface_hub import HfApi
 
-    folder = Path(folder)
-    refuse_unshareable_photos(folder)
     api = HfApi(token=token)
-    additions = _additions(folder)
-    branch = revision or "main"
-    _patiently(lambda: api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True), wait)
-    if revision:
-        _patiently(lambda: api.create_branch(repo_id, repo_type="dataset", branch=revision, exist_ok=True), wait)
+    made = patiently(lambda: api.create_repo(repo_id, repo_type=repo_type, exist_ok=True, **settings), wait)
+    return Place(api, made.repo_id, repo_type, wait=wait)
 
-    def attempt() -> str:
-        fresh = [_again(addition) for addition in additions]
-        parent = api.repo_info(repo_id, repo_type="dataset", revision=branch).sha
-        api.preupload_lfs_files(repo_id, fresh, repo_type="dataset", revision=branch, free_memory=False)
-        commit = api.create_commit(
-            repo_id,
-            [*_deletions(api, repo_id, parent, {addition.path_in_repo for addition in fresh}), *fresh],
-            repo_type="dataset",
-            revision=branch,
-            parent_commit=parent,
-            commit_message=message or f"Dataset of {read_about(folder)['rows']:,} rows",
-        )
-        return commit.commit_url
 
-    return _patiently(attempt, wait)
+def dataset_file(repo_id: str, name: str) -> Path | None:
+    """A small file of a dataset repository, from the Hub or the cache; `None` if it has none."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repo_id, name, repo_type="dataset"))
+    except (EntryNotFoundError, RepositoryNotFoundError):
+        return None
+
+
+def push_model(
+    folder: Path | str, repo_id: str, *, private: bool | None = None, token: str | bool | None = None, wait: float = 1.0
+) -> str:
+    """Draw the card of a tuned model's folder and make the model repository hold it, in one commit; gives its address.
+
+    Checkpoints, logs and hidden files stay here; weights that the folder no longer has are deleted.
+    Raises `InputError` if no tuned model lies in the folder, `EndpointError` where the Hub refuses.
+    """
+    write_model_card(folder)
+    files = Files.of(_model_paths(Path(folder)))
+    place = _made(repo_id, "model", token, wait, private=private)
+    return place.address(publish(place, files, _weights, "Tuned model, its conventions and its card"))
+
+
+def is_model(folder: Path | str) -> bool:
+    """Whether a folder holds a model or an adapter, and no dataset."""
+    return any((Path(folder) / name).exists() for name in ("config.json", ADAPTER)) and not (Path(folder) / "build.json").exists()
+
+
+def _model_paths(folder: Path) -> dict[str, Path]:
+    """A model's own files: the top of its folder without pickles, which nobody should have to trust."""
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return {path.name: path for path in files if path.suffix not in PICKLES}
+
+
+def _weights(name: str) -> bool:
+    """Whether a file in a model repository goes where the folder has none: weights, and the pickles that trainers push."""
+    return "/" not in name and name.endswith((".safetensors", ".safetensors.index.json", *PICKLES))
+
+
+def push_space(
+    repo_id: str,
+    files: Mapping[str, Path],
+    variables: Mapping[str, str],
+    *,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    wait: float = 1.0,
+) -> str:
+    """Create or update a Gradio Space: its variables, then its files by their path there, in one commit; gives its address.
+
+    Wheels of an earlier push are deleted. Raises `EndpointError` where the Hub refuses.
+    """
+    place = _made(repo_id, "space", token, wait, private=private, space_sdk="gradio")
+    for variable in variables.items():
+        patiently(partial(place.api.add_space_variable, place.repo_id, *variable), wait)
+    publish(place, Files.of(files), lambda name: "/" not in name and name.endswith(".whl"), "The page and its package")
+    return f"{place.api.endpoint}/spaces/{place.repo_id}"
+
+
+def version_of(folder: Path | str) -> str:
+    """The tag that a push gives to this folder's content: equal files have equal tags."""
+    return _tag(Files.of(_paths(Path(folder))))
+
+
+def _tag(files: Files) -> str:
+    return f"build-{files.digest}"
 
 
 def refuse_unshareable_photos(folder: Path) -> None:
-    """Raise `InputError` if the folder holds photos whose source forbids re-hosting (Flickr30k's)."""
+    """Raise `InputError` if the folder holds photos whose source forbids re-hosting (Flickr30k's).
+
+    The rows themselves are asked where they come from: a mix may hold the photos of one source beside the text of another.
+    """
     about = read_about(folder)
-    held = {name.split("/")[0] for name in about["files"]} & {shards.WITH_IMAGES, shards.IMAGES}
-    for part in about["parts"]:
-        if held and not part["licence"]["share_images"]:
+    for name in about["files"]:
+        if held := _unshareable(about) & _sources_of_photos(folder / name):
             raise InputError(
-                f"{folder} holds photos of {part['source']}, which may not be re-hosted: build it again with --store-images none "
-                "and push that; `attach_images` joins the photos on each user's machine."
+                f"{folder / name} holds photos of {min(held)}, which may not be re-hosted: build it again with --store-images "
+                "none and push that; `attach_images` joins the photos on each user's machine."
             )
 
 
-def _additions(folder: Path) -> list[CommitOperationAdd]:
-    from huggingface_hub import CommitOperationAdd
+def _unshareable(about: dict[str, Any]) -> set[str]:
+    """The sources that say so of their photos, and those known for it."""
+    return NEVER_SHARED | {part["source"] for part in about["parts"] if not part["licence"]["share_images"]}
 
+
+def _sources_of_photos(path: Path) -> set[str]:
+    """The sources of the rows of a file that holds photos; nothing for a file without photos."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    names = set(pq.read_schema(path).names)
+    if not names & {"images", "image"}:
+        return set()
+    if "source" in names:
+        return set(pc.unique(pq.read_table(path, columns=["source"])["source"]).to_pylist())
+    return {image_id.partition("/")[0] for image_id in pq.read_table(path, columns=["image_id"])["image_id"].to_pylist()}
+
+
+def _paths(folder: Path) -> dict[str, Path]:
+    """The files of a dataset folder, by their path in the repository."""
     names = [*read_about(folder)["files"], *(name for name in shards.WRITTEN if (folder / name).exists())]
-    names += sorted(path.relative_to(folder).as_posix() for path in (folder / PICTURES).glob("*.png"))
-    return [CommitOperationAdd(name, folder / name) for name in names]
-
-
-def _again(addition: CommitOperationAdd) -> CommitOperationAdd:
-    """A new operation for the same file, so that an attempt sees what the Hub holds now; hashes are not computed again."""
-    from huggingface_hub import CommitOperationAdd
-
-    fresh = CommitOperationAdd(addition.path_in_repo, addition.path_or_fileobj)
-    fresh.upload_info = addition.upload_info
-    return fresh
-
-
-def _deletions(api: HfApi, repo_id: str, parent: str, kept: set[str]) -> list[CommitOperationDelete]:
-    """Delete what an earlier build put there and this one does not have."""
-    from huggingface_hub import CommitOperationDelete
-
-    there = api.list_repo_files(repo_id, repo_type="dataset", revision=parent)
-    return [CommitOperationDelete(name, is_folder=False) for name in there if _ours(name) and name not in kept]
+    names += [path.relative_to(folder).as_posix() for path in (folder / PICTURES).glob("*.png")]
+    return {name: folder / name for name in names}
 
 
 def _ours(name: str) -> bool:
@@ -114,58 +180,3 @@ def _ours(name: str) -> bool:
     top, _, file = name.partition("/")
     drawn = top == PICTURES and file.endswith(".png")
     return name in shards.WRITTEN or drawn or (top in shards.FOLDERS and file.endswith(".parquet"))
-
-
-def _patiently(work: Callable[[], T], wait: float) -> T:
-    """Try until it works, a passing failure has come back too often, or the failure is for good."""
-    attempt = 1
-    while True:
-        try:
-            return work()
-        except Exception as error:
-            if refusal := _refusal(error):
-                raise refusal from error
-            if not _passes(error):
-                raise
-            if attempt == ATTEMPTS:
-                raise EndpointError(
-                    f"The Hub failed {ATTEMPTS} times, last with: {_first_line(error)} What it holds is whole; push again later."
-                ) from error
-            time.sleep(_pause(error, wait * 2 ** (attempt - 1)))
-        attempt += 1
-
-
-def _pause(error: Exception, wait: float) -> float:
-    """Seconds until the next attempt: as long as the Hub asks for, else `wait`, shaken so that clients do not march in step."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    asked = headers.get("retry-after", "")
-    if asked.isdecimal():
-        return min(float(asked), LONGEST_WAIT)
-    return min(wait, LONGEST_WAIT) * random.uniform(0.75, 1.25)
-
-
-def _passes(error: BaseException | None) -> bool:
-    """Whether a failure, or the one that it wraps, may be gone next time."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if error is None:
-        return False
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in PASSING
-    return isinstance(error, httpx2.TransportError) or _passes(error.__cause__)
-
-
-def _refusal(error: Exception) -> EndpointError | None:
-    """What to say where the Hub says that this user may not write; `None` for any other failure."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if not isinstance(error, HfHubHTTPError) or error.response.status_code not in (401, 403):
-        return None
-    return EndpointError(
-        f"The Hub refuses to be written to ({_first_line(error)}); log in with `hf auth login`, or check the repository's name."
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

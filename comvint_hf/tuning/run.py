@@ -212,10 +212,10 @@ def dataset_conventions(dataset: str) -> Conventions:
     """The conventions beside a dataset, in a folder or a Hub repository; the defaults if it has none."""
     if Path(dataset).is_dir():
         return Conventions.read(dataset)
-    from transformers.utils import cached_file
+    from comvint_hf.data.hub import dataset_file
 
-    found = cached_file(dataset, FILE, repo_type="dataset", _raise_exceptions_for_missing_entries=False)
-    return Conventions.read(Path(found).parent) if found else Conventions()
+    found = dataset_file(dataset, FILE)
+    return Conventions.read(found.parent) if found else Conventions()
 
 
 def write_conventions(

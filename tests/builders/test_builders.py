@@ -157,3 +157,17 @@ def test_a_mix_of_two_builds(tmp_path) -> None:
     assert {"cross_modal", "referring_qa"} <= {row["task"] for row in rows} and f"{len(rows):,} rows" in done.stdout
     done = run("mix", "--dataset", tmp_path / "svit", "--take", "conversation", "--out", tmp_path / "mix2", check=False)
     assert "NAME=NUMBER" in done.stderr
+
+
+@pytest.mark.parametrize("script", sorted((Path(__file__).parents[2] / "builders").glob("*.py")), ids=lambda path: path.stem)
+def test_a_builder_says_what_it_needs_to_run_alone(script: Path) -> None:
+    """`uv run builders/svit.py` in a clone: the inline metadata of PEP 723, and the clone itself as the package's source."""
+    import tomllib
+
+    block = re.search(r"(?m)^# /// script$\n((?:^#(?: .*)?$\n)+?)^# ///$", script.read_text())
+    needs = tomllib.loads("".join(line[2:] + "\n" for line in block[1].splitlines()))
+    project = tomllib.loads((script.parents[1] / "pyproject.toml").read_text())["project"]
+    assert needs["requires-python"] == project["requires-python"]
+    assert needs["dependencies"] == [f"{project['name']}[build]"]
+    source = (script.parent / needs["tool"]["uv"]["sources"][project["name"]]["path"]).resolve()
+    assert source == script.parents[1]

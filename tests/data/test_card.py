@@ -100,6 +100,15 @@ def test_terms_of_every_source_are_said(toy_dataset, tmp_path, toy_recipe) -> No
         assert ("must not be pushed with its photos" in text) == (name == "flickr30k")
 
 
+def test_recipe_and_corpora_are_cited(toy_dataset, tmp_path) -> None:
+    about = read_about(toy_dataset())
+    assert "## Citation" not in (toy_dataset() / "README.md").read_text()
+    part = {**about["parts"][0], "recipe": "svit", "source": "visual_genome", "scenes": "visual_genome:vg,coco:captions"}
+    write_folder(tmp_path, {**about, "parts": [part], "files": {}}, Statistics())
+    cited = (tmp_path / "README.md").read_text().partition("## Citation")[2]
+    assert all(paper in cited for paper in ("2307.04087", "1602.07332", "1405.0312")) and "2311.01487" not in cited
+
+
 def test_rows_without_photo_stand_apart_only_where_others_have_one() -> None:
     files = {"data/vlit/train-00000.parquet": 1, "without_images/vlit/train-00000.parquet": 1, "rejected/train-00000.parquet": 1}
     assert list(configs(files)) == ["default", "vlit", "without_images", "rejected"]

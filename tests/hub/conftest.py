@@ -6,13 +6,34 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 Client = Callable[..., str]
+CUT, HOLD = 0, 1
+"""Statuses of faults that cut the connection instead of answering, and that keep the request waiting until it is released."""
+PATIENCE = 60
+WORKER = """
+import contextlib, io, json, sys, traceback
+for line in sys.stdin:
+    code, arguments = json.loads(line)
+    sys.argv, said, whole = ["-c", *arguments], io.StringIO(), True
+    with contextlib.redirect_stdout(said):
+        try:
+            exec(code, {"__name__": "__main__"})
+        except SystemExit as end:
+            whole = not end.code
+        except BaseException:
+            whole = False
+            print(traceback.format_exc(), end="")
+    print(json.dumps([whole, said.getvalue()]), flush=True)
+"""
+"""Runs one piece of code after another, so that the libraries are loaded once for all tests."""
 
 
 class Hub:
@@ -27,6 +48,15 @@ class Hub:
     def fail(self, pattern: str, status: int, times: int = 1, after: bool = False) -> None:
         self._post("_fault", {"pattern": pattern, "status": status, "times": times, "after": after})
 
+    @contextmanager
+    def holding(self, pattern: str, count: int = 1, after: int = 0) -> Iterator[Callable[[], None]]:
+        """Hold requests of a kind, all but the first `after`; what is given waits until `count` are held. Lets them go in the end."""
+        self._post("_fault", {"pattern": pattern, "status": HOLD, "times": 10**6, "skip": after})
+        try:
+            yield lambda: urllib.request.urlopen(f"{self.url}/_held?count={count}", timeout=PATIENCE).read()
+        finally:
+            self._post("_release", {})
+
     def forget(self, everything: bool = False) -> None:
         self._post("_forget", {"all": everything})
 
@@ -35,7 +65,7 @@ class Hub:
         urllib.request.urlopen(request, timeout=10).read()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _hub_process() -> Iterator[str]:
     server = subprocess.Popen([sys.executable, Path(__file__).with_name("local_hub.py")], stdout=subprocess.PIPE, text=True)
     try:
@@ -53,30 +83,66 @@ def hub(_hub_process: str) -> Hub:
     return running
 
 
-@pytest.fixture
-def client(hub: Hub, tmp_path: Path) -> Client:
-    """Run Python code in a process of its own whose Hub is the local one; gives what it prints.
+@pytest.fixture(scope="module")
+def environment(_hub_process: str, tmp_path_factory) -> dict[str, str]:
+    """What a client's process must be told so that its Hub is the local one."""
+    found = {
+        **os.environ,
+        "HF_ENDPOINT": _hub_process,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_TOKEN": "hf_local",
+        "HF_HOME": str(tmp_path_factory.mktemp("hf")),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }
+    for proxy in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        found.pop(proxy, None)
+    return found
 
-    Leaving a streamed dataset early can hang pyarrow at exit, so there is a time-out.
+
+@pytest.fixture(scope="module")
+def _worker(environment: dict[str, str]) -> Iterator[subprocess.Popen]:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", WORKER], env=environment, **pipes)
+    yield process
+    process.kill()
+    process.wait(10)
+
+
+@pytest.fixture
+def client(hub: Hub, _worker: subprocess.Popen) -> Client:
+    """Run Python code in a process other than this one, whose Hub is the local one; gives what it prints.
+
+    With `check=False` code may fail, and its traceback is part of what it prints.
     """
 
     def run(code: str, *arguments: str, check: bool = True) -> str:
-        environment = {
-            **os.environ,
-            "HF_ENDPOINT": hub.url,
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_TOKEN": "hf_local",
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-        }
-        for proxy in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-            environment.pop(proxy, None)
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        if check and done.returncode:
-            raise AssertionError(done.stderr[-4000:])
-        return done.stdout if check else done.stdout + done.stderr
+        late = threading.Timer(PATIENCE, _worker.kill)
+        late.start()
+        try:
+            _worker.stdin.write(json.dumps([code, arguments]) + "\n")
+            _worker.stdin.flush()
+            whole, said = json.loads(_worker.stdout.readline())
+        finally:
+            late.cancel()
+        assert whole or not check, said[-4000:]
+        return said
 
     return run
+
+
+@pytest.fixture
+def process(hub: Hub, environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start Python code in a process of its own, with an empty cache; what is still running in the end is killed."""
+    started: list[subprocess.Popen] = []
+
+    def start(code: str, *arguments: str) -> subprocess.Popen:
+        own = {**environment, "HF_HOME": str(tmp_path / f"hf-{len(started)}")}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen([sys.executable, "-c", code, *arguments], env=own, **pipes))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        one.wait(10)

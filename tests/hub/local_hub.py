@@ -1,8 +1,8 @@
 """A Hugging Face Hub for tests: the wire protocol that unmodified clients speak, over one process's memory.
 
 Run it as `python local_hub.py`; it prints the address it listens on. Only what datasets and huggingface_hub ask for
-when they push, list and read is here; Xet is not (clients run with HF_HUB_DISABLE_XET=1). `POST /_fault` makes the next requests
-of a kind fail, `GET /_log` tells what was asked.
+when they push, list and read is here; Xet is not (clients run with HF_HUB_DISABLE_XET=1). `hub_faults` makes
+requests fail, `GET /_log` tells what was asked.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
+import hub_faults
 import uvicorn
 from fastapi import FastAPI, Form, Request, Response
 from fastapi.responses import JSONResponse
@@ -38,11 +39,13 @@ class Commit:
 
 @dataclass
 class Repository:
-    """Commits under names. `private` is only remembered."""
+    """Commits under the names of branches and tags. `private` and `variables` (of a Space) are only remembered."""
 
     private: bool
     names: dict[str, Commit] = field(default_factory=dict)
+    tags: dict[str, Commit] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def add(self, files: dict[str, str], title: str, branch: str, parent: Commit | None) -> Commit:
         sha = hashlib.sha1(json.dumps([files, title, parent and parent.sha, len(self.commits)]).encode()).hexdigest()
@@ -50,7 +53,7 @@ class Repository:
         return self.names[branch]
 
     def find(self, revision: str) -> Commit:
-        commit = self.names.get(revision) or self.commits.get(revision)
+        commit = self.names.get(revision) or self.tags.get(revision) or self.commits.get(revision)
         if commit is None:
             raise Missing("RevisionNotFound", f"Invalid rev id: {revision}")
         return commit
@@ -64,10 +67,10 @@ class Missing(Exception):
 
 
 app = FastAPI()
+app.include_router(hub_faults.router)
 repositories: dict[tuple[str, str], Repository] = {}
 blobs: dict[str, bytes] = {}
 large: set[str] = set()
-faults: list[dict] = []
 asked: Counter[str] = Counter()
 
 
@@ -78,23 +81,10 @@ async def _missing(request: Request, error: Missing) -> JSONResponse:
 
 @app.middleware("http")
 async def _count_and_fail(request: Request, call_next) -> Response:
-    line = f"{request.method} {request.url.path}"
-    if not request.url.path.startswith("/_"):
-        asked[line] += 1
-        for fault in faults:
-            if fault["times"] > 0 and re.search(fault["pattern"], line):
-                fault["times"] -= 1
-                if fault.get("after"):
-                    await call_next(request)
-                return JSONResponse({"error": "a fault that the test asked for"}, fault["status"])
-    return await call_next(request)
-
-
-@app.post("/_fault")
-async def fault(request: Request) -> dict:
-    """{"pattern": regex over "METHOD /path", "status": int, "times": int, "after": carry it out before failing}."""
-    faults.append(await request.json())
-    return {}
+    if request.url.path.startswith("/_"):
+        return await call_next(request)
+    asked[f"{request.method} {request.url.path}"] += 1
+    return await hub_faults.meet(request, call_next)
 
 
 @app.get("/_log")
@@ -105,7 +95,7 @@ async def log() -> dict:
 @app.post("/_forget")
 async def forget(request: Request) -> dict:
     """Forget what was asked and the faults to come; with {"all": true} every repository and file too."""
-    for memory in (asked, faults, *((repositories, blobs, large) if (await request.json()).get("all") else ())):
+    for memory in (asked, hub_faults.faults, *((repositories, blobs, large) if (await request.json()).get("all") else ())):
         memory.clear()
     return {}
 
@@ -160,7 +150,7 @@ async def create(request: Request) -> JSONResponse:
     url = f"{request.base_url}{'' if kind == 'model' else kind + 's/'}{name}"
     if (kind, name) in repositories:
         return JSONResponse({"error": "You already created this repo", "url": url}, 409)
-    made = repositories[kind, name] = Repository(bool(body.get("private")))
+    made = repositories[kind, name] = Repository(body.get("visibility") == "private" or bool(body.get("private")))
     made.add({".gitattributes": store(b"*.parquet filter=lfs\n")}, "initial commit", "main", None)
     return JSONResponse({"url": url, "name": name, "id": name})
 
@@ -204,21 +194,22 @@ async def lfs_batch(prefix: str, request: Request) -> dict:
     objects = []
     for wanted in (await request.json())["objects"]:
         action = {
-            "upload": {"href": f"{request.base_url}_lfs/{wanted['oid']}"},
-            "verify": {"href": f"{request.base_url}_lfs/verify"},
+            "upload": {"href": f"{request.base_url}lfs/{wanted['oid']}"},
+            "verify": {"href": f"{request.base_url}lfs/verify"},
         }
         objects.append({**wanted, **({} if wanted["oid"] in blobs else {"actions": action})})
     return {"transfer": "basic", "objects": objects}
 
 
-@app.put("/_lfs/{oid}")
+@app.put("/lfs/{oid}")
 async def lfs_put(oid: str, request: Request) -> Response:
-    asked["lfs put"] += 1
     data = await request.body()
+    asked["lfs put"] += 1
+    asked["lfs bytes"] += len(data)
     return Response(status_code=200 if store(data, True) == oid else 400)
 
 
-@app.post("/_lfs/verify")
+@app.post("/lfs/verify")
 async def lfs_verify(request: Request) -> Response:
     wanted = await request.json()
     return Response(status_code=200 if len(blobs.get(wanted["oid"], b"")) == wanted["size"] else 404)
@@ -226,10 +217,11 @@ async def lfs_verify(request: Request) -> Response:
 
 @app.post("/api/{kind}/{owner}/{name}/commit/{revision:path}")
 async def commit(kind: str, owner: str, name: str, revision: str, request: Request) -> JSONResponse:
+    lines = (await request.body()).splitlines()  # all that waits comes before the parent is looked up
     repo = repository(kind, f"{owner}/{name}")
     parent = repo.find(revision)
     files, title = dict(parent.files), ""
-    for line in (await request.body()).splitlines():
+    for line in lines:
         step = json.loads(line)
         value = step["value"]
         match step["key"]:
@@ -289,9 +281,12 @@ async def paths_info(kind: str, owner: str, name: str, revision: str, paths: Ann
 
 @app.get("/api/{kind}/{owner}/{name}/refs")
 async def refs(kind: str, owner: str, name: str) -> dict:
-    named = repository(kind, f"{owner}/{name}").names
-    listed = [{"name": key, "ref": f"refs/heads/{key}", "targetCommit": commit.sha} for key, commit in named.items()]
-    return {"branches": listed, "converts": [], "tags": []}
+    repo = repository(kind, f"{owner}/{name}")
+
+    def listed(names: dict[str, Commit], folder: str) -> list[dict]:
+        return [{"name": key, "ref": f"refs/{folder}/{key}", "targetCommit": commit.sha} for key, commit in names.items()]
+
+    return {"branches": listed(repo.names, "heads"), "converts": [], "tags": listed(repo.tags, "tags")}
 
 
 @app.get("/api/{kind}/{owner}/{name}/commits/{revision:path}")
@@ -314,11 +309,37 @@ async def branch(kind: str, owner: str, name: str, branch: str, request: Request
     return JSONResponse({}, 201)
 
 
+@app.delete("/api/{kind}/{owner}/{name}/branch/{branch:path}")
+async def delete_branch(kind: str, owner: str, name: str, branch: str) -> dict:
+    if repository(kind, f"{owner}/{name}").names.pop(branch, None) is None:
+        raise Missing("RevisionNotFound", f"Invalid rev id: {branch}")
+    return {}
+
+
 @app.post("/api/{kind}/{owner}/{name}/tag/{revision:path}")
 async def tag(kind: str, owner: str, name: str, revision: str, request: Request) -> JSONResponse:
-    repo = repository(kind, f"{owner}/{name}")
-    repo.names[(await request.json())["tag"]] = repo.find(revision)
+    repo, wanted = repository(kind, f"{owner}/{name}"), (await request.json())["tag"]
+    if wanted in repo.tags:
+        return JSONResponse({"error": "Tag already exists"}, 409)
+    repo.tags[wanted] = repo.find(revision)
     return JSONResponse({}, 201)
+
+
+@app.get("/api/spaces/{owner}/{name}/variables")
+async def list_variables(owner: str, name: str) -> dict:
+    return {key: {"value": value, "updatedAt": EPOCH} for key, value in repository("spaces", f"{owner}/{name}").variables.items()}
+
+
+@app.post("/api/spaces/{owner}/{name}/variables")
+async def variables(owner: str, name: str, request: Request) -> dict:
+    body = await request.json()
+    repository("spaces", f"{owner}/{name}").variables[body["key"]] = body["value"]
+    return await list_variables(owner, name)
+
+
+@app.api_route("/{owner}/{name}/resolve/{rest:path}", methods=["GET", "HEAD"])
+async def resolve_model(owner: str, name: str, rest: str, request: Request) -> Response:
+    return await resolve("models", owner, name, rest, request)
 
 
 @app.api_route("/{kind}/{owner}/{name}/resolve/{rest:path}", methods=["GET", "HEAD"])
@@ -354,7 +375,7 @@ def main() -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(app, http=hub_faults.Cuttable, log_level="critical")).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hub.reading import HISTORY, IDS, PUSH, ids
 
-PUSH = "import sys; from comvint_hf import push; print(push(sys.argv[1], sys.argv[2], wait=0.01, message=sys.argv[3] if sys.argv[3:] else None))"
+from comvint_hf.data.hub import version_of
+
 LOAD = """
 import json, sys
 from datasets import get_dataset_config_names, load_dataset
@@ -15,19 +17,16 @@ for config in get_dataset_config_names(name, revision=revision):
     plain = load_dataset(name, config, revision=revision)
     found[config] = {split: plain[split]["id"][:] for split in plain}
     for split in plain:
-        streamed = [row["id"] for row in load_dataset(name, config, split=split, revision=revision, streaming=True)]
+        stream = load_dataset(name, config, split=split, revision=revision, streaming=True)
+        streamed = [row["id"] for row in stream.select_columns(["id"])]
         assert streamed == found[config][split], (config, split)
 first = load_dataset(name, revision=revision)["train"][0]
 print(json.dumps({"ids": found, "size": first["images"][0].size, "messages": first["messages"]}))
 """
-INFO = "import sys; from huggingface_hub import HfApi; print([c.commit_id for c in HfApi().list_repo_commits(sys.argv[1], repo_type='dataset')][0])"
 
 
 def commits(client, name: str) -> int:
-    code = (
-        "import sys; from huggingface_hub import HfApi; print(len(HfApi().list_repo_commits(sys.argv[1], repo_type='dataset')))"
-    )
-    return int(client(code, name))
+    return len(json.loads(client(HISTORY, name))["main"])
 
 
 def test_push_then_load_plain_streaming_and_by_revision(hub, client, toy_dataset) -> None:
@@ -35,13 +34,12 @@ def test_push_then_load_plain_streaming_and_by_revision(hub, client, toy_dataset
     address = client(PUSH, str(first), "tester/whole").strip()
     assert address.startswith(f"{hub.url}/datasets/tester/whole/commit/")
     assert commits(client, "tester/whole") == 2
-    version = client(INFO, "tester/whole").strip()
     here = json.loads(client(LOAD, str(first)))
     assert json.loads(client(LOAD, "tester/whole")) == here
     client(PUSH, str(second), "tester/whole")
     assert commits(client, "tester/whole") == 3
-    assert json.loads(client(LOAD, "tester/whole")) == json.loads(client(LOAD, str(second)))
-    assert json.loads(client(LOAD, "tester/whole", version)) == here
+    assert json.loads(client(IDS, "tester/whole", "", "plain")) == ids(second)
+    assert json.loads(client(IDS, "tester/whole", version_of(first), "plain")) == ids(first)
 
 
 def test_a_push_deletes_what_the_folder_no_longer_has_and_leaves_strangers_alone(hub, client, toy_dataset) -> None:
@@ -69,20 +67,15 @@ def test_pushing_again_uploads_nothing_and_commits_nothing(hub, client, toy_data
     assert commits(client, "tester/again") == 2
 
 
-@pytest.mark.parametrize("status", [500, 503, 409, 412])
-def test_a_passing_failure_of_the_commit_is_tried_again(hub, client, toy_dataset, status) -> None:
-    name = f"tester/passing-{status}"
-    folder = toy_dataset(scenes=12)
-    hub.fail(r"POST /api/datasets/.*/commit/", status, times=2)
-    client(PUSH, str(folder), name)
-    assert commits(client, name) == 2
-    assert hub.log()["lfs put"] == len(json.loads((folder / "build.json").read_text())["files"])
-
-
-def test_a_commit_that_landed_but_was_answered_with_an_error_is_not_made_twice(hub, client, toy_dataset) -> None:
-    hub.fail(r"POST /api/datasets/.*/commit/", 502, after=True)
-    client(PUSH, str(toy_dataset(scenes=12)), "tester/landed")
-    assert commits(client, "tester/landed") == 2
+def test_a_grown_set_sends_its_new_shard_alone(hub, client, toy_dataset) -> None:
+    small, grown = (toy_dataset(scenes=scenes, images="table") for scenes in (30, 31))
+    client(PUSH, str(small), "tester/grown")
+    hub.forget()
+    client(PUSH, str(grown), "tester/grown")
+    new = [name for name in json.loads((grown / "build.json").read_text())["files"] if name.endswith("-00003.parquet")]
+    assert hub.log()["lfs put"] == len(new) > 1
+    assert hub.log()["lfs bytes"] == sum((grown / name).stat().st_size for name in new)
+    assert json.loads(client(IDS, "tester/grown", "", "streaming")) == ids(grown)
 
 
 def test_somebody_elses_commit_in_between_is_built_upon(hub, client, toy_dataset) -> None:
@@ -103,15 +96,6 @@ print(sorted(HfApi().list_repo_files(sys.argv[2], repo_type="dataset")))
     assert "theirs.txt" in files and "README.md" in files
 
 
-def test_a_lasting_failure_leaves_the_old_version_whole(hub, client, toy_dataset) -> None:
-    first, second = toy_dataset(scenes=12), toy_dataset(scenes=30)
-    client(PUSH, str(first), "tester/lasting")
-    hub.fail(r"POST /api/datasets/.*/commit/", 500, times=100)
-    said = client(PUSH, str(second), "tester/lasting", check=False)
-    assert "The Hub failed 6 times" in said and "push again later" in said
-    assert json.loads(client(LOAD, "tester/lasting")) == json.loads(client(LOAD, str(first)))
-
-
 def test_a_refused_token_is_said_calmly_and_not_tried_again(hub, client, toy_dataset) -> None:
     hub.fail(r"POST /api/repos/create", 403, times=100)
     said = client(PUSH, str(toy_dataset(scenes=12)), "tester/refused", check=False)
@@ -128,6 +112,35 @@ def test_photos_that_may_not_be_rehosted_are_not_pushed(hub, client, toy_dataset
     said = client(PUSH, str(folder), "tester/flickr", check=False)
     assert "may not be re-hosted" in said
     assert not hub.log()
+
+
+def test_a_mix_keeps_photos_here_by_the_rows_own_source(toy_dataset, tmp_path) -> None:
+    """Whatever the terms in build.json say: rows of Flickr30k with their photo are never pushed, its text is, and privately."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from comvint_hf.data.hub import refuse_unshareable_photos
+    from comvint_hf.errors import InputError
+
+    folder = toy_dataset(images="table", fresh=True)
+    refuse_unshareable_photos(folder)
+    path = next((folder / "images").glob("*.parquet"))
+    table = pq.read_table(path)
+    theirs = pa.array(["flickr30k/36979", *table["image_id"].to_pylist()[1:]])
+    pq.write_table(table.set_column(0, table.schema.field("image_id"), theirs), path)
+    with pytest.raises(InputError, match="holds photos of flickr30k, which may not be re-hosted"):
+        refuse_unshareable_photos(folder)
+
+
+@pytest.mark.parametrize(("asked", "private"), [("None", True), ("False", False)])
+def test_text_about_photos_that_may_not_be_shared_is_private_unless_told(client, toy_dataset, asked, private) -> None:
+    folder = toy_dataset(images=False, fresh=True)
+    path = folder / "build.json"
+    about = json.loads(path.read_text())
+    about["parts"][0]["licence"]["share_images"] = False
+    path.write_text(json.dumps(about))
+    client(f"import sys; from comvint_hf import push; push(sys.argv[1], 'tester/text', private={asked})", str(folder))
+    assert json.loads(client(HISTORY, "tester/text"))["private"] is private
 
 
 def test_photos_of_a_repository_are_attached_to_rows(hub, client, toy_dataset) -> None:
@@ -155,7 +168,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     script = Path(__file__).parents[2] / "builders" / "svit.py"
     told = client(code, str(script), str(tmp_path / "out"))
     assert f"Pushed: {hub.url}/datasets/tester/built/commit/" in told
-    assert json.loads(client(LOAD, "tester/built")) == json.loads(client(LOAD, str(tmp_path / "out")))
+    version = version_of(tmp_path / "out")
+    assert f'load_dataset("tester/built", revision="{version}")' in told
+    assert json.loads(client(IDS, "tester/built", version, "plain")) == ids(tmp_path / "out")
 
 
 def test_the_cards_pictures_are_pushed_and_stale_ones_deleted(hub, client, toy_dataset) -> None:
