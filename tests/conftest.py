@@ -1,8 +1,13 @@
 """Fixtures that every test may use."""
 
+import signal
 from pathlib import Path
 
 import pytest
+
+# A run in the background may have been told to ignore Ctrl-C, and what it starts would too; some tests send one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

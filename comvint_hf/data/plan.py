@@ -87,13 +87,16 @@ def hold(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Iterator[N
 
 
 def _claim(out: Path, ours: dict[str, Any]) -> None:
+    """Write the plan down, unless the folder holds rows of another; a plan that made no row yet gives way."""
     path = out / shards.STATE / "plan.json"
-    if not path.exists():
-        if (out / "README.md").exists() or any(out.glob("*/**/*.parquet")):
-            raise InputError(f"{out} holds a dataset that this build did not begin; choose another --out, or add --overwrite.")
+    theirs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if theirs == ours:
+        return
+    if not (shards.markers(out) or (out / "README.md").exists() or any(out.glob("*/**/*.parquet"))):
         shards.write_atomically(path, json.dumps(ours, indent=2, sort_keys=True) + "\n")
         return
-    theirs = json.loads(path.read_text(encoding="utf-8"))
+    if theirs is None:
+        raise InputError(f"{out} holds a dataset that this build did not begin; choose another --out, or add --overwrite.")
     if (difference := _difference(theirs, ours)) is not None:
         kept = "" if "mix" in ours else " (replies that were paid for are kept)"
         raise InputError(f"{out} was made {difference}: choose another --out, or add --overwrite to make it anew{kept}.")

@@ -17,7 +17,7 @@ LEAST = 30
 """Fewer cases than this are no sign of anything."""
 LOWEST_PASS_RATE = 0.5
 DRIFT = 0.1
-"""How far a share may lie from the one that was asked for."""
+"""How far a share may lie from the one that was asked for, where there are so many that chance does not explain it."""
 LONGER = 1.25
 """How much longer right options may be than wrong ones."""
 
@@ -77,8 +77,20 @@ def _drift(what: str, counts: Counter[str], asked: Mapping[str, float]) -> Itera
     whole = counts.total()
     for name in sorted(set(asked) | set(counts)) if asked and whole >= LEAST else ():
         share, wanted = counts[name] / whole, asked.get(name, 0.0)
-        if abs(share - wanted) > DRIFT:
-            yield f"{what} {name}: {share:.0%} of the rows, {wanted:.0%} were asked for; see what was rejected, and why."
+        if abs(share - wanted) > _chance(wanted, whole):
+            yield (
+                f"{what} {name}: {share:.0%} of the rows, {wanted:.0%} were asked for; see what was rejected and why, and "
+                "whether the images offer enough for it."
+            )
+
+
+def _chance(share: float, whole: int) -> float:
+    """How far from `share` is no sign yet: three standard deviations of as many draws, and never less than `DRIFT`.
+
+    >>> round(_chance(0.25, 64), 2), _chance(0.25, 10_000)
+    (0.16, 0.1)
+    """
+    return max(DRIFT, 3 * (share * (1 - share) / whole) ** 0.5)
 
 
 def _uneven_answers(statistics: Statistics) -> Iterator[str]:
@@ -90,7 +102,7 @@ def _uneven_answers(statistics: Statistics) -> Iterator[str]:
     for counts, what, share in ((verdicts, "answer", 1 / 2), (options, "right option", 1 / 4)):
         whole = counts.total()
         for name in sorted(counts):
-            if whole >= 2 * LEAST and counts[name] / whole - share > DRIFT:
+            if whole >= 2 * LEAST and counts[name] / whole - share > _chance(share, whole):
                 yield f"The {what} {name!r} makes up {counts[name] / whole:.0%} of {whole:,}, expected about {share:.0%}: a model may learn to guess."
 
 

@@ -108,7 +108,11 @@ COMVINT_KINDS = ("cross_modal", "outside_knowledge")
 
 
 def svit(tasks: Sequence[str] = tuple(SVIT_TASKS)) -> Recipe:
-    """SVIT (PAPERS section 1): up to four tasks an image, each regenerated until clean."""
+    """SVIT (PAPERS section 1): up to four tasks an image, each regenerated until clean.
+
+    Raises `InputError` for an unknown task.
+    """
+    tasks = _known("tasks", tasks, SVIT_TASKS)
     return Recipe("svit", (each(*(SVIT_TASKS[task] for task in tasks)), checks.check), {"tasks": list(tasks)})
 
 
@@ -125,9 +129,9 @@ def comvint(
     "outside_knowledge": 1}, or "cross_modal=3"), all samples of an image together are divided in that proportion. Each ends
     in one of `formats`, all of them equally likely. The judge is asked up to `votes` times a rewrite, and the majority
     counts. Synthesising and reformulating check what they get themselves, and ask again. Raises `InputError` for an unknown
-    kind, a weight that is none, and an even number of votes.
+    kind or format, a weight that is none, and an even number of votes.
     """
-    weights = shares(kinds)
+    weights, formats = shares(kinds), _known("formats", formats, FORMATS)
     if votes < 1 or votes % 2 == 0:
         raise InputError(f"votes is {votes}: expected an odd number such as 3, so that a majority can always be found.")
     total = count * len(weights)
@@ -136,7 +140,7 @@ def comvint(
         (
             each(*(comvint_stages.synthesize(kind, comvint_stages.quota(weights, total, kind)) for kind in weights)),
             up_to(rounds, comvint_stages.complicate, checks.check, partial(verify, votes=votes)),
-            comvint_stages.reformulate(tuple(formats)),
+            comvint_stages.reformulate(formats),
         ),
         {
             "rounds": rounds,
@@ -171,11 +175,23 @@ def shares(kinds: Iterable[str] | Mapping[str, float]) -> dict[str, float]:
     return weights
 
 
+def _known(setting: str, given: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """The names that were given. Raises `InputError` for one that is not known, and for none at all."""
+    given, known = tuple(given), tuple(known)
+    if not given or not set(given) <= set(known):
+        raise InputError(f"{','.join(given) or 'nothing'} was given for {setting}: expected some of {', '.join(known)}.")
+    return given
+
+
 def vlit(generations: int = 5, constraints: Sequence[str] = tuple(vlit_stages.CONSTRAINTS)) -> Recipe:
-    """The VLIT review's example pipeline (PAPERS section 4): several dialogues an image under switchable constraints."""
+    """The VLIT review's example pipeline (PAPERS section 4): several dialogues an image under switchable constraints.
+
+    Raises `InputError` for an unknown constraint.
+    """
+    constraints = _known("constraints", constraints, vlit_stages.CONSTRAINTS)
     return Recipe(
         "vlit",
-        (vlit_stages.dialogues(generations, tuple(constraints)), checks.check),
+        (vlit_stages.dialogues(generations, constraints), checks.check),
         {"generations": generations, "constraints": list(constraints)},
     )
 

@@ -30,7 +30,7 @@ def whole(rehearsed, tmp_path_factory) -> tuple[Path, int]:
     with serve(endpoint) as url:
         told, _ = finish(start(url, out, *SHARDS))
     paid = endpoint.paid.total()
-    assert told.splitlines()[-1].startswith(f"toy-model: {paid} requests, 0 from the cache, ")
+    assert f"\ntoy-model: {paid} requests, 0 from the cache, " in told and "\n  svit/conversation: " in told
     return out, paid
 
 

@@ -189,6 +189,8 @@ def by_round(**figures: dict[str, float]) -> Health:
         ),
         (build(formats=Counter(open=55, bool=45)), {"formats": ["open", "bool"]}, None),
         (build(formats=Counter(open=70, bool=30)), {}, None),
+        (build(formats=Counter(open=28, bool=17)), {"formats": ["open", "bool"]}, None),
+        (build(formats=Counter(choice=79), options=Counter(A=12, B=16, C=28, D=23)), {"formats": ["choice"]}, None),
         (build(), {"kinds": {"cross_modal": 1, "outside_knowledge": 1}}, "Task outside_knowledge: 0% of the rows, 50%"),
         (
             build(formats=Counter(bool=100), yes_no=Counter(yes=80, no=20)),

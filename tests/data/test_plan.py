@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comvint_hf.data.plan import hold
+from comvint_hf.data.shards import marker, write_atomically
 from comvint_hf.errors import InputError
 
 
@@ -36,8 +37,17 @@ def test_another_plan_is_refused_in_words(theirs, ours, said, tmp_path) -> None:
     with hold(tmp_path, theirs), pytest.raises(InputError, match="Another build"), hold(tmp_path, theirs):
         raise AssertionError
     with hold(tmp_path, theirs):
-        pass
+        write_atomically(marker(tmp_path, 0), "{}")
     with pytest.raises(InputError) as refused, hold(tmp_path, ours):
         raise AssertionError
     assert f"was made {said}" in str(refused.value) and "--overwrite" in str(refused.value)
     assert "None" not in str(refused.value) and "True" not in str(refused.value)
+
+
+def test_a_plan_that_made_nothing_gives_way(tmp_path) -> None:
+    with hold(tmp_path, {"generator": "misspelt"}):
+        pass
+    with hold(tmp_path, {"generator": "right"}):
+        write_atomically(marker(tmp_path, 0), "{}")
+    with pytest.raises(InputError, match="was made with --llm right"), hold(tmp_path, {"generator": "misspelt"}):
+        raise AssertionError

@@ -38,12 +38,20 @@ def test_a_users_file_is_read_over_the_packages(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["no toml [", '["m"]\ninput = -1\noutput = 1', '["m"]\ninput = 1', '["m"]\ninput = 1\noutput = 1\nx = 2']
+    ("text", "said"),
+    [
+        (b"no toml [", "line 1"),
+        (b"\xff", "utf-8"),
+        (b'["m"]\ninput = -1\noutput = "x"', r"\(m\.input: [^\n]*0\)"),
+        (b'["m"]\ninput = 1', r"m\.output"),
+        (b'["m"]\ninput = 1\noutput = 1\nx = 2', r"m\.x"),
+    ],
 )
-def test_a_broken_price_file_says_so(tmp_path, text) -> None:
-    (tmp_path / "prices.toml").write_text(text)
-    with pytest.raises(InputError, match="no price file"):
+def test_a_broken_price_file_says_so_in_one_line(tmp_path, text, said) -> None:
+    (tmp_path / "prices.toml").write_bytes(text)
+    with pytest.raises(InputError, match=f"no price file.*{said}") as refused:
         price_of("m", tmp_path / "prices.toml")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_budget_needs_a_price() -> None:
@@ -72,7 +80,7 @@ def test_the_budget_ends_with_a_sentence_that_says_how_to_go_on(cache) -> None:
         for number in range(3):
             meter.settle(await meter.hold(0.3), 0.3)
             await cache.record(bytes([number]), 0, Paid("t", "stop", "text", 1, 1, 0.3), "m", "p")
-        with pytest.raises(BudgetError, match=r"budget of \$1.00 .* cost \$0.3000.* paid \$0.9000.*higher --budget"):
+        with pytest.raises(BudgetError, match=r"budget of \$1.00 .* cost \$0.3000.* paid \$0.9000\. .*higher --budget"):
             await meter.hold(0.3)
 
     asyncio.run(go())
@@ -83,8 +91,19 @@ def test_lost_replies_count_as_spent(cache) -> None:
         meter = Meter(cache, 1.0)
         meter.lose(await meter.hold(0.8))
         assert meter.unconfirmed == 0.8
-        with pytest.raises(BudgetError, match=r"up to \$.* was on its way"):
+        with pytest.raises(BudgetError, match=r"up to \$0.8000 more .* was on its way"):
             await meter.hold(0.3)
+
+    asyncio.run(go())
+
+
+def test_what_another_run_holds_is_said(cache) -> None:
+    async def go() -> None:
+        other = Cache(cache.path)
+        await Meter(other, 1.0).hold(0.8)
+        with pytest.raises(BudgetError, match=r"paid \$0.0000, up to \$1.0000 more is held by other runs"):
+            await Meter(cache, 1.0).hold(0.3)
+        other.close()
 
     asyncio.run(go())
 

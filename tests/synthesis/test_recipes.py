@@ -251,6 +251,13 @@ def test_an_unknown_kind_or_weight_is_refused(kinds):
         recipes.comvint(kinds=kinds)
 
 
+@pytest.mark.parametrize("names", [("foo",), ("",), (), "open"])
+@pytest.mark.parametrize(("recipe", "setting"), [("svit", "tasks"), ("comvint", "formats"), ("vlit", "constraints")])
+def test_an_unknown_name_is_refused_before_anything_is_asked(recipe, setting, names):
+    with pytest.raises(InputError, match=f"was given for {setting}: expected some of "):
+        getattr(recipes, recipe)(**{setting: names})
+
+
 def test_a_choice_that_gives_itself_away_is_asked_again_and_then_rejected():
     long = {"correct": "The red one that stands at the very left"}
     better = iter([long, long, {}])

@@ -43,9 +43,9 @@ class OpenLLMs(LLMs):
         return {**self.usage.summary(), **money}
 
     def lines(self) -> list[str]:
-        """What this run asked, got and paid: a line a model, and one for the budget; [] where nobody was asked."""
+        """What this run asked, got and paid: by model and prompt, and a line for the budget; [] where nobody was asked."""
         lines = self.usage.lines()
-        if len(lines) > 1:
+        if len(self.usage.models) > 1:
             lines.append(f"together: {self.usage.line()}")
         if self.meter is not None and self.meter.budget is not None:
             lines.append(self.meter.line())

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from comvint_hf.errors import BudgetError, InputError
+from comvint_hf.errors import BudgetError, InputError, first_line
 from comvint_hf.synthesis.engine.cache import Cache
 
 FILE = Path(__file__).parent / "prices.toml"
@@ -59,11 +59,19 @@ def prices(file: Path | None = None) -> dict[str, Price]:
     for path in (FILE, file) if file else (FILE,):
         try:
             table |= _TABLE.validate_python(tomllib.loads(Path(path).read_text()))
-        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(
-                f"{path} is no price file ({error}): expected a table a model with input and output; see {FILE}."
+                f"{path} is no price file ({_wrong(error)}): expected a table a model with input and output; see {FILE}."
             ) from error
     return table
+
+
+def _wrong(error: Exception) -> str:
+    """What is wrong with a price file, in one line: of several things the first, with its place."""
+    if not isinstance(error, ValidationError):
+        return first_line(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def price_of(model: str, file: Path | None = None) -> Price | None:
@@ -137,8 +145,14 @@ class Meter:
 
     def spent_up(self, worst: float) -> str:
         """The sentence that says what was spent, what the next request could cost, and how to go on."""
-        spent, lost = self._cache.read("SELECT total(spent), total(max(granted - spent, 0)) FROM runs")[0]
-        unsure = f", up to ${lost:.4f} more was on its way when requests or runs broke off" if lost > 0.0001 else ""
+        query = "SELECT total(spent), total(CASE id WHEN ? THEN 0 ELSE max(granted - spent, 0) END) FROM runs"
+        spent, others = self._cache.read(query, (self._cache.run,))[0]
+        lost = others + self.unconfirmed + self._held
+        unsure = (
+            f", up to ${lost:.4f} more is held by other runs or was on its way when requests or runs broke off"
+            if lost > 0.0001
+            else ""
+        )
         return (
             f"The budget of ${self.budget:.2f} has no room for the next request, which could cost ${worst:.4f}: "
             f"{self._cache.path} has paid ${spent:.4f}{unsure}. Nothing is lost: run the same again with a higher --budget, and only "

@@ -1,5 +1,7 @@
 """How long to go on trying: a prompt that fails while others succeed is given up, an endpoint that fails for all stops the run.
 
+Others succeed if one did between a prompt's last two failures: what was in flight when an endpoint went down is not given up.
+
 This file knows failures and times; it sends nothing.
 """
 
@@ -47,7 +49,7 @@ class Persistence:
 
     def __init__(self, health: Health) -> None:
         self._health = health
-        self._began = time.monotonic()
+        self._began = self._failed = time.monotonic()
         self._failures = self._throttled = 0
 
     def __enter__(self) -> Self:
@@ -71,6 +73,7 @@ class Persistence:
             self._failures += 1
             health.troubled += self._failures == 1
             self._give_up_if_hopeless(trouble)
+            self._failed = time.monotonic()
         silent = time.monotonic() - max(self._began, health.last_good or 0.0)
         asked = trouble.retry_after or 0.0
         if max(silent, asked) > health.patience:
@@ -87,7 +90,9 @@ class Persistence:
             raise EndpointError(
                 f"{health.url} gives no answer ({trouble}): is it running, and is --base-url right? Nothing is lost."
             )
-        if health.last_good > self._began or health.troubled == 1:
+        if trouble.unreached:  # whatever the prompt says, so it is not to blame
+            return
+        if health.last_good > self._failed or health.troubled == 1:
             raise ReplyError(
                 f"{health.url} failed {self._failures} times for this prompt while it answers others; the last: {trouble}."
             )

@@ -30,11 +30,20 @@ class Trouble(Exception):
     """A failure that passes: send again after a while.
 
     `throttled` says that the endpoint wants fewer requests, `retry_after` for how many seconds; `billed` that the provider
-    may bill the request although no reply came.
+    may bill the request although no reply came, `unreached` that the request never came to the endpoint.
     """
 
-    def __init__(self, reason: str, *, throttled: bool = False, retry_after: float | None = None, billed: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        throttled: bool = False,
+        retry_after: float | None = None,
+        billed: bool = False,
+        unreached: bool = False,
+    ) -> None:
         super().__init__(reason)
+        self.unreached = unreached
         self.throttled = throttled
         self.retry_after = retry_after
         self.billed = billed
@@ -54,10 +63,11 @@ def diagnose(error: openai.APIError, model: str, url: str) -> Exception:
 
     if isinstance(error, openai.APITimeoutError):
         connecting = "Connect" in type(error.__cause__).__name__ or "Pool" in type(error.__cause__).__name__
-        return Trouble(f"no {'connection' if connecting else 'answer'} in time", billed=not connecting)
+        return Trouble(f"no {'connection' if connecting else 'answer'} in time", billed=not connecting, unreached=connecting)
     if isinstance(error, openai.APIConnectionError):
         refused = type(error.__cause__).__name__ in ("ConnectError", "UnsupportedProtocol", "LocalProtocolError", "ProxyError")
-        return Trouble(f"the connection {'could not be made' if refused else 'broke'} ({error.__cause__!r})", billed=not refused)
+        how = "could not be made" if refused else "broke"
+        return Trouble(f"the connection {how} ({error.__cause__!r})", billed=not refused, unreached=refused)
     if not isinstance(error, openai.APIStatusError):
         return Trouble(f"an answer that cannot be read ({error})", billed=True)
     return by_status(error.status_code, error.body or error.message, error.response.headers, model, url)

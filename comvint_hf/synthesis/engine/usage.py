@@ -60,6 +60,11 @@ class Usage:
         return bool(self._counts)
 
     @property
+    def models(self) -> set[str]:
+        """Who was asked."""
+        return {model for model, _ in self._counts}
+
+    @property
     def total(self) -> Count:
         """Everything together."""
         return _together(self._counts.values())
