@@ -36,7 +36,9 @@ def write_folder(out: Path, about: dict[str, Any], statistics: Statistics) -> li
     write = shards.write_atomically
     signs = failure_signs(statistics, settings(about))
     pictures = draw_pictures(statistics, out / FOLDER, recipes(about))
-    write(out / "stats.json", json.dumps(_told(statistics, signs), indent=2, ensure_ascii=False) + "\n")
+    told = _told(statistics, signs)
+    write(out / "stats.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    about = {**about, "health": told["health"]} if statistics.health.verified else about
     write(out / "build.json", json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     write(out / "README.md", _yaml(out, about, statistics) + _text(out.resolve().name, about, statistics, signs, pictures))
     return signs

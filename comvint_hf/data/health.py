@@ -80,6 +80,11 @@ class Health:
         self.rows[str(row["rounds"])] += 1
         self.evidence[str(row["rounds"])] += len(row.get("evidence") or [])
 
+    @property
+    def verified(self) -> bool:
+        """Whether anything was there to complicate and verify."""
+        return bool(self.passed or self.refused or self.stopped)
+
     def rounds(self) -> list[dict[str, Any]]:
         """One entry a round: attempts by how they ended, the judge's pass rate, and means of complexity; `None` where unknown."""
         stops = _by_round(self.stopped)

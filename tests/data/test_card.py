@@ -71,6 +71,8 @@ def test_health_is_told_where_there_was_something_to_verify(toy_dataset, tmp_pat
     assert "| writer, complicate | 1,200 | 3 | 9 / 8 | $2.00 |" in text
     assert stored["health"]["criteria_passed"] == {"truly harder": {"1": pytest.approx(0.2)}}
     assert stored["health"]["by_round"][0]["pass_rate"] == 0.2
+    assert json.loads((tmp_path / "build.json").read_text())["health"] == stored["health"]
+    assert "health" not in read_about(toy_dataset())
     assert read_statistics(tmp_path).health == statistics.health
 
 

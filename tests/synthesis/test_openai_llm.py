@@ -14,7 +14,7 @@ from endpoint.asking import QA, Pairs, ask_all, opened, toy_prompt
 from endpoint.faults import COMMON, FORM, HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
-from comvint_hf.errors import BudgetError, EndpointError, InputError, ReplyError
+from comvint_hf.errors import BudgetError, EndpointError, ReplyError
 from comvint_hf.records import Scene
 from comvint_hf.synthesis.engine.cache import Cache
 
@@ -336,13 +336,13 @@ def test_a_model_that_sees_is_shown_the_picture_within_its_bound(cache) -> None:
     assert "question number 1" in text["text"]
 
 
-def test_without_pictures_seeing_stops_and_a_broken_one_is_one_sample(cache) -> None:
+def test_a_picture_that_is_missing_or_broken_costs_one_sample_and_no_request(cache) -> None:
     missing = Scene(id="toy/2", source="toy", width=4, height=4)
-    with pytest.raises(InputError, match="toy/2 has none"):
-        ask(Endpoint(), cache, prompts=[toy_prompt(1, scene=missing)], see=True)
     broken = missing.model_copy(update={"image": b"no picture"})
-    replies, _ = ask(Endpoint(), cache, prompts=[toy_prompt(1, scene=broken)], see=True)
-    assert isinstance(replies[0], ReplyError)
+    endpoint = Endpoint()
+    replies, _ = ask(endpoint, cache, prompts=[toy_prompt(1, scene=scene) for scene in (missing, broken)], see=True)
+    assert all(isinstance(reply, ReplyError) for reply in replies) and "--images" in str(replies[0])
+    assert not endpoint.paid
 
 
 def test_one_llm_serves_several_event_loops(cache) -> None:

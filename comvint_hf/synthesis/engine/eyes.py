@@ -17,11 +17,13 @@ PIXELS = 1_048_576
 
 
 def picture_hash(scene: Scene) -> bytes:
-    """A hash of the picture as it is stored. Raises `InputError` for a scene without one, `ReplyError` for a broken file."""
+    """A hash of the picture as it is stored.
+
+    Raises `ReplyError` for a scene without one and for a broken file: a photo that is not here costs its samples, which are
+    published as rejected, and not the build.
+    """
     if scene.image is None:
-        raise InputError(
-            f"--see needs pictures, and {scene.id} has none here: give their folder with --images, or leave --see out."
-        )
+        raise ReplyError(f"no picture to see: give the folder of {scene.source}'s with --images, or leave --see out")
     return hashlib.blake2b(_stored(scene), digest_size=16).digest()
 
 

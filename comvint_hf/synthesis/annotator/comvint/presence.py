@@ -15,6 +15,9 @@ from comvint_hf.synthesis.annotator.programs.notation import Program, Ref, Where
 from comvint_hf.synthesis.annotator.words import knowledge
 from comvint_hf.synthesis.annotator.words.lexicon import is_a
 
+BOTH, BOTH_SHARE = (True, ""), 0.5
+"""The form that tells a thing by colour and kind, and how often it goes first whatever is drawn: both must be seen on one thing."""
+
 
 def existence(program: Program, facts: Facts, random: Random, wanted: str) -> Iterator[Program]:
     """Questions whether something is there, answered `wanted`, close to what a program is about."""
@@ -75,7 +78,10 @@ def _form_first(refs: list[Ref], random: Random) -> list[Ref]:
     forms: dict[tuple[bool, str], list[Ref]] = {}
     for ref in refs:
         forms.setdefault((bool(ref.attributes), "" if ref.noun in SHAPES else ref.noun), []).append(ref)
-    return [ref for form in random.sample(sorted(forms), len(forms)) for ref in random.sample(forms[form], len(forms[form]))]
+    order = random.sample(sorted(forms), len(forms))
+    if BOTH in forms and random.random() < BOTH_SHARE:
+        order.sort(key=lambda form: form != BOTH)
+    return [ref for form in order for ref in random.sample(forms[form], len(forms[form]))]
 
 
 def _photo_existence(program: Program, facts: Facts, random: Random, wanted: str) -> Iterator[Program]:
