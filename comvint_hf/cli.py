@@ -12,7 +12,7 @@ import click
 
 from comvint_hf.errors import InputError
 from comvint_hf.flags import PRIVATE, BuildOptions, Several, build_options, limits
-from comvint_hf.running import calm, make_dataset, push_folder, show
+from comvint_hf.running import calm, look_at, make_dataset, push_folder, show
 
 if TYPE_CHECKING:
     from comvint_hf.synthesis.recipes import Recipe
@@ -113,8 +113,9 @@ def stats(folder: Path, pictures: Path | None, quality: bool) -> None:
 
     found = look(folder, pictures)
     show(found.statistics)
-    for line in (*(f"Look at this: {sign}" for sign in found.signs), *found.pictures):
-        click.echo(line)
+    look_at(found.signs)
+    for picture in found.pictures:
+        click.echo(picture)
     if quality:
         for name, value in measure(folder).items():
             click.echo(f"{name}: {value}")

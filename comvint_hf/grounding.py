@@ -15,6 +15,8 @@ from comvint_hf.dialects import CANONICAL
 from comvint_hf.errors import UnknownTagError
 from comvint_hf.records import Box, Scene
 
+MARKERS = frozenset({"<st>", "<ed>"})
+"""What stands around a phrase; a tokenizer may have them as special tokens."""
 REFERENCE = re.compile(r"<st>(?P<phrase>[^<>]+?)<ed>\s*(?P<tags>\[[or]\d+\](?:\s*,?\s*\[[or]\d+\])*)")
 BARE_TAG = re.compile(r"\[([or]\d+)\]")
 BOX_TEXT = CANONICAL.pattern

@@ -7,7 +7,6 @@ no language model and no dataset; it is what the rooms hand to each other.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -25,8 +24,6 @@ Task = Literal[
 TASKS: tuple[str, ...] = Task.__args__
 Format = Literal["open", "bool", "choice"]
 FORMATS: tuple[str, ...] = Format.__args__
-ImageReference = Path | bytes | Callable[[], "Image"]
-"""A file, its encoded bytes, or a function that renders it: nothing is decoded before somebody asks."""
 
 
 class Record(BaseModel):
@@ -115,7 +112,10 @@ class Question(Record):
 
 
 class Scene(Record):
-    """All that is known about one image. `id` is "<source>/<image id>", `width` and `height` are pixels."""
+    """All that is known about one image. `id` is "<source>/<image id>", `width` and `height` are pixels.
+
+    `image` is a file, its encoded bytes, or a function that renders it: nothing is decoded before somebody asks.
+    """
 
     id: str
     source: str
@@ -179,6 +179,14 @@ class Edit(Record):
     stage: str
     instruction: str
     response: str
+
+
+COMPLICATED, REFORMULATED, VERIFIED = "complicate: ", "reformulate: ", "verify: "
+"""How a step of history begins, before what was added, the format, or what the judge found."""
+FAILED = " failed: "
+"""What history writes between a complication and the reason why it was not kept."""
+NOT_VERIFIED = "not verified"
+"""The reason of a sample that the judge did not pass, before the criteria."""
 
 
 class Turn(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +77,9 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
         ) from error
     show(report.statistics)
     click.echo(report)
-    for line in (*paid, *(f"Look at this: {sign}" for sign in report.signs)):
+    for line in paid:
         click.echo(line)
+    look_at(report.signs)
     if options.push_to:
         push_folder(options.out, options.push_to, options.private)
     if report.failed:
@@ -214,6 +215,12 @@ def show(statistics: Any) -> None:
         console.print(f"rejected {count:,}: {reason}", highlight=False)
     for note, count in sorted(statistics.notes.items()):
         console.print(f"{note}: {count:,}", highlight=False)
+
+
+def look_at(signs: Iterable[str]) -> None:
+    """Print what looks wrong with a dataset."""
+    for sign in signs:
+        click.echo(f"Look at this: {sign}")
 
 
 def push_folder(folder: Path, repository: str, private: bool | None) -> None:

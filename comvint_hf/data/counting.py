@@ -10,7 +10,7 @@ from collections import Counter
 
 OPENINGS = 1000
 """No more openings of questions than this are counted apart; see `bounded`."""
-_WORD = re.compile(r"\w+(?:['’]\w+)?")
+WORD = re.compile(r"\w+(?:['’]\w+)?")
 _OPTION_LINE = re.compile(r"^\s*\(?([A-D])[).:]\s+(.+?)\s*$", re.MULTILINE)
 
 
@@ -20,7 +20,7 @@ def opening(text: str) -> list[str]:
     >>> opening("What colour is the cup?"), opening("Why?")
     (['what', 'colour', 'is'], ['why'])
     """
-    return [word.lower() for word in _WORD.findall(text[:120])[:3]]
+    return [word.lower() for word in WORD.findall(text[:120])[:3]]
 
 
 def bounded(openings: Counter[str]) -> Counter[str]:

@@ -13,12 +13,10 @@ from typing import Any
 
 from comvint_hf.data.rows import Row, turns
 from comvint_hf.grounding import plain
+from comvint_hf.records import COMPLICATED, FAILED, NOT_VERIFIED, REFORMULATED, VERIFIED
 
-NOT_VERIFIED = "not verified"
-COMPLICATED, REFORMULATED = "complicate: ", "reformulate: "
-"""How the history begins where a version was replaced by a harder one, or by another format."""
-_FAILED = re.compile(r"complicate (\d+),? failed: (.*)", re.DOTALL)
-_JUDGED = re.compile(r"verify: (?:passed|failed)(?: \((.*)\))?", re.DOTALL)
+_FAILED = re.compile(rf"complicate (\d+),?{FAILED}(.*)", re.DOTALL)
+_JUDGED = re.compile(rf"{VERIFIED}(?:passed|failed)(?: \((.*)\))?", re.DOTALL)
 _SCORE = re.compile(r"\bcomplexity (\d+(?:\.\d+)?)")
 
 

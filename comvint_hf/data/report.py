@@ -11,19 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Self, TypeVar
 
-from comvint_hf.data.counting import OPENINGS, bounded, length_class, opening, option_texts
+from comvint_hf.data.counting import OPENINGS, WORD, bounded, length_class, opening, option_texts
 from comvint_hf.data.health import Health
 from comvint_hf.data.rows import Row, turns
 from comvint_hf.grounding import plain
 
-_WORD = re.compile(r"\w+(?:['’]\w+)?")
 _YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _OPTION = re.compile(r"\s*\(?([A-D])(?:[).:,\s]|$)")
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text, markers, coordinates and punctuation left out."""
-    return _WORD.findall(plain(text))
+    return WORD.findall(plain(text))
 
 
 def words(text: str) -> int:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 IMAGE_MARKER = "<image>"
-QUALITY = {"matching": "float32", "correctness": "float32", "complexity": "float32", "label": "string"}
-"""Columns that measuring adds (PAPERS section 4), and their types."""
 
 
 @cache

@@ -14,15 +14,12 @@ from comvint_hf.dialects import Frame
 from comvint_hf.errors import InputError
 from comvint_hf.families import Family, family_of, picture_tokens, reader_inputs, types_after_pictures
 from comvint_hf.frames import frame_of
+from comvint_hf.grounding import MARKERS
 from comvint_hf.serving.chat import Talk, Translating, Turn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from transformers import PreTrainedModel, ProcessorMixin
-
-
-GROUNDING = {"<st>", "<ed>"}
-"""Markers of the house, which a tokenizer may have as special tokens."""
 
 
 class LocalChat(Translating):
@@ -46,7 +43,7 @@ class LocalChat(Translating):
         self._lock = Lock()
         processor.tokenizer.padding_side = "left"
         special = {str(token) for token in processor.tokenizer.added_tokens_decoder.values() if token.special}
-        self._control_tokens = sorted(token for token in special - GROUNDING if token.strip())
+        self._control_tokens = sorted(token for token in special - MARKERS if token.strip())
 
     def _frame(self, image: Image) -> Frame:
         return frame_of(self.processor, image.size)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from comvint_hf.errors import UnknownTagError
 from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, render
-from comvint_hf.records import Edit, Sample
+from comvint_hf.records import FAILED, VERIFIED, Edit, Sample
 from comvint_hf.synthesis.llm import LLMs
 
 Check = Callable[[Sample], str | None]
@@ -23,10 +23,6 @@ REASONED = ("cross_modal", "outside_knowledge")
 """The tasks whose answers must rest on something of the picture."""
 GROUNDING = "grounding"
 """The topic of referring questions that ask for a place and do not point at one themselves."""
-FAILED = " failed: "
-"""What the history writes between a complication and the reason why it was not kept."""
-VERIFY = "verify: "
-"""How the history begins what a judge found."""
 WORD = re.compile(r"\w+")
 ENGLISH_FROM_WORDS = 12
 """Texts of fewer words may do without any word of `ENGLISH`."""
@@ -228,7 +224,7 @@ def note(stage: str, sample: Sample) -> Edit:
 
 def is_note(edit: Edit) -> bool:
     """Whether a history entry tells of a verdict or a failed attempt, not of an earlier version."""
-    return edit.stage.startswith(VERIFY) or FAILED in edit.stage
+    return edit.stage.startswith(VERIFIED) or FAILED in edit.stage
 
 
 def before(sample: Sample) -> Edit:

@@ -23,6 +23,7 @@ from comvint_hf.dialects import dialect_named
 from comvint_hf.errors import InputError, ModelError, RowError
 from comvint_hf.families import family_of, picture_tokens, reader_inputs, types_after_pictures
 from comvint_hf.frames import crops
+from comvint_hf.grounding import MARKERS
 from comvint_hf.tuning.boxes import in_dialect
 from comvint_hf.tuning.encoding import Encoded, encode, tokenizer_of
 from comvint_hf.tuning.preview import Preview, preview_of
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 LEARN = ("instruction+response", "response")
 IGNORED = -100
-GROUNDING = {"<st>", "<ed>"}
-"""Markers of the house, which a tokenizer may have as special tokens."""
 
 
 @dataclass
@@ -222,5 +221,5 @@ def reserved_by(processor: Any) -> Reserved:
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     return Reserved(
         frozenset({"<image>", *(str(token) for token in pictures if token)}),
-        frozenset(token for token in special if token.strip()) - GROUNDING,
+        frozenset(token for token in special if token.strip()) - MARKERS,
     )

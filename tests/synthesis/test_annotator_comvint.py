@@ -8,7 +8,7 @@ import pytest
 from synthesis import comvint_oracle as oracle
 
 from comvint_hf.errors import InputError, ReplyError
-from comvint_hf.records import Edit, Object, Sample, Scene, Turn
+from comvint_hf.records import FAILED, Edit, Object, Sample, Scene, Turn
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis import checks, recipes
 from comvint_hf.synthesis.annotator import ANSWERS, AnnotationLLM, register
@@ -372,6 +372,6 @@ def test_every_dialogue_honours_its_constraint(shared):
 
 def test_a_failed_attempt_stays_in_the_history():
     samples = rows(load_scenes("shapes:10,level=single"), rounds=2)
-    failed = [edit for sample in samples for edit in sample.history if checks.FAILED in edit.stage]
+    failed = [edit for sample in samples for edit in sample.history if FAILED in edit.stage]
     assert failed
     assert all(isinstance(edit, Edit) for edit in failed)

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from comvint_hf.errors import InputError, ReplyError
-from comvint_hf.records import Sample, Scene, Turn
+from comvint_hf.records import FAILED, Sample, Scene, Turn
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis import checks, recipes
 from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
@@ -108,7 +108,7 @@ def test_a_failed_complication_falls_back_and_keeps_its_reason(overrides, reason
     assert sample.instruction == "cross_modal question 0?"
     assert reason in sample.history[-1].stage
     assert not [edit for edit in sample.history if edit.stage.startswith("complicate: ")], "it was undone"
-    assert checks.FAILED in sample.history[-1].stage
+    assert FAILED in sample.history[-1].stage
 
 
 def test_the_topic_stays_unless_a_rewrite_names_another():

@@ -96,7 +96,7 @@ class Rehearsal:
     ) -> Estimate:
         """Scale what `sampled` scenes asked to all `scenes`; each model has the rates a minute for itself."""
         scale = scenes / max(sampled, 1)
-        counted = list({id(llm): llm for llm in (self.llms.writer, self.llms.judge)}.values())
+        counted = [self.llms.writer, self.llms.judge]
         requests = scale * sum(1 for llm in counted for _ in _all(llm))
         prompts, replies = (scale * sum(pair[side] for llm in counted for pair in _all(llm)) for side in (0, 1))
         seconds = (requests * FIRST_TOKEN_SECONDS + replies / TOKENS_A_SECOND) / concurrency

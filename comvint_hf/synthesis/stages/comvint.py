@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import floor
 from typing import Literal
 
-from comvint_hf.records import Sample, Turn
+from comvint_hf.records import COMPLICATED, REFORMULATED, Sample, Turn
 from comvint_hf.synthesis import wording
 from comvint_hf.synthesis.checks import CLEAN, copy
 from comvint_hf.synthesis.llm import LLMs, Reply
@@ -116,7 +116,7 @@ async def complicate(sample: Sample, llms: LLMs) -> list[Sample]:
     harder = await llms.writer.ask(Prompt("comvint/complicate", sample=sample), Rewrite)
     return [
         sample.rewrite(
-            f"complicate: one more {harder.change}",
+            f"{COMPLICATED}one more {harder.change}",
             Turn(harder.question, harder.answer),
             topic=harder.topic or sample.topic,
             reasoning=harder.reasoning,
@@ -146,7 +146,7 @@ async def _closed(sample: Sample, llms: LLMs) -> list[Sample]:
 
     def read(reply: Closed) -> Iterator[Sample]:
         yield sample.rewrite(
-            "reformulate: bool",
+            f"{REFORMULATED}bool",
             Turn(_with_template(sample, reply.question, wording.YES_NO), reply.answer.capitalize()),
             format="bool",
             topic=reply.topic or sample.topic,
@@ -171,7 +171,7 @@ async def _choice(sample: Sample, llms: LLMs) -> list[Sample]:
         draw(sample, "options", sample.instruction).shuffle(listed)
         lines = "".join(f"{letter}. {option}\n" for letter, option in zip(LETTERS, listed, strict=False))
         yield sample.rewrite(
-            "reformulate: choice",
+            f"{REFORMULATED}choice",
             Turn(_with_template(sample, f"{reply.question}\n{lines}", wording.LETTER), LETTERS[listed.index(right)]),
             format="choice",
             topic=reply.topic or sample.topic,

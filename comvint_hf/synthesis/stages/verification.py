@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from comvint_hf.records import Sample
-from comvint_hf.synthesis.checks import VERIFY, before, note
+from comvint_hf.records import NOT_VERIFIED, VERIFIED, Sample
+from comvint_hf.synthesis.checks import before, note
 from comvint_hf.synthesis.llm import LLM, LLMs, Reply
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.asking import asks
@@ -55,8 +55,8 @@ async def verify(sample: Sample, llms: LLMs, votes: int = 1) -> list[Sample]:
     failures = [name.replace("_", " ") for name in CRITERIA if _against(name, verdicts) >= majority]
     score = f"complexity {median_low(verdict.complexity for verdict in verdicts)}"
     found = f"failed ({', '.join(failures)}; {score})" if failures else f"passed ({score})"
-    judged = sample.model_copy(update={"judge": llms.judge.name, "history": (*sample.history, note(VERIFY + found, sample))})
-    return [judged.reject(f"not verified: {', '.join(failures)}") if failures else judged]
+    judged = sample.model_copy(update={"judge": llms.judge.name, "history": (*sample.history, note(VERIFIED + found, sample))})
+    return [judged.reject(f"{NOT_VERIFIED}: {', '.join(failures)}") if failures else judged]
 
 
 async def _poll(sample: Sample, judge: LLM, majority: int) -> list[Verdict]:

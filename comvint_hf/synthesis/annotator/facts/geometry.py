@@ -18,7 +18,6 @@ AREA_RATIO = 2.0
 SAME_THING = 0.6
 """IoU from which two boxes may be one thing under two names."""
 SIDES = ("left of", "right of", "above", "below")
-OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
 
 def beside(a: Box, b: Box, side: str, drawn: bool) -> bool | None:
