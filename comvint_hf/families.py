@@ -28,6 +28,7 @@ class Family:
     - `picture`: a row without a picture cannot be encoded.
     - `reads`: the part that looks at the picture is given text too, and must be given none that is learnt.
     - `trl`: TRL's trainer takes the family.
+    - `projector`: paths of what hands pictures on to the language model, from the model's core; lists stand for their entries.
     - `stand_in`: another processor class that makes the same of pictures and text, where the family's own cannot be built.
     """
 
@@ -41,23 +42,28 @@ class Family:
     reads: bool = False
     trl: bool = True
     stand_in: str | None = None
+    projector: tuple[str, ...] = ("multi_modal_projector",)
 
 
+_CONNECTOR, _MERGER = ("connector",), ("visual.merger",)
+_QFORMER = ("qformer", "language_projection")
 _QWEN = "<|vision_start|><|image_pad|><|vision_end|>"
 FAMILIES: dict[str, Family] = {
     "LlavaProcessor": Family("LLaVA-1.5", "vicuna", "<image>\n"),
     "LlavaNextProcessor": Family("LLaVA-NeXT", "mistral", "<image>\n"),
     "LlavaOnevisionProcessor": Family("LLaVA-OneVision", "chatml", "<image>\n"),
-    "Idefics3Processor": Family("Idefics3", "utterance"),
-    "SmolVLMProcessor": Family("SmolVLM", "utterance", stand_in="Idefics3Processor"),
+    "Idefics3Processor": Family("Idefics3", "utterance", projector=_CONNECTOR),
+    "SmolVLMProcessor": Family("SmolVLM", "utterance", stand_in="Idefics3Processor", projector=_CONNECTOR),
     "PaliGemmaProcessor": Family("PaliGemma", "prefix", boxes="location", silent=True, prefix=True, picture=True),
     "Gemma3Processor": Family("Gemma 3", "gemma", "<start_of_image>", "thousand_yx"),
-    "Qwen2VLProcessor": Family("Qwen2-VL", "chatml", _QWEN, "corners"),
-    "Qwen2_5_VLProcessor": Family("Qwen2.5-VL", "chatml", _QWEN, "pixel"),
-    "Qwen3VLProcessor": Family("Qwen3-VL", "chatml", _QWEN, "thousand"),
+    "Qwen2VLProcessor": Family("Qwen2-VL", "chatml", _QWEN, "corners", projector=_MERGER),
+    "Qwen2_5_VLProcessor": Family("Qwen2.5-VL", "chatml", _QWEN, "pixel", projector=_MERGER),
+    "Qwen3VLProcessor": Family("Qwen3-VL", "chatml", _QWEN, "thousand", projector=(*_MERGER, "visual.deepstack_merger_list")),
     "InternVLProcessor": Family("InternVL", "chatml", "<IMG_CONTEXT>\n", "boxed"),
-    "Blip2Processor": Family("BLIP-2", "question", "", silent=True, picture=True, trl=False),
-    "InstructBlipProcessor": Family("InstructBLIP", "question", "", silent=True, picture=True, reads=True, trl=False),
+    "Blip2Processor": Family("BLIP-2", "question", "", silent=True, picture=True, trl=False, projector=_QFORMER),
+    "InstructBlipProcessor": Family(
+        "InstructBLIP", "question", "", silent=True, picture=True, reads=True, trl=False, projector=_QFORMER
+    ),
 }
 """Families by the class of their processor."""
 

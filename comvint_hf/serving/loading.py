@@ -5,6 +5,7 @@ Knows transformers' and peft's files, and the conventions beside them; what is t
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,8 +136,11 @@ def _adapted(base: PreTrainedModel, adapter: str) -> PreTrainedModel:
     from peft import PeftModel
 
     try:
-        joined = PeftModel.from_pretrained(base, adapter)
-    except (OSError, ValueError, RuntimeError) as error:
+        with warnings.catch_warnings():
+            # PEFT only warns where a weight of the adapter was not found, and goes on with a random one.
+            warnings.filterwarnings("error", message=".*missing adapter keys", category=UserWarning)
+            joined = PeftModel.from_pretrained(base, adapter)
+    except (OSError, ValueError, RuntimeError, KeyError, UserWarning) as error:
         raise ModelError(
             f"The adapter {adapter} does not fit its base ({first_line(error)}); say the right one with --base."
         ) from error

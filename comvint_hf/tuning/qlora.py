@@ -8,7 +8,7 @@ file knows transformers and peft models; it knows no dataset and no trainer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from comvint_hf.errors import ModelError
@@ -42,9 +42,11 @@ def decoder_path(model: nn.Module) -> str:
 
     Raises `ModelError` where the language model cannot be told from the rest.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    decoder = base.get_decoder() if hasattr(base, "get_decoder") else None
-    path = next((name for name, module in base.named_modules() if module is decoder), "")
+    base = _base(model)
+    found, decoder = None, _decoder(base)
+    while decoder is not None and decoder is not found:
+        found, decoder = decoder, _decoder(decoder)
+    path = next((name for name, module in base.named_modules() if module is found), "")
     if not path:
         raise ModelError(
             f"{type(base).__name__} does not say which of its modules is the language model; expected get_decoder() to name one. "
@@ -64,6 +66,21 @@ def skipped(model: nn.Module) -> list[str]:
         f"{parent}.{name}".lstrip(".") for parent in sorted(parents) for name, _ in model.get_submodule(parent).named_children()
     ]
     return [name for name in beside if name != path and name not in parents]
+
+
+def projector(model: nn.Module, paths: Iterable[str]) -> list[str]:
+    """Full paths of the modules that hand pictures on to the language model: those of the family's `paths` that are there.
+
+    A list of modules stands for its entries.
+    """
+    from torch import nn
+
+    modules = dict(_base(model).named_modules())
+    found: list[str] = []
+    for name in (name for path in paths for name in (path, f"model.{path}") if name in modules):
+        several = isinstance(modules[name], nn.ModuleList)
+        found += [f"{name}.{place}" for place in range(len(modules[name]))] if several else [name]
+    return found
 
 
 def nf4(config: PreTrainedConfig, compute_dtype: torch.dtype | str | None = None) -> BitsAndBytesConfig:
@@ -96,51 +113,65 @@ def lora_targets(model: nn.Module) -> str:
     return rf"{re.escape(path)}\.(?:.*\.)?(?:{'|'.join(map(re.escape, names))})"
 
 
-def check(model: nn.Module) -> None:
-    """Check a loaded model: what is quantised if anything is, what is trained if an adapter is on it. Raises `ModelError`."""
-    if any(_quantised(module) for _, module in _linears(model)):
+def check(model: nn.Module, saved: Collection[str] = ()) -> None:
+    """Check a loaded model: what is quantised if that was asked for, what is trained if an adapter is on it.
+
+    `saved` are the modules that are trained whole beside the adapter (`modules_to_save`). Raises `ModelError`.
+    """
+    if is_quantised(model) or getattr(_base(model), "is_quantized", False):
         check_quantised(model)
     if any("lora_" in name for name, _ in model.named_parameters()):
-        check_adapted(model)
+        check_adapted(model, saved)
+
+
+def is_quantised(model: nn.Module) -> bool:
+    """Whether any parameter is stored in few bits."""
+    return any(_packed(parameter) for parameter in model.parameters())
 
 
 def check_quantised(model: nn.Module) -> None:
     """Raise `ModelError` unless exactly the language model's linear layers are stored in few bits."""
-    path = decoder_path(model)
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    for name, module in _linears(base):
-        inside, small = name.startswith(f"{path}."), _quantised(module)
-        if small and not inside:
-            raise ModelError(f"{name} was quantised; expected only modules under {path}. Check llm_int8_skip_modules.")
-        if inside and not small:
-            raise ModelError(
-                f"{name} was not quantised; expected all linear layers under {path} to be. Check the quantisation config."
-            )
+    path, base = decoder_path(model), _base(model)
+    inside = {name for name, _ in _linears(base) if name.startswith(f"{path}.")}
+    small = {name.rpartition(".")[0].removesuffix(".base_layer") for name, one in base.named_parameters() if _packed(one)}
+    if strange := sorted(small - inside):
+        raise ModelError(f"{strange[0]} was quantised; expected only linear layers under {path}. Check llm_int8_skip_modules.")
+    if whole := sorted(inside - small):
+        raise ModelError(
+            f"{whole[0]} was not quantised; expected all linear layers under {path} to be. Check the quantisation config."
+        )
 
 
-def check_adapted(model: nn.Module) -> None:
-    """Raise `ModelError` if an adapter sits outside the language model, is missing inside it, or something else is trained."""
-    path = decoder_path(model)
-    adapted = [name for name, _ in model.named_parameters() if "lora_" in name]
-    outside = next((name for name in adapted if f"{path}." not in name), None)
+def check_adapted(model: nn.Module, saved: Collection[str] = ()) -> None:
+    """Raise `ModelError` if an adapter sits outside the language model or something else is trained, `saved` modules aside."""
+    path, base = decoder_path(model), _base(model)
+    adapted = [name for name, _ in base.named_parameters() if "lora_" in name]
+    outside = next((name for name in adapted if not name.startswith(f"{path}.")), None)
     if outside or not adapted:
         raise ModelError(f"LoRA was found on {outside or 'no module'}; expected it on modules under {path} and nowhere else.")
-    saved = ("lora_", "modules_to_save", "trainable_tokens")
-    loose = next(
-        (name for name, one in model.named_parameters() if one.requires_grad and not any(part in name for part in saved)), None
-    )
+    trained = [name for name, one in base.named_parameters() if one.requires_grad and "lora_" not in name]
+    copies = tuple(f"{name}.modules_to_save." for name in saved)
+    loose = next((name for name in trained if "trainable_tokens" not in name and not any(copy in name for copy in copies)), None)
     if loose:
-        raise ModelError(f"{loose} is trained beside the adapter; expected all weights of the base model to be frozen.")
+        raise ModelError(
+            f"{loose} is trained beside the adapter; expected all weights of the base model to be frozen, but for "
+            f"{', '.join(saved) or 'none'}."
+        )
+    if lost := next((copy for copy in copies if not any(copy in name for name in trained)), None):
+        raise ModelError(f"{lost.removesuffix('.modules_to_save.')} is not trained; expected a copy of it beside the adapter.")
 
 
-def freeze(model: nn.Module, names: Iterable[str]) -> None:
-    """Stop training every module whose own name is one of `names`.
+def freeze(model: nn.Module, names: Iterable[str], projector: Iterable[str] = ()) -> None:
+    """Stop training every module whose own name is one of `names`; "family" is what looks at the picture before the projector.
 
     Raises `ModelError` for a name that is not there, and for a quantised model, whose other modules cannot be trained either.
     """
-    if any(_quantised(module) for _, module in _linears(model)):
+    if is_quantised(model):
         raise ModelError("A quantised model is trained through an adapter: add --use_peft, or leave out --load_in_4bit.")
     for wanted in names:
+        if wanted == "family":
+            _freeze_tower(model, tuple(projector))
+            continue
         found = [module for name, module in model.named_modules() if name.rpartition(".")[2] == wanted]
         if not found:
             parts = ", ".join(sorted({name.rpartition(".")[2] for name, _ in model.named_modules() if name.count(".") == 1}))
@@ -149,15 +180,29 @@ def freeze(model: nn.Module, names: Iterable[str]) -> None:
             module.requires_grad_(False)
 
 
-def groups(model: nn.Module) -> list[Group]:
+def _freeze_tower(model: nn.Module, projector: tuple[str, ...]) -> None:
+    if not projector:
+        raise ModelError(
+            f"Which part of {type(model).__name__} hands pictures to the language model is not known here: name with --freeze what to "
+            f"leave alone of {', '.join(skipped(model))}."
+        )
+    head = model.get_output_embeddings()
+    for part in skipped(model):
+        if model.get_submodule(part) is not head:
+            for name, parameter in model.named_parameters():
+                if name.startswith(f"{part}.") and not name.startswith(tuple(f"{one}." for one in projector)):
+                    parameter.requires_grad_(False)
+
+
+def groups(model: nn.Module, projector: Iterable[str] = ()) -> list[Group]:
     """The model's parts: vision tower, projector, language model, head, adapter; counts are of parameters, tied ones once."""
-    path = decoder_path(model)
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    parts = [path, *skipped(base)]
+    base = _base(model)
+    parts = sorted([decoder_path(model), *skipped(base), *projector], key=len, reverse=True)
     found: dict[str, dict[str, list[nn.Parameter]]] = {}
     for name, parameter in base.named_parameters():
         part = next((part for part in parts if name.startswith(f"{part}.")), name)
-        found.setdefault(f"{part} (LoRA)" if "lora_" in name else part, {}).setdefault(_stored(parameter), []).append(parameter)
+        kind = next((told for sign, told in _BESIDE.items() if sign in name), "")
+        found.setdefault(part + kind, {}).setdefault(_stored(parameter), []).append(parameter)
     return [
         Group(part, sum(map(_count, held)), stored, sum(_count(one) for one in held if one.requires_grad))
         for part, kinds in found.items()
@@ -165,14 +210,26 @@ def groups(model: nn.Module) -> list[Group]:
     ]
 
 
-def table(model: nn.Module) -> str:
+def table(model: nn.Module, projector: Iterable[str] = ()) -> str:
     """What is stored how and what is trained, as lines of text."""
-    rows = groups(model)
+    rows = groups(model, projector)
     wide = max(len(row.name) for row in rows)
     lines = [f"{'module':<{wide}}  {'parameters':>14}  {'stored':<9}  {'trained':>12}"]
     lines += [f"{row.name:<{wide}}  {row.parameters:>14,}  {row.stored:<9}  {row.trained:>12,}" for row in rows]
     whole, trained = sum(row.parameters for row in rows), sum(row.trained for row in rows)
     return "\n".join([*lines, f"{'all':<{wide}}  {whole:>14,}  {'':<9}  {trained:>12,} ({trained / whole:.2%})"])
+
+
+_BESIDE = {"lora_": " (LoRA)", ".modules_to_save.": " (trained copy)"}
+"""What an adapter lays beside a part, by a sign in its parameters' names."""
+
+
+def _base(model: nn.Module) -> nn.Module:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _decoder(model: nn.Module) -> nn.Module | None:
+    return model.get_decoder() if hasattr(model, "get_decoder") else None
 
 
 def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -187,8 +244,8 @@ _PACKED = {"Params4bit": "4-bit", "Int8Params": "8-bit"}
 """bitsandbytes' parameter classes, by name so that it need not be installed."""
 
 
-def _quantised(module: nn.Module) -> bool:
-    return type(module.weight).__name__ in _PACKED
+def _packed(parameter: nn.Parameter) -> bool:
+    return type(parameter).__name__ in _PACKED
 
 
 def _stored(parameter: nn.Parameter) -> str:

@@ -63,6 +63,12 @@ def test_language_model_left_whole_is_found_out(folder):
         qlora.check(model)
 
 
+def test_a_model_that_was_to_be_quantised_and_was_not_is_found_out(plain):
+    plain.is_quantized = True
+    with pytest.raises(ModelError, match="was not quantised; expected all linear layers under model.language_model"):
+        qlora.check(plain)
+
+
 @pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "v_proj"]])
 def test_lora_in_the_tower_is_found_out(plain, targets):
     with pytest.raises(ModelError, match="LoRA was found on .*vision_tower"):
