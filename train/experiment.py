@@ -5,7 +5,6 @@ Each run is train/sft.py and train/evaluate.py with one flag changed; a run whos
 
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from comvint_hf.cli import calm
 from comvint_hf.errors import InputError, writable
+from comvint_hf.tuning import jobs
 
 HERE = Path(__file__).parent
 ARMS = {"L2T": "instruction+response", "response only": "response"}
@@ -49,26 +49,13 @@ def one_run(arm: str, seed: int, dataset: Path, base: Path, steps: int, limit: i
     folder = out / f"{arm.replace(' ', '-')}-{steps}-{seed}"
     results = folder / "results.json"
     if not results.exists():
-        tuned = [
-            "--model_name_or_path",
-            base,
-            "--dataset_name",
-            dataset,
-            "--output_dir",
-            folder,
-            "--max_steps",
-            steps,
-            "--seed",
-            seed,
-        ]
-        run("sft.py", "--config", HERE / "demo.yaml", *tuned, "--learn", ARMS[arm])
-        run("evaluate.py", "--model", folder, "--dataset", dataset, "--limit", limit, "--out", results)
+        where = ["--model_name_or_path", base, "--dataset_name", dataset, "--output_dir", folder]
+        settings = ["--config", HERE / "demo.yaml", "--max_steps", steps, "--seed", seed, "--learn", ARMS[arm]]
+        asked = ["--model", folder, "--dataset", dataset, "--limit", limit, "--out", results]
+        for script, flags in (("sft.py", [*where, *settings]), ("evaluate.py", asked)):
+            command = [sys.executable, HERE / script, *flags]
+            jobs.run(command, folder.with_suffix(".log"), f"{arm}, seed {seed}, {script}", click.echo)
     return {name: value for name, value in json.loads(results.read_text()).items() if name in FIGURES}
-
-
-def run(script: str, *arguments: object) -> None:
-    if code := subprocess.run([sys.executable, HERE / script, *map(str, arguments)], check=False).returncode:
-        raise InputError(f"{script} ended with exit status {code}, for the reason above; runs that are done are kept.")
 
 
 def drawn(figures: dict[str, list[dict[str, float]]], steps: int) -> Table:
