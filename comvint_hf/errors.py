@@ -31,7 +31,11 @@ class SourceError(InputError):
 
 
 class RowError(InputError):
-    """A dataset row cannot be written, read or trained on."""
+    """A dataset row cannot be written, read or trained on; `reason` says why in two or three words, so that rows can be counted."""
+
+    def __init__(self, message: str = "", reason: str = "not usable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ModelError(InputError):

@@ -44,11 +44,14 @@ def is_tiled(processor: Any) -> bool:
     return any(asked.get(setting) or getattr(looks, setting, False) for setting in _TILES)
 
 
-def crops(processor: Any) -> bool:
-    """Whether a part of a picture may be cut away, and boxes in it with it."""
-    looks = getattr(processor, "image_processor", processor)
-    square = getattr(looks, "do_pad", False) and hasattr(looks, "pad_to_square")
-    return bool(getattr(looks, "do_center_crop", False)) and not square and not is_tiled(processor)
+def keeps_resolution(processor: Any) -> bool:
+    """Whether a larger picture becomes more of the model's input, not just a sharper picture of the same size."""
+    return is_tiled(processor) or within_pixels(getattr(processor, "image_processor", processor))
+
+
+def within_pixels(looks: Any) -> bool:
+    """Whether an image processor's size bounds the number of pixels (Qwen-VL), not the sides."""
+    return bool(getattr(looks, "merge_size", None))
 
 
 def resized(looks: Any, size: tuple[int, int]) -> tuple[int, int]:
@@ -57,7 +60,7 @@ def resized(looks: Any, size: tuple[int, int]) -> tuple[int, int]:
     if not getattr(looks, "do_resize", True):
         return size
     wanted = _sides(looks.size)
-    if getattr(looks, "merge_size", None):
+    if within_pixels(looks):
         return _within_pixels(size, looks.patch_size * looks.merge_size, wanted["shortest_edge"], wanted["longest_edge"])
     if "shortest_edge" in wanted:
         shortest = wanted["shortest_edge"]

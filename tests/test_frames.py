@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comvint_hf.frames import crops, frame_of, is_tiled
+from comvint_hf.frames import frame_of, is_tiled
 from comvint_hf.records import Box
 
 pytest.importorskip("transformers")
@@ -127,7 +127,6 @@ def test_pixel_limits_give_the_processors_own_number_of_patches(width: int, heig
     assert (wide // 14) * (high // 14) == processor.get_number_of_image_patches(height, width)
 
 
-def test_what_crops_and_what_tiles() -> None:
+def test_what_tiles() -> None:
     clip, padded, split = (PROCESSORS[name][0]() for name in ("cropped", "padded to a square", "tiles and a small whole last"))
-    assert [crops(clip), crops(padded), crops(split)] == [True, False, False]
     assert [is_tiled(clip), is_tiled(padded), is_tiled(split)] == [False, False, True]

@@ -1,4 +1,4 @@
-"""Tune a multimodal model on instruction rows: TRL's SFTTrainer with our collator, and nothing else of our own.
+"""Tune a multimodal model on instruction rows: TRL's SFTTrainer with our collator; what is left out is counted, what is trained checked.
 
 python train/sft.py --config train/demo.yaml
 python train/sft.py --model_name_or_path llava-hf/llava-1.5-7b-hf --dataset_name ORG/NAME --output_dir DIR \
@@ -6,17 +6,20 @@ python train/sft.py --model_name_or_path llava-hf/llava-1.5-7b-hf --dataset_name
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
-from trl import ModelConfig, ScriptArguments, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
+from trl import ModelConfig, ScriptArguments, SFTConfig, get_peft_config, get_quantization_config
 
 from comvint_hf import L2TCollator, attach_images
 from comvint_hf.cli import calm
 from comvint_hf.data.hub import push_model
 from comvint_hf.data.model_card import write_model_card
-from comvint_hf.errors import writable
-from comvint_hf.tuning import ordering, qlora, run
-from comvint_hf.tuning.trainer import TreeTrainer, quiet_progress
+from comvint_hf.errors import ModelError, writable
+from comvint_hf.families import family_of
+from comvint_hf.tuning import mishaps, ordering, qlora, run, skipping
+from comvint_hf.tuning.counting import Telling, Tuner, told
+from comvint_hf.tuning.trainer import quiet_progress
 from comvint_hf.tuning.tree import require_tree_attention
 
 
@@ -53,7 +56,24 @@ class Ours:
     alike: bool = field(
         default=False, metadata={"help": "Fill each batch with rows (or trees) of about one length, batches in random order."}
     )
-    freeze: list[str] = field(default_factory=lambda: ["vision_tower"], metadata={"help": "Modules a full run leaves alone."})
+    skip_bad_rows: bool = field(
+        default=True,
+        metadata={
+            "help": "Leave a row that cannot be trained on (picture not readable, more than --max_length tokens, a box cropped away) out "
+            "of its batch, and say at the end how many there were and why. With false the first one ends the run."
+        },
+    )
+    min_pixels: int | None = field(default=None, metadata={"help": "Make smaller pictures this large; serving will too."})
+    max_pixels: int | None = field(default=None, metadata={"help": "Make larger pictures this small; serving will too."})
+    train_projector: bool = field(
+        default=False,
+        metadata={"help": "With --use_peft, train what hands pictures to the language model too, and save it whole."},
+    )
+    freeze: list[str] = field(
+        default_factory=lambda: ["family"],
+        metadata={"help": "Modules a full run leaves alone; family: what looks at the picture, before the projector."},
+    )
+    traceback: bool = field(default=False, metadata={"help": "Show the whole error where memory was short."})
 
 
 @calm(go_on="To go on from the last checkpoint, run the same command with --resume_from_checkpoint true.")
@@ -61,68 +81,37 @@ def main() -> None:
     script, training, model_args, ours = run.read_settings(ScriptArguments, Tuning, ModelConfig, Ours)
     writable(training.output_dir)
     checkpoint = run.checkpoint_to_resume(training.resume_from_checkpoint, training.output_dir)
-    processor = run.load_processor(model_args)
-    train, test = read_rows(script, training, ours)
 
     # What of a row is learnt, and in which order rows come
-    collator = L2TCollator(
-        processor,
-        learn=ours.learn,
-        templates=run.task_templates(ours.templates, train),
-        max_length=training.max_length,
-        text_only=ours.text_only,
-        pack=ours.pack,
-        boxes=ours.boxes,
-    )
-    print(f"{len(collator.templates)} task templates carry no loss: {'; '.join(collator.templates) or 'none'}")
-    with run.reading():
-        train, test = (run.fitting(rows, collator) if rows is not None else None for rows in (train, test))
-    train = ordering.arranged(train, training, alike=ours.alike, pack=ours.pack, branches=ours.branches)
-    if test is not None:
-        test = ordering.arranged_for_evaluation(test, alike=ours.alike, pack=ours.pack, branches=ours.branches)
+    processor = run.load_processor(model_args)
+    train, test = read_rows(script, training, ours)
+    collator = make_collator(processor, train, training, ours)
+    train, test = arrange(train, test, collator, training, ours)
 
     # The model: what is quantised, what is trained
-    model = load_model(model_args, checkpoint)
-    adapter = get_peft_config(model_args)
-    if adapter is None:
-        qlora.freeze(model, ours.freeze)
-    elif adapter.target_modules is None:
-        adapter.target_modules = qlora.lora_targets(model)
-    if ours.pack:
-        require_tree_attention(model)
-
-    with run.agreeing():
-        trainer = (TreeTrainer if ours.pack else SFTTrainer)(
+    with mishaps.enough_memory(training, model_args, collator, traceback=ours.traceback):
+        model = load_model(model_args, checkpoint)
+        if ours.pack:
+            require_tree_attention(model)
+        projector = qlora.projector(model, family_of(processor).projector)
+        adapter = choose_trained(model, model_args, ours, projector)
+        trainer = make_trainer(
             model=model,
             args=training,
             train_dataset=train,
             eval_dataset=test,
-            data_collator=collator,
+            data_collator=Telling(collator) if ours.skip_bad_rows else collator,
             processing_class=processor,
             peft_config=adapter,
         )
-    quiet_progress(trainer)
-    qlora.check(trainer.model)
-    print(qlora.table(trainer.model))
+        qlora.check(trainer.model, adapter.modules_to_save or () if adapter else ())
+        if trainer.is_world_process_zero():
+            print(qlora.table(trainer.model, projector))
 
-    with run.reading():
-        result = trainer.train(resume_from_checkpoint=checkpoint)
+        with mishaps.reading():
+            result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_metrics("train", result.metrics)
-    trainer.save_model()
-    processor.save_pretrained(training.output_dir)
-    run.write_conventions(
-        training.output_dir,
-        dataset=script.dataset_name,
-        base_model=model_args.model_name_or_path,
-        base_revision=None if model_args.model_revision == "main" else model_args.model_revision,
-        learn=ours.learn,
-        templates=collator.templates,
-        boxes=collator.boxes,
-    )
-    if trainer.is_world_process_zero():
-        write_model_card(training.output_dir, {**training.to_dict(), "pack": ours.pack})
-        if training.push_to_hub:
-            print(f"Pushed: {push_model(training.output_dir, trainer.hub_model_id, token=training.hub_token)}")
+    leave(trainer, collator, script, model_args)
 
 
 def read_rows(script: ScriptArguments, training: Tuning, ours: Ours) -> tuple:
@@ -131,15 +120,50 @@ def read_rows(script: ScriptArguments, training: Tuning, ours: Ours) -> tuple:
     if ours.images:
         train = attach_images(train, ours.images)
         test = attach_images(test, ours.images) if test is not None else None
-    train = run.trainable_rows(train, text_only=ours.text_only)
-    return train, run.trainable_rows(test, text_only=ours.text_only) if test is not None else None
+    return tuple(
+        run.trainable_rows(rows, text_only=ours.text_only, decode=not ours.skip_bad_rows) if rows is not None else None
+        for rows in (train, test)
+    )
+
+
+def make_collator(processor: Any, train: Any, training: Tuning, ours: Ours) -> L2TCollator:
+    run.refuse_idle_bounds(processor, ours.min_pixels, ours.max_pixels)
+    collator = L2TCollator(
+        processor,
+        learn=ours.learn,
+        templates=run.task_templates(ours.templates, train),
+        max_length=training.max_length,
+        text_only=ours.text_only,
+        pack=ours.pack,
+        boxes=ours.boxes,
+        min_pixels=ours.min_pixels,
+        max_pixels=ours.max_pixels,
+        skip_bad=ours.skip_bad_rows,
+    )
+    print(f"{len(collator.templates)} task templates carry no loss: {'; '.join(collator.templates) or 'none'}")
+    return collator
+
+
+def arrange(train: Any, test: Any, collator: L2TCollator, training: Tuning, ours: Ours) -> tuple:
+    """The rows in the order in which they come, once the first of them has been tried."""
+    with mishaps.reading():
+        run.try_first_rows(train, collator)
+        if test is not None:
+            run.try_first_rows(test, collator)
+            if ours.skip_bad_rows:
+                test = skipping.usable(test, collator)
+                print(told("evaluation", collator.skipped))
+                collator.skipped.clear()
+    how = {"alike": ours.alike, "pack": ours.pack, "branches": ours.branches}
+    train = ordering.arranged(train, training, **how)
+    return train, ordering.arranged_for_evaluation(test, **how) if test is not None else None
 
 
 def load_model(model_args: ModelConfig, checkpoint: str | None) -> PreTrainedModel:
     """The model as the flags say, its weights from the checkpoint where a full run goes on."""
     name = model_args.model_name_or_path
     weights = run.weights_of(name, checkpoint)
-    with run.loading(name):
+    with mishaps.loading(name):
         config = AutoConfig.from_pretrained(name, revision=model_args.model_revision)
         return AutoModelForImageTextToText.from_pretrained(
             weights,
@@ -148,6 +172,42 @@ def load_model(model_args: ModelConfig, checkpoint: str | None) -> PreTrainedMod
             attn_implementation=model_args.attn_implementation,
             quantization_config=qlora.decoder_only(get_quantization_config(model_args), config),
         )
+
+
+def choose_trained(model: PreTrainedModel, model_args: ModelConfig, ours: Ours, projector: list[str]) -> Any:
+    """The adapter's settings, for the language model alone unless told otherwise; `None` for a full run, its tower frozen."""
+    adapter = get_peft_config(model_args)
+    if adapter is None:
+        qlora.freeze(model, ours.freeze, projector)
+        return None
+    if adapter.target_modules is None:
+        adapter.target_modules = qlora.lora_targets(model)
+    if ours.train_projector and not projector:
+        raise ModelError(f"{type(model).__name__} is of no known family: name its projector with --lora_modules_to_save.")
+    if ours.train_projector:
+        adapter.modules_to_save = [*(adapter.modules_to_save or ()), *projector]
+    return adapter
+
+
+def make_trainer(**parts: Any) -> Tuner:
+    with mishaps.agreeing():
+        trainer = Tuner(**parts)
+    quiet_progress(trainer)
+    return trainer
+
+
+def leave(trainer: Tuner, collator: L2TCollator, script: ScriptArguments, model_args: ModelConfig) -> None:
+    """Save what was tuned with all that serving needs, draw its card, and push it if asked to."""
+    training, folder = trainer.args, trainer.args.output_dir
+    trainer.save_model()
+    trainer.save_state()
+    collator.processor.save_pretrained(folder)
+    run.write_conventions(folder, collator, script.dataset_name, model_args)
+    if trainer.is_world_process_zero():
+        print(trainer.counted)
+        write_model_card(folder, {**training.to_dict(), "pack": collator.pack})
+        if training.push_to_hub:
+            print(f"Pushed: {push_model(folder, trainer.hub_model_id, token=training.hub_token)}")
 
 
 if __name__ == "__main__":

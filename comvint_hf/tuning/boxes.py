@@ -33,7 +33,7 @@ def _translated(text: str, name: str, dialect: Dialect, frames: set[Frame]) -> s
     try:
         said = {translate(text, CANONICAL, dialect, frame) for frame in frames}
     except InputError as error:
-        raise RowError(f"{name}: {error}") from error
+        raise RowError(f"{name}: {error}", reason="box not sayable") from error
     if len(said) > 1:
         raise RowError(
             f"{name} has several pictures that the processor shows in different frames, and a box that does not say which it is "

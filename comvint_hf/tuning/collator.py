@@ -13,16 +13,18 @@ tree; this file puts them in a row and knows no trainer and no model.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from comvint_hf.conventions import Conventions
 from comvint_hf.dialects import dialect_named
 from comvint_hf.errors import InputError, ModelError, RowError
 from comvint_hf.families import family_of, picture_tokens, reader_inputs, types_after_pictures
-from comvint_hf.frames import crops
 from comvint_hf.grounding import MARKERS
 from comvint_hf.tuning.boxes import in_dialect
 from comvint_hf.tuning.encoding import Encoded, encode, tokenizer_of
@@ -47,6 +49,8 @@ class L2TCollator:
     user texts that carry no loss (see `mine_templates`). A row of over `max_length` tokens is refused, never cut. `text_only`
     accepts rows whose picture is missing. `pack="tree"` lays rows of one image out as one sequence (see `tree`). `boxes` names
     the dialect in which boxes are learnt ("family": that of the processor's family); "fraction" leaves texts as they are.
+    `min_pixels` and `max_pixels` bound a picture before the processor sees it. `skip_bad` leaves a row that cannot be trained on
+    out of its batch instead of refusing it; `skipped` counts such rows by reason, in this process.
 
     A call takes a list of rows and returns `input_ids`, `attention_mask` and `labels` (`[B, T]` int64, labels -100 where there is
     no loss) and what the processor makes of the pictures (`pixel_values`, ...). With `pack="tree"` B is the number of sequences,
@@ -64,6 +68,10 @@ class L2TCollator:
     text_only: bool = False
     pack: Literal["tree"] | None = None
     boxes: str = "fraction"
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    skip_bad: bool = False
+    skipped: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         if self.learn not in LEARN:
@@ -72,6 +80,10 @@ class L2TCollator:
             raise InputError(f"pack is {self.pack!r}: expected None or 'tree'.")
         if self.max_length is not None and self.max_length < 1:
             raise InputError(f"max_length is {self.max_length}: expected None or a number of tokens that a row can have.")
+        if not 0 < (self.min_pixels or 1) <= (self.max_pixels or math.inf):
+            raise InputError(
+                f"min_pixels is {self.min_pixels} and max_pixels {self.max_pixels}: expected numbers above 0, the smaller one first."
+            )
         if isinstance(self.templates, str):
             raise InputError("templates is one string: expected a list of sentences, for example from mine_templates(dataset).")
         family = family_of(self.processor)
@@ -83,12 +95,21 @@ class L2TCollator:
         if self.boxes == "family":
             self.boxes = family.boxes
         self._dialect = dialect_named(self.boxes)
+        self._bounds = Conventions(min_pixels=self.min_pixels, max_pixels=self.max_pixels)
         self._pattern = template_pattern(self.templates)
         self._chat: tuple[Any, ChatTemplate] | None = None
         self._reserved: Reserved | None = None
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """Collate rows with `images` (or `image`) and `messages` into one batch."""
+        if self.skip_bad:
+            from comvint_hf.tuning.skipping import without_bad
+
+            return without_bad(self, rows)
+        return self.batch(rows)
+
+    def batch(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Collate all of the rows. Raises `RowError` for the first that cannot be trained on."""
         if not rows:
             raise RowError("The batch has no rows: expected at least one, as there is nothing to train on.")
         if self.pack == "tree":
@@ -104,15 +125,10 @@ class L2TCollator:
         encoded, labels = self._encode([self.read(row, 0)])
         return preview_of(encoded.texts[0], encoded.offsets[0], labels[0].numpy() != IGNORED, encoded.replacements[0])
 
-    def check(self, row: Mapping[str, Any], *, length: bool = True) -> str | None:
-        """Say why a row cannot be trained on, or `None`: for `dataset.filter` before training, reasons kept.
-
-        Without `length` the row is read and its boxes are converted, but it goes through no processor.
-        """
+    def check(self, row: Mapping[str, Any]) -> str | None:
+        """Say why a row cannot be trained on, or `None`: for `dataset.filter` before training, reasons kept."""
         try:
-            conversation = self.read(row, 0)
-            if length:
-                self._encode([conversation])
+            self._encode([self.read(row, 0)])
         except RowError as error:
             return str(error)
         return None
@@ -122,7 +138,14 @@ class L2TCollator:
         if self._reserved is None:
             self._reserved = reserved_by(self.processor)
         conversation = read_row(row, place, reserved=self._reserved, text_only=self.text_only)
+        if self.min_pixels or self.max_pixels:
+            conversation = replace(conversation, images=[self._fitted(image, conversation.name) for image in conversation.images])
         return in_dialect(conversation, self._dialect, self.processor)
+
+    def _fitted(self, image: Any, name: str) -> Any:
+        if not hasattr(image, "resize") or hasattr(image, "shape"):
+            raise RowError(f"{name} has a {type(image).__name__} as a picture: expected a PIL image, as pixel bounds are set.")
+        return self._bounds.fitted(image)
 
     def render(self, conversations: Sequence[Conversation]) -> list[Rendered]:
         """Render conversations with the processor's present chat template."""
@@ -165,7 +188,8 @@ class L2TCollator:
                 cut = ", image tokens among what would be cut" if pictures >= self.max_length else ""
                 raise RowError(
                     f"{name} is {length} tokens long, {pictures} of them image tokens, and max_length is {self.max_length}{cut}. "
-                    "Nothing is cut here: raise max_length (--max_length), use fewer image tokens, or drop the row."
+                    "Nothing is cut here: raise max_length (--max_length), use fewer image tokens, or drop the row.",
+                    reason="too long",
                 )
 
     def _encode(self, conversations: Sequence[Conversation]) -> tuple[Encoded, torch.Tensor]:
@@ -195,14 +219,10 @@ class L2TCollator:
         if not (labels[..., 1:] != IGNORED).any():
             raise RowError(
                 "No token of this batch carries loss, so it would train nothing. Look at a row with L2TCollator.preview(row): "
-                "its text may be all task template, or the chat template's generation blocks may be empty."
+                "its text may be all task template, or the chat template's generation blocks may be empty.",
+                reason="nothing to learn",
             )
         return labels
-
-    @property
-    def may_lose_boxes(self) -> bool:
-        """Whether the processor may crop away what a box is about, so that rows have to be checked one by one."""
-        return self._dialect.seen and crops(self.processor)
 
     @property
     def image_tokens(self) -> list[int]:

@@ -17,6 +17,7 @@ from typing import Any
 from comvint_hf.errors import RowError
 
 ROLES = ("system", "user", "assistant")
+UNREADABLE = "picture not readable"
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,12 @@ def read_row(row: Mapping[str, Any], place: int, *, reserved: Reserved = Reserve
             "A batch is a list of rows, and preview and check take one row."
         )
     name = f"Row {row['id']!r}" if row.get("id") else f"Row {place} of the batch"
-    images = _images(row, name)
+    images = pictures_of(row, name)
     if not images and row.get("image_id") and not text_only:
         raise RowError(
             f"{name} belongs to image {row['image_id']!r} but brings no picture: expected `images`. "
-            "Add the pictures (attach_images, --images), or say text_only=True (--text-only) to train without them."
+            "Add the pictures (attach_images, --images), or say text_only=True (--text-only) to train without them.",
+            reason="no picture",
         )
     messages = [_message(message, name, reserved) for message in _turns(row, name)]
     return Conversation(name, *_with_images(messages, images, name))
@@ -151,7 +153,8 @@ def _with_images(messages: list[dict[str, Any]], images: list[Any], name: str) -
     return placed, messages
 
 
-def _images(row: Mapping[str, Any], name: str) -> list[Any]:
+def pictures_of(row: Mapping[str, Any], name: str) -> list[Any]:
+    """The row's pictures, decoded. Raises `RowError` for one that cannot be."""
     images = row.get("images")
     if images is None:
         images = row.get("image")
@@ -180,8 +183,10 @@ def _decoded(image: Any, name: str) -> Any:
         image.load()
         return image
     except (OSError, SyntaxError, KeyError, TypeError, ValueError, Image.DecompressionBombError) as error:
-        raise RowError(f"{name} has a picture that cannot be decoded ({error}); mend the file or drop the row.") from error
+        raise RowError(
+            f"{name} has a picture that cannot be decoded ({error}); mend the file or drop the row.", UNREADABLE
+        ) from error
     except AttributeError as error:
         raise RowError(
-            f"{name} has a {type(image).__name__} in place of a picture: expected a PIL image, its bytes or a path."
+            f"{name} has a {type(image).__name__} in place of a picture: expected a PIL image, its bytes or a path.", UNREADABLE
         ) from error

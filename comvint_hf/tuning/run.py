@@ -5,15 +5,18 @@ This file knows flags, datasets' columns and model folders; it knows no loss and
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import copy
+import math
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf import families
 from comvint_hf.conventions import FILE, Conventions
-from comvint_hf.errors import ComvintError, InputError, ModelError, RowError, first_line
+from comvint_hf.errors import InputError, ModelError, RowError, first_line
+from comvint_hf.frames import keeps_resolution, within_pixels
+from comvint_hf.tuning.mishaps import loading
+from comvint_hf.tuning.skipping import refusal
 from comvint_hf.tuning.templates import mine_templates
 
 if TYPE_CHECKING:
@@ -74,57 +77,8 @@ def load_processor(model: ModelConfig) -> Any:
     return processor
 
 
-@contextmanager
-def agreeing() -> Iterator[None]:
-    """Say in a sentence why the trainer refuses its settings. Raises `InputError`."""
-    try:
-        yield
-    except ComvintError:
-        raise
-    except (ValueError, ImportError) as error:
-        raise InputError(
-            f"The trainer refuses these settings ({first_line(error)}); change them, in --config or as flags."
-        ) from error
-
-
-@contextmanager
-def reading() -> Iterator[None]:
-    """Say in a sentence what stopped the work on rows, also where it happened in a worker process. Raises `RowError`."""
-    try:
-        yield
-    except RowError as error:
-        raise RowError(_own_words(error)) from error
-    except OSError as error:
-        raise RowError(
-            f"A row or a file could not be read or written ({_own_words(error)}): mend the picture or drop its row, or look for room "
-            "on the disk. A saved checkpoint goes on with --resume_from_checkpoint true."
-        ) from error
-
-
-def _own_words(error: Exception) -> str:
-    """An error's message; of one from a worker process, whose message is a whole traceback, the last line."""
-    message = str(error).strip()
-    if "\n" not in message:
-        return message
-    return re.sub(r"^[\w.]+: ", "", message.splitlines()[-1])
-
-
-@contextmanager
-def loading(name: str) -> Iterator[None]:
-    """Say in a sentence why a model or its processor cannot be loaded. Raises `ModelError`."""
-    try:
-        yield
-    except ComvintError:
-        raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(
-            f"The model {name} cannot be loaded ({first_line(error)}); expected a folder or a Hub name of an image-text-to-text "
-            "model with its processor."
-        ) from error
-
-
-def trainable_rows(rows: Dataset | IterableDataset, *, text_only: bool = False) -> Dataset | IterableDataset:
-    """Keep the columns that the collator reads, and refuse rows whose pictures were left behind.
+def trainable_rows(rows: Dataset | IterableDataset, *, text_only: bool = False, decode: bool = True) -> Dataset | IterableDataset:
+    """Keep the columns that the collator reads, pictures as files without `decode`; refuse rows whose pictures were left behind.
 
     Raises `RowError` for rows with an `image_id` and no picture unless `text_only`: a trainer would take them blind.
     """
@@ -136,35 +90,58 @@ def trainable_rows(rows: Dataset | IterableDataset, *, text_only: bool = False) 
             "The rows name their picture by `image_id` but have no column `images`: give the folder or repository of the "
             "pictures with --images, or say --text_only to train without seeing them."
         )
-    return rows.select_columns([name for name in COLUMNS if name in names])
+    rows = rows.select_columns([name for name in COLUMNS if name in names])
+    return rows if decode else undecoded(rows)
 
 
-def fitting(rows: Dataset | IterableDataset, collator: L2TCollator) -> Dataset | IterableDataset:
-    """Leave out rows that the collator would refuse, when a `max_length` is set or boxes may be cropped away; the first reason is
-    printed.
+def undecoded(rows: Dataset | IterableDataset) -> Dataset | IterableDataset:
+    """The same rows with pictures as files, which the collator decodes, and can say whose is not readable. Nothing is copied."""
+    from datasets import Image
 
-    Otherwise only the first row is read: what is wrong with it is mostly wrong with all, and better known before a model
-    is loaded. Raises `RowError` or `ModelError`.
+    if not hasattr(rows, "__len__"):
+        return rows.decode(False)
+    rows = copy.deepcopy(rows)
+    for name in {"image", "images"} & set(rows.column_names):
+        feature = rows.features[name]
+        if isinstance(feature, Image):
+            rows.info.features[name] = Image(decode=False)
+        elif isinstance(getattr(feature, "feature", None), Image):
+            rows.info.features[name] = type(feature)(Image(decode=False))
+    return rows
+
+
+def try_first_rows(rows: Dataset | IterableDataset, collator: L2TCollator, most: int = 20) -> None:
+    """Collate the first row, before a model is loaded: what is wrong with it is mostly wrong with all.
+
+    A collator with `skip_bad` may leave out some, but not all of the first `most`. Raises `RowError` or `ModelError`.
     """
-    first = next(iter(rows), None)
-    if first is None:
+    first = list(islice(rows, most if collator.skip_bad else 1))
+    if not first:
         raise RowError("The dataset has no rows; expected some to train on.")
-    if collator.max_length is None and not collator.may_lose_boxes:
-        collator([first])
-        return rows
-    reasons: list[str] = []
+    if not collator.skip_bad:
+        collator(first)
+        return
+    refusals = list(takewhile(bool, (refusal(lambda row: collator.batch([row]), row) for row in first)))
+    if len(refusals) == len(first):
+        raise RowError(f"None of the first {len(first)} rows can be trained on; the first was refused so: {refusals[0]}")
 
-    def fits(row: dict[str, Any]) -> bool:
-        reason = collator.check(row, length=collator.max_length is not None)
-        reasons.extend([reason] if reason else [])
-        return reason is None
 
-    kept = rows.filter(fits)
-    if hasattr(kept, "__len__") and not len(kept):
-        raise RowError(f"No row is left of {len(rows):,}; the first was refused so: {reasons[0]}")
-    if reasons:
-        print(f"{len(reasons):,} rows are left out; the first: {reasons[0]}")
-    return kept
+def refuse_idle_bounds(processor: Any, least: int | None, most: int | None) -> None:
+    """Raise `InputError` for bounds of a picture's pixels that the processor would undo."""
+    if least is None and most is None:
+        return
+    looks = getattr(processor, "image_processor", processor)
+    if not keeps_resolution(processor):
+        raise InputError(
+            f"{type(processor).__name__} makes all pictures of one size, so --min_pixels and --max_pixels would only blur them: leave "
+            "them out, or take a model whose pictures keep their resolution."
+        )
+    own = looks.size if within_pixels(looks) else None
+    if own and ((most or 0) > own["longest_edge"] or (least or math.inf) < own["shortest_edge"]):
+        raise InputError(
+            f"The processor itself keeps pictures between {own['shortest_edge']:,} and {own['longest_edge']:,} pixels, so --min_pixels "
+            f"{least} and --max_pixels {most} would not hold: stay between them."
+        )
 
 
 def task_templates(wanted: str, rows: Dataset | IterableDataset, most_rows: int = 100_000) -> list[str]:
@@ -218,24 +195,17 @@ def dataset_conventions(dataset: str) -> Conventions:
     return Conventions.read(found.parent) if found else Conventions()
 
 
-def write_conventions(
-    folder: Path | str,
-    *,
-    dataset: str,
-    base_model: str,
-    base_revision: str | None = None,
-    learn: str,
-    templates: Sequence[str],
-    boxes: str = "fraction",
-) -> None:
+def write_conventions(folder: Path | str, collator: L2TCollator, dataset: str, model: ModelConfig) -> None:
     """Write beside the tuned model what serving must know: the dataset's conventions, and how the model was tuned."""
     dataset_conventions(dataset).model_copy(
         update={
             "dataset": dataset,
-            "base_model": base_model,
-            "base_revision": base_revision,
-            "learn": learn,
-            "box_dialect": boxes,
-            "templates": tuple(templates),
+            "base_model": model.model_name_or_path,
+            "base_revision": None if model.model_revision == "main" else model.model_revision,
+            "learn": collator.learn,
+            "box_dialect": collator.boxes,
+            "templates": tuple(collator.templates),
+            "min_pixels": collator.min_pixels,
+            "max_pixels": collator.max_pixels,
         }
     ).write(folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from comvint_hf.conventions import Conventions
 
@@ -18,25 +20,30 @@ ADAPTER = ["--use_peft", "--lora_r", "4"]
 NF4 = [*ADAPTER, "--load_in_4bit", "--dtype", "bfloat16"]
 
 
-def losses(folder: Path) -> dict[int, float]:
+def losses(folder: Path, figure: str = "loss") -> dict[int, float]:
     state = json.loads((folder / "trainer_state.json").read_text())
-    return {entry["step"]: entry["loss"] for entry in state["log_history"] if "loss" in entry}
+    return {entry["step"]: entry[figure] for entry in state["log_history"] if "loss" in entry}
 
 
-@pytest.mark.parametrize("flags", [[], ADAPTER], ids=["full", "lora"])
+@pytest.mark.parametrize("flags", [[], ADAPTER, [*NF4, "--train_projector"]], ids=["full", "lora", "qlora"])
 def test_resumed_run_goes_on_as_if_it_had_not_stopped(tune, tmp_path, flags):
+    """In the middle of an epoch; losses and the weights at the end are the same to the last bit."""
+    from safetensors.torch import load_file
+
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     steps = ["--max_steps", "6", "--save_steps", "3", *flags]
     tune(whole, *steps)
     shutil.copytree(whole / "checkpoint-3", resumed / "checkpoint-3")
     tune(resumed, *steps, "--resume_from_checkpoint", "true")
     expected, found = losses(whole / "checkpoint-6"), losses(resumed / "checkpoint-6")
-    assert found == expected
+    assert found == expected and losses(resumed / "checkpoint-6", "num_tokens") == losses(whole / "checkpoint-6", "num_tokens")
     assert expected[6] < expected[1] - 0.1, "the steps are too small for the test to tell a fresh model from a resumed one"
+    file = "adapter_model.safetensors" if flags else "model.safetensors"
+    first, second = load_file(whole / file), load_file(resumed / file)
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_full_run_leaves_a_model_that_loads_with_its_conventions(tune, tmp_path, model, dataset, capsys):
-    import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     tune(tmp_path, "--max_steps", "2", "--save_strategy", "no", "--templates", "mine")
@@ -125,8 +132,7 @@ def test_trees_of_a_real_run_have_the_loss_of_their_rows(tune, tmp_path, model, 
     tune(tmp_path, "--max_steps", "2", "--save_steps", "2", "--pack", "tree", "--per_device_train_batch_size", "2", *slow)
     told = losses(tmp_path / "checkpoint-2")
     state = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())
-    # The first batch is one row, read to see whether it can be trained on.
-    taken = batches[1:5]
+    taken = batches[:4]
     images = [[row["image_id"] for row in entry["rows"]] for rows, _ in taken for entry in rows]
     assert len(images) == 8 and all(len(set(tree)) == 1 for tree in images)
     assert len({tree[0] for tree in images}) == 8, "an image came twice in an epoch"
@@ -143,16 +149,16 @@ def test_trees_of_a_real_run_have_the_loss_of_their_rows(tune, tmp_path, model, 
 def test_trees_evaluate_and_are_refused_where_they_cannot_be(tune, tmp_path, batches, capsys):
     tree = ["--pack", "tree", "--max_steps", "1", "--save_strategy", "no"]
     tune(tmp_path / "out", *tree, "--eval_strategy", "steps", "--eval_steps", "1", "--branches", "3")
-    assert len(batches) > 3 and max(len(entry["rows"]) for rows, _ in batches[2:] for entry in rows) == 3
+    assert len(batches) > 3 and max(len(entry["rows"]) for rows, _ in batches for entry in rows) == 3
     with pytest.raises(SystemExit):
         tune(tmp_path / "eager", *tree, "--attn_implementation", "eager")
     assert "needs SDPA attention: the model uses 'eager'" in capsys.readouterr().err
 
 
-def test_long_rows_are_left_out_with_a_reason(tune, tmp_path, capsys):
-    tune(tmp_path, "--max_steps", "1", "--save_strategy", "no", "--max_length", "26")
-    told = capsys.readouterr().out
-    assert "rows are left out; the first:" in told and "max_length" in told
+def test_long_rows_are_left_out_and_counted(tune, tmp_path, capsys):
+    with pytest.warns(UserWarning, match="max_length is 26.* It is left out of its batch"):
+        tune(tmp_path, "--max_steps", "3", "--save_strategy", "no", "--max_length", "26")
+    assert re.search(r"\d+ rows were left out of training: \d+ too long", capsys.readouterr().out)
 
 
 def test_resumed_run_with_like_lengths_goes_on_exactly(tune, tmp_path):
@@ -178,7 +184,7 @@ def test_resumed_run_with_like_lengths_goes_on_exactly(tune, tmp_path):
         (["--learn", "everything"], "learn is 'everything'"),
         (["--freeze", "tower"], "There is no module 'tower' to freeze"),
         (["--load_in_4bit", "--dtype", "bfloat16"], "add --use_peft"),
-        (["--max_length", "3"], "No row is left of"),
+        (["--max_length", "3"], "None of the first 20 rows can be trained on"),
         (["--packing"], "The trainer refuses these settings"),
     ],
 )
@@ -189,18 +195,99 @@ def test_what_cannot_be_done_is_said_in_a_sentence(tune, tmp_path, flags, said, 
     assert said in told and "Traceback" not in told
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_rotten_picture_is_said_in_a_sentence(tune, tmp_path, dataset, workers, capsys):
+@pytest.fixture(scope="session")
+def rotten(dataset, tmp_path_factory) -> Path:
+    """The dataset with a picture that is cut off (row 5) and an answer with a control token (rows 8 to 15)."""
     from datasets import Dataset, Image, List, load_dataset
 
     rows = load_dataset(str(dataset), split="train")
     raw = rows.cast_column("images", List(Image(decode=False))).to_list()
     raw[5]["images"][0]["bytes"] = raw[5]["images"][0]["bytes"][:200]
-    (tmp_path / "rotten").mkdir()
-    Dataset.from_list(raw, features=rows.features).to_parquet(tmp_path / "rotten" / "train-0.parquet")
+    for row in raw[8:16]:
+        row["messages"][1]["content"] += "<|end|>"
+    folder = tmp_path_factory.mktemp("rotten")
+    Dataset.from_list(raw, features=rows.features).to_parquet(folder / "train-0.parquet")
+    return folder
+
+
+IN_ORDER = ["--train_sampling_strategy", "sequential", "--templates", "none"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_bad_rows_are_left_out_of_their_batch_and_counted(tune, tmp_path, rotten, workers, capsys):
+    """Batches of 4: the second lacks one row, the third and fourth have none left and change nothing; a resumed run counts on."""
+    steps = [*IN_ORDER, "--max_steps", "6", "--save_steps", "3", "--dataloader_num_workers", workers, "--weight_decay", "0"]
+    tune(tmp_path / "whole", *steps, rows=rotten)
+    assert "9 rows were left out of training: 1 picture not readable, 8 not usable" in capsys.readouterr().out
+    found = losses(tmp_path / "whole" / "checkpoint-6")
+    assert found[3] == found[4] == 0 < min(found[step] for step in (1, 2, 5, 6))
+
+    shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "again" / "checkpoint-3")
+    tune(tmp_path / "again", *steps, "--resume_from_checkpoint", "true", rows=rotten)
+    assert losses(tmp_path / "again" / "checkpoint-6") == found
+    assert "9 rows were left out of training" in capsys.readouterr().out
+    state = json.loads((tmp_path / "again" / "trainer_state.json").read_text())
+    assert state["stateful_callbacks"]["Counted"]["attributes"]["skipped"] == {"picture not readable": 1, "not usable": 8}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_evaluation_is_of_the_good_rows_alone(tune, tmp_path, rotten, dataset, capsys):
+    """With and without the bad rows the loss of an evaluation is the same."""
+    from datasets import load_dataset
+
+    (tmp_path / "good").mkdir()
+    good = load_dataset(str(rotten), split="train").select([*range(5), *range(6, 8), *range(16, 30)])
+    good.to_parquet(tmp_path / "good" / "train-0.parquet")
+    evaluated = [
+        "--eval_strategy",
+        "steps",
+        "--eval_steps",
+        "1",
+        "--dataset_test_split",
+        "train",
+        "--per_device_eval_batch_size",
+        "1",
+    ]
+    found = []
+    for name, rows in (("good", tmp_path / "good"), ("all", rotten)):
+        rows = shorter(rows, tmp_path / f"{name} 30")
+        tune(tmp_path / name, "--max_steps", "1", "--learning_rate", "0", "--save_steps", "1", *evaluated, *IN_ORDER, rows=rows)
+        state = json.loads((tmp_path / name / "checkpoint-1" / "trainer_state.json").read_text())
+        found.append(next(entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+    assert "9 rows were left out of evaluation: 1 picture not readable, 8 not usable." in capsys.readouterr().out
+
+
+def shorter(rows: Path, folder: Path) -> Path:
+    """The first 30 rows, whose pictures stay files."""
+    from datasets import load_dataset
+
+    from comvint_hf.tuning.run import undecoded
+
+    folder.mkdir()
+    undecoded(load_dataset(str(rows), split="train")).take(30).to_parquet(folder / "train-0.parquet")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_bad_rows_are_left_out_of_a_stream(tune, tmp_path, rotten, capsys):
+    tune(tmp_path, "--dataset_streaming", "--max_steps", "6", "--save_strategy", "no", "--templates", "none", rows=rotten)
+    assert "9 rows were left out of training: 1 picture not readable, 8 not usable." in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_bad_rows_are_left_out_of_trees(tune, tmp_path, rotten, capsys):
+    """A tree takes the picture of its first row, so the one that is cut off is never opened."""
+    tune(tmp_path, "--num_train_epochs", "1", "--save_strategy", "no", "--pack", "tree", *IN_ORDER, rows=rotten)
+    assert "8 rows were left out of training: 8 not usable" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_bad_row_ends_the_run_where_it_is_told_to(tune, tmp_path, rotten, workers, capsys):
     with pytest.raises(SystemExit):
-        flags = ["--num_train_epochs", "1", "--save_strategy", "no", "--dataloader_num_workers", workers]
-        tune(tmp_path / "out", *flags, rows=tmp_path / "rotten")
+        flags = ["--skip_bad_rows", "false", "--save_strategy", "no", "--dataloader_num_workers", workers]
+        tune(tmp_path, "--num_train_epochs", "1", *IN_ORDER, *flags, rows=rotten)
     told = capsys.readouterr().err
     assert "(image file is truncated): mend the picture" in told and "Traceback" not in told
 
@@ -215,43 +302,53 @@ def test_a_row_that_the_collator_refuses_is_named_from_a_worker_too(tune, tmp_pa
     (tmp_path / "rows").mkdir()
     load_dataset(str(dataset), split="train").map(broken, with_indices=True).to_parquet(tmp_path / "rows" / "train-0.parquet")
     with pytest.raises(SystemExit):
-        tune(tmp_path / "out", "--num_train_epochs", "1", "--dataloader_num_workers", "1", rows=tmp_path / "rows")
+        flags = ["--num_train_epochs", "1", "--dataloader_num_workers", "1", "--skip_bad_rows", "false"]
+        tune(tmp_path / "out", *flags, rows=tmp_path / "rows")
     told = capsys.readouterr().err
     assert "has a literal <|end|> in its text" in told and "Traceback" not in told
 
 
+def test_too_little_memory_ends_in_a_sentence_that_names_the_flags(tune, tmp_path, monkeypatch, capsys):
+    from comvint_hf.tuning.counting import Tuner
+
+    def greedy(self, *_, **__):
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr(Tuner, "training_step", greedy)
+    steps = ["--max_steps", "1", "--save_strategy", "no"]
+    with pytest.raises(SystemExit):
+        tune(tmp_path, *steps)
+    told = capsys.readouterr().err
+    assert told.splitlines()[-1].startswith("There was not enough memory") and "Traceback" not in told
+    assert all(flag in told for flag in ("--per_device_train_batch_size 2", "--gradient_checkpointing", "--load_in_4bit"))
+    with pytest.raises(RuntimeError, match="can't allocate memory") as raised:
+        tune(tmp_path, *steps, "--traceback")
+    assert "--per_device_train_batch_size 2" in raised.value.__notes__[0]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("flags", [["--alike"], ["--pack", "tree"]], ids=["alike", "tree"])
-def test_two_processes_learn_as_one_that_accumulates(flags, tmp_path, model, dataset):
-    """Two processes with a batch each, and one process that takes the same two batches for a step: the same losses and token counts."""
-    common = [
-        "--model_name_or_path",
-        model,
-        "--dataset_name",
-        dataset,
-        *QUIET,
-        "--learning_rate",
-        "1e-2",
-        "--max_steps",
-        "4",
-        "--save_steps",
-        "4",
-        *flags,
-    ]
-    common += ["--per_device_train_batch_size", "2"]
-    one = [sys.executable, SFT, *common, "--gradient_accumulation_steps", "2", "--output_dir", tmp_path / "one"]
+@pytest.mark.parametrize(
+    ("flags", "rows"),
+    [([], "dataset"), (["--alike"], "dataset"), (["--pack", "tree"], "dataset"), (IN_ORDER, "rotten")],
+    ids=["plain", "alike", "tree", "bad rows"],
+)
+def test_two_processes_learn_as_one_that_accumulates(flags, rows, tmp_path, model, request):
+    """Two processes with a batch each, and one process that takes the same two batches for a step: the same losses, tokens, bad rows."""
+    names = ["--model_name_or_path", model, "--dataset_name", request.getfixturevalue(rows), *QUIET, *flags]
+    steps = ["--learning_rate", "1e-2", "--max_steps", "5", "--save_steps", "5", "--per_device_train_batch_size", "2"]
+    one = [sys.executable, SFT, *names, *steps, "--gradient_accumulation_steps", "2", "--output_dir", tmp_path / "one"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    two = [*launcher, SFT, *common, "--ddp_backend", "gloo", "--output_dir", tmp_path / "two"]
+    two = [*launcher, SFT, *names, *steps, "--ddp_backend", "gloo", "--output_dir", tmp_path / "two"]
     for command in (one, two):
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=280, env=environment)
-    histories = []
-    for run in ("one", "two"):
-        state = json.loads((tmp_path / run / "checkpoint-4" / "trainer_state.json").read_text())
-        histories.append([(entry["loss"], entry["num_tokens"]) for entry in state["log_history"] if "loss" in entry])
+    states = [json.loads((tmp_path / run / "checkpoint-5" / "trainer_state.json").read_text()) for run in ("one", "two")]
+    histories = [[(entry["loss"], entry["num_tokens"]) for entry in state["log_history"] if "loss" in entry] for state in states]
     for first, second in zip(*histories, strict=True):
         assert second == pytest.approx(first, rel=1e-4)
+    first, second = (state["stateful_callbacks"]["Counted"]["attributes"]["skipped"] for state in states)
+    assert first == second == ({"picture not readable": 1, "not usable": 8} if rows == "rotten" else {})
 
 
 def free_port() -> int:

@@ -63,14 +63,13 @@ def test_boxes_that_cannot_be_said_are_refused() -> None:
         pixels([{"images": [], "messages": talk(SENTENCE, "yes")}])
 
 
-def test_rows_whose_boxes_are_cropped_away_are_left_out(capsys) -> None:
-    from datasets import Dataset
-
-    from comvint_hf.tuning.run import fitting
-
+def test_rows_whose_boxes_are_cropped_away_are_left_out() -> None:
     wide = Image.new("RGB", (90, 30))
-    rows = [talk(SENTENCE, "yes"), talk("Is <st>it<ed>[0.000, 0.100, 0.200, 0.900] red?", "yes")]
-    rows = Dataset.from_list([{"images": [wide], "messages": messages} for messages in rows])
-    kept = fitting(rows, L2TCollator(processor_of("LLaVA-1.5, CLIP"), boxes="family"))
-    assert len(kept) == 1 and "1 rows are left out; the first: Row 0 of the batch: The box" in capsys.readouterr().out
-    assert len(fitting(rows, L2TCollator(processor_of("LLaVA-1.5, SigLIP"), boxes="family"))) == 2
+    talks = [talk(SENTENCE, "yes"), talk("Is <st>it<ed>[0.000, 0.100, 0.200, 0.900] red?", "yes")]
+    rows = [{"images": [wide], "messages": messages} for messages in talks]
+    cropping = L2TCollator(processor_of("LLaVA-1.5, CLIP"), boxes="family", skip_bad=True)
+    with pytest.warns(UserWarning, match="The box .* It is left out of its batch"):
+        assert len(cropping(rows)["input_ids"]) == 1
+    assert cropping.skipped == {"box not sayable": 1}
+    whole = L2TCollator(processor_of("LLaVA-1.5, SigLIP"), boxes="family", skip_bad=True)
+    assert len(whole(rows)["input_ids"]) == 2 and not whole.skipped

@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from comvint_hf.errors import InputError, ModelError, RowError
 from comvint_hf.tuning import run
+from comvint_hf.tuning.mishaps import loading
 
 
 def rows_of_lengths(lengths):
@@ -99,14 +100,59 @@ def test_models_that_cannot_be_loaded_are_said_in_a_sentence(tmp_path):
     with pytest.raises(ModelError, match=r"The model .*nothing cannot be loaded") as refusal:
         run.load_processor(SimpleNamespace(model_name_or_path=str(tmp_path / "nothing"), model_revision="main"))
     assert "\n" not in str(refusal.value)
-    with pytest.raises(ModelError, match="too few"), run.loading("a"):
+    with pytest.raises(ModelError, match="too few"), loading("a"):
         raise ModelError("too few")
 
 
-def test_a_row_that_cannot_be_trained_on_is_found_before_the_model_is_loaded():
-    def refusing(rows):
-        raise RowError(f"{rows[0]['id']} is empty")
+class Refusing:
+    """A collator that takes rows of the named ids only."""
 
-    refusing.max_length, refusing.may_lose_boxes = None, False
+    def __init__(self, *fine: str, skip_bad: bool = True) -> None:
+        self.fine, self.skip_bad = fine, skip_bad
+
+    def __call__(self, rows):
+        if refused := [row["id"] for row in rows if row["id"] not in self.fine]:
+            raise RowError(f"{refused[0]} is empty")
+
+    batch = __call__
+
+
+def test_a_row_that_cannot_be_trained_on_is_found_before_the_model_is_loaded():
+    rows = rows_of_lengths([1] * 30)
     with pytest.raises(RowError, match="0 is empty"):
-        run.fitting(rows_of_lengths([1, 2]), refusing)
+        run.try_first_rows(rows, Refusing("1", skip_bad=False))
+    with pytest.raises(RowError, match="None of the first 20 rows can be trained on; the first was refused so: 0 is empty"):
+        run.try_first_rows(rows, Refusing("25"))
+    run.try_first_rows(rows, Refusing("7"))
+    with pytest.raises(RowError, match="no rows"):
+        run.try_first_rows(rows.select([]), Refusing())
+
+
+def test_pictures_stay_files_and_no_table_is_copied(tmp_path, picture):
+    from datasets import Image, List, load_dataset
+
+    rows = Dataset.from_list([{"id": "a", "images": [picture], "messages": []}]).cast_column("images", List(Image()))
+    rows.to_parquet(tmp_path / "train-0.parquet")
+    for streaming in (False, True):
+        loaded = load_dataset(str(tmp_path), split="train", streaming=streaming)
+        files = set(tmp_path.rglob("*"))
+        plain = run.trainable_rows(loaded, decode=False)
+        assert set(next(iter(plain))["images"][0]) == {"bytes", "path"} and next(iter(loaded))["images"][0].size == (40, 30)
+        assert set(tmp_path.rglob("*")) == files
+        if not streaming:
+            assert plain.cache_files == loaded.cache_files
+
+
+def test_bounds_that_the_processor_would_undo_are_refused():
+    class Looks(SimpleNamespace):
+        pass
+
+    one_size = SimpleNamespace(image_processor=Looks(size={"height": 336, "width": 336}))
+    with pytest.raises(InputError, match="makes all pictures of one size"):
+        run.refuse_idle_bounds(one_size, None, 1000)
+    run.refuse_idle_bounds(one_size, None, None)
+    free = SimpleNamespace(image_processor=Looks(size={"shortest_edge": 100, "longest_edge": 900}, merge_size=2))
+    run.refuse_idle_bounds(free, 200, 800)
+    for bounds in ((50, None), (None, 1000)):
+        with pytest.raises(InputError, match="between 100 and 900 pixels"):
+            run.refuse_idle_bounds(free, *bounds)
