@@ -31,6 +31,7 @@ from comvint_hf.data.report import Statistics, short_reason
 from comvint_hf.errors import EndpointError, InputError, PendingError
 from comvint_hf.order import in_order
 from comvint_hf.records import Sample, Scene
+from comvint_hf.synthesis.engine.again import asking_again
 from comvint_hf.synthesis.engine.usage import Bill, billed
 from comvint_hf.synthesis.llm import LLMs
 from comvint_hf.synthesis.prompt import prompt_hash
@@ -85,13 +86,18 @@ class BuildReport:
 
 @dataclass
 class _Job:
-    """A plan and what it takes to carry it out; `notes` counts what happened on the way."""
+    """A plan and what it takes to carry it out; `notes` counts what happened on the way.
+
+    With `retry_failed`, `again` gathers the images of finished shards whose failed samples are asked for once more.
+    """
 
     plan: Plan
     recipe: Recipe
     llms: LLMs
     out: Path
     concurrency: int
+    retry_failed: bool = False
+    again: set[str] = field(default_factory=set)
     notes: Counter[str] = field(default_factory=Counter)
 
     def failed(self, reasons: Counter[str]) -> int:
@@ -113,6 +119,7 @@ async def build_async(
     progress: bool = True,
     split: float | None = None,
     asking: Mapping[str, Any] | None = None,
+    retry_failed: bool = False,
     overwrite: bool = False,
 ) -> BuildReport:
     """Run `recipe` over `scenes` and leave a dataset in the folder `out` that `load_dataset` opens.
@@ -121,7 +128,8 @@ async def build_async(
     `concurrency` is how many scenes are under way at once (finished ones may wait behind a slow one, see `order`); `split` is
     the share of images held out (`None`: the house's rule, see `data.splits`); `seed` and `asking` (how the language models
     are asked) are written down with the rest of the plan. A finished or half-finished folder of the same plan is
-    continued; one of another plan raises `InputError` unless `overwrite` says to delete it first. Raises `PendingError`
+    continued; one of another plan raises `InputError` unless `overwrite` says to delete it first. `retry_failed` opens the
+    shards again that hold failed samples, and asks for those once more; all else stays as it is. Raises `PendingError`
     while scenes wait for a batch: run again when it came.
     """
     plan = Plan(
@@ -133,7 +141,7 @@ async def build_async(
         asking=dict(asking or {}),
         **_described(scenes, recipe, llms),
     )
-    job = _Job(plan, recipe, llms, Path(out), concurrency)
+    job = _Job(plan, recipe, llms, Path(out), concurrency, retry_failed)
     total = limit if limit is not None else _expected(scenes)
     shown = Progress(f"{recipe.name} on {plan.source}", total, progress, _running_cost(llms))
     with hold(job.out, plan.to_json(), overwrite), shown:
@@ -254,7 +262,7 @@ async def _write_shards(job: _Job, scenes: Iterator[Scene], progress: Progress) 
 
 
 async def _make(job: _Job, scene: Scene) -> Made:
-    with billed() as bill:
+    with billed() as bill, asking_again(scene.image_id in job.again):
         try:
             return await job.recipe.run(scene, job.llms), bill
         except PendingError:
@@ -277,24 +285,36 @@ class _Page:
 
 
 def _unfinished(job: _Job, scenes: Iterator[Scene], progress: Progress) -> Iterator[tuple[int, Scene]]:
-    """Scenes of shards that no earlier run finished; the scenes of finished ones are only compared by id."""
+    """Scenes of shards that are to be written; the scenes of those that stay as they are, are only compared by id."""
     number, count = 0, job.plan.shard_scenes
     while count == job.plan.shard_scenes:
         run = islice(scenes, job.plan.shard_scenes)
         done = shards.read_marker(job.out, number)
+        earlier = Statistics.from_json(done["statistics"]) if done else Statistics()
+        failed = job.failed(earlier.rejected)
         if done is None:
             count = 0
             for count, scene in enumerate(run, start=1):
                 yield number, scene
+        elif failed and job.retry_failed:
+            opened = list(run)
+            count = _compare(job, number, done, opened)
+            job.again.update(_failed_images(job.out, done))
+            yield from ((number, scene) for scene in opened)
         else:
             count = _compare(job, number, done, run)
-            earlier = Statistics.from_json(done["statistics"])
-            failed = job.failed(earlier.rejected)
             progress.advance(count, earlier.kept, earlier.refused - failed, failed, fresh=False)
         number += 1
 
 
-def _compare(job: _Job, number: int, done: dict[str, Any], run: Iterator[Scene]) -> int:
+def _failed_images(out: Path, done: dict[str, Any]) -> set[str]:
+    """The images of a finished shard that have failed samples."""
+    files = (out / name for name in done["files"] if name.startswith(f"{shards.REJECTED}/"))
+    rows = (row for path in files for row in read_columns(path, ("image_id", "reason")))
+    return {row["image_id"] for row in rows if row["reason"].startswith(NO_REPLY)}
+
+
+def _compare(job: _Job, number: int, done: dict[str, Any], run: Iterable[Scene]) -> int:
     ids = [scene.id for scene in run]
     if digest(ids) != done["scenes"]:
         raise InputError(

@@ -146,6 +146,8 @@ class Shard:
         """Move the files into place and write the marker; `summary` is what `read_marker` gives back."""
         for file in self._files.values():
             file.close()
+        for name in WRITTEN:  # what speaks of the whole never stands beside other files than it speaks of
+            (self.out / name).unlink(missing_ok=True)
         remove_shard(self.out, self.number)
         for name in self._files:
             _settle(self._temporary / name, self.out / name)

@@ -16,6 +16,7 @@ from endpoint.server import Endpoint, serve
 
 from comvint_hf.errors import BudgetError, EndpointError, ReplyError
 from comvint_hf.records import Scene
+from comvint_hf.synthesis.engine.again import asking_again
 from comvint_hf.synthesis.engine.cache import Cache
 
 CLIENT = Path(__file__).parents[1] / "endpoint" / "asking.py"
@@ -89,6 +90,22 @@ def test_a_bad_reply_that_was_paid_is_not_bought_again(cache) -> None:
     assert second.asked.total() == 0 and "in 3 attempts" in str(replies[3])
     replies, _ = ask(third, cache, prompts=5, attempts=4)
     assert third.asked.total() == 1 and isinstance(replies[3], QA)
+
+
+def test_what_was_given_up_is_asked_again_where_that_is_wanted_and_only_there(cache) -> None:
+    def asked(faults, wanted: bool, **options) -> tuple[list, int]:
+        endpoint = Endpoint(faults=faults)
+        with asking_again(wanted):
+            return ask(endpoint, cache, prompts=3, **options)[0], endpoint.asked.total()
+
+    never = Faults(share=0, never=lambda text: "malformed" if "number 1 " in text else None)
+    assert asked(never, False, attempts=2)[1] == 4
+    replies, count = asked(never, True, attempts=2)
+    assert count == 2 and "in 4 attempts" in str(replies[1]), "as often as at first, and no more"
+    assert asked(None, False, attempts=2)[1] == 0
+    replies, count = asked(None, True, attempts=2)
+    assert count == 1 and isinstance(replies[1], QA), "what came right is asked no further"
+    assert asked(never, True, attempts=1) == (replies, 0) == asked(never, False, attempts=1), "a reply that fits is used by all"
 
 
 def test_the_model_is_told_what_did_not_fit(cache) -> None:

@@ -58,9 +58,9 @@ class BatchLLM:
             self._requester.count(question).cached += 1
             llm.settle(question, replies, good=True)
             return reply
-        if len(replies) >= llm.attempts:
+        if len(replies) >= llm.most_replies(question, replies):
             llm.settle(question, replies, good=False)
-            raise llm.no_fit(question, problem)
+            raise llm.no_fit(question, replies, problem)
         if question.key in self._given_up:
             raise ReplyError(f"{self.name} gave no reply to {prompt.name}; the last problem: {self._given_up[question.key]}.")
         self._asked.add(question.key)

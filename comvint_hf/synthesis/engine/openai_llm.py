@@ -16,6 +16,7 @@ from typing import Any
 from comvint_hf.errors import ReplyError
 from comvint_hf.synthesis.engine import eyes
 from comvint_hf.synthesis.engine.access import access
+from comvint_hf.synthesis.engine.again import again
 from comvint_hf.synthesis.engine.cache import Cache, Paid
 from comvint_hf.synthesis.engine.exchange import Question
 from comvint_hf.synthesis.engine.forms import Misfit, form_of
@@ -34,7 +35,7 @@ class OpenAILLM:
     """Ask `model` at `base_url`; the key comes from the environment.
 
     `cache` is the reply cache, or its file. `attempts` is how often a prompt may be asked before it is given up for
-    replies that do not fit. `meter` holds the budget and is shared by the LLMs of a run, as is `usage`; LLMs of one model
+    replies that do not fit; within `asking_again` it may be asked so often once more. `meter` holds the budget and is shared by the LLMs of a run, as is `usage`; LLMs of one model
     share a `pace`, which stands for `concurrency` and the rates a minute. `see` attaches the scene's picture, at most
     `see_pixels` pixels. `temperature`, `max_tokens` and `settings` (any further fields of the request) are part of the
     question: changing them asks anew. `prices` is a file read over the package's own.
@@ -93,6 +94,7 @@ class OpenAILLM:
         self._identity = json.dumps(identity, sort_keys=True).encode()
         self._hashes: dict[type, Any] = {}
         self._asking: dict[bytes, asyncio.Future[None]] = {}
+        self._again: dict[bytes, int] = {}
 
     @property
     def usage(self) -> Usage:
@@ -110,14 +112,15 @@ class OpenAILLM:
             await asyncio.wait((twin,))
         replies = self.cache.replies(question.key)
         reply, problem = self.first_fit(question, replies)
-        if reply is not None or len(replies) >= self.attempts:
+        most = self.most_replies(question, replies) if reply is None else 0
+        if len(replies) >= most:
             self.requester.count(question).cached += 1
         if reply is not None:
             self.settle(question, replies, good=True)
             return reply
         turn = self._asking[question.key] = asyncio.get_running_loop().create_future()
         try:
-            while len(replies) < self.attempts:
+            while len(replies) < most:
                 replies.append(await self.requester.buy(question, replies))
                 reply, problem = self.first_fit(question, replies[-1:])
                 if reply is not None:
@@ -128,7 +131,7 @@ class OpenAILLM:
             del self._asking[question.key]
             turn.set_result(None)
         self.settle(question, replies, good=False)
-        raise self.no_fit(question, problem)
+        raise self.no_fit(question, replies, problem)
 
     async def question(self, prompt: Prompt, reply_type: type[R]) -> Question:
         """The question a prompt poses, with its key: model, settings, schema, text, and the picture where it is seen."""
@@ -146,7 +149,7 @@ class OpenAILLM:
     def first_fit(self, question: Question, replies: list[Paid]) -> tuple[Any, str]:
         """The first reply that fits, or `None`, and the last one's problem."""
         problem = "none"
-        for paid in replies[: self.attempts]:
+        for paid in replies:
             try:
                 return question.form.read(paid.text, paid.finish, paid.mode), ""
             except Misfit as misfit:
@@ -155,14 +158,22 @@ class OpenAILLM:
 
     def settle(self, question: Question, replies: list[Paid], *, good: bool) -> None:
         """Put a question that is over on the open bill."""
-        counted = replies[: self.attempts]
-        bill(question.key, self.name, question.prompt.name, counted, len(counted) - good)
+        bill(question.key, self.name, question.prompt.name, replies, len(replies) - good)
 
-    def no_fit(self, question: Question, problem: str) -> ReplyError:
+    def most_replies(self, question: Question, replies: list[Paid]) -> int:
+        """How many replies a question may have that has these and none that fits.
+
+        Where it is asked again, what it had when this process first saw it gives the measure, however often it is looked at.
+        """
+        if not again():
+            return self.attempts
+        had = len(replies) if len(replies) >= self.attempts else 0
+        return self._again.setdefault(question.key, had + self.attempts)
+
+    def no_fit(self, question: Question, replies: list[Paid], problem: str) -> ReplyError:
         """The error for a question whose attempts are used up."""
         return ReplyError(
-            f"{self.name} gave no usable reply to {question.prompt.name} in {self.attempts} attempts; the last problem: "
-            f"{problem}."
+            f"{self.name} gave no usable reply to {question.prompt.name} in {len(replies)} attempts; the last problem: {problem}."
         )
 
     async def close(self) -> None:
