@@ -9,7 +9,7 @@
 
 import click
 
-from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset
+from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset, wrong_use
 from comvint_hf.records import FORMATS
 from comvint_hf.synthesis.recipes import COMVINT_KINDS, comvint
 
@@ -44,7 +44,9 @@ def main(options: BuildOptions, rounds: int, formats: tuple[str, ...], kinds: st
     """
     if rounds and options.llm != "annotations" and options.judge in (None, options.llm):
         click.echo(f"{options.llm} judges its own rewrites; --judge MODEL names another one, which may be cheaper.", err=True)
-    make_dataset(comvint(rounds, formats, kinds.split(","), count, votes), options)
+    with wrong_use():
+        recipe = comvint(rounds, formats, kinds.split(","), count, votes)
+    make_dataset(recipe, options)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from comvint_hf.cli import PRIVATE, calm, limits, push_folder, show
+from comvint_hf.cli import PRIVATE, calm, limits, push_folder, show, wrong_use
 from comvint_hf.data.inputs import open_input
 from comvint_hf.data.mix import Choice, mix
 
@@ -65,8 +65,10 @@ def main(
     With LLaVA's own mix:
       python builders/mix.py --dataset build/core llava_v1_5_mix665k.json --images DIR --out build/mix
     """
-    choice = Choice(only, coreset, limits(take), yes_no, split, seed)
-    statistics = mix([open_input(name, images) for name in (first, *more)], out, choice, overwrite=overwrite)
+    with wrong_use():
+        choice = Choice(only, coreset, limits(take), yes_no, split, seed)
+        inputs = [open_input(name, images) for name in (first, *more)]
+    statistics = mix(inputs, out, choice, overwrite=overwrite)
     show(statistics)
     click.echo(f"{out}: {statistics.kept:,} rows of {statistics.images.total():,} images")
     if push_to:

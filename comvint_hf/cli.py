@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comvint_hf.errors import InputError
-from comvint_hf.flags import PRIVATE, BuildOptions, Several, build_options, limits
+from comvint_hf.flags import PRIVATE, BuildOptions, Several, build_options, limits, wrong_use
 from comvint_hf.running import calm, look_at, make_dataset, push_folder, show
 
 if TYPE_CHECKING:
     from comvint_hf.synthesis.recipes import Recipe
 
-__all__ = ["PRIVATE", "BuildOptions", "Several", "build_options", "calm", "limits", "main", "make_dataset", "push_folder", "show"]
+__all__ = [
+    "PRIVATE",
+    "BuildOptions",
+    "Several",
+    "build_options",
+    "calm",
+    "limits",
+    "main",
+    "make_dataset",
+    "push_folder",
+    "show",
+    "wrong_use",
+]
 RECIPES = ("svit", "comvint", "vlit")
 
 
@@ -44,7 +56,9 @@ def build(options: BuildOptions, recipe: str, settings: tuple[str, ...]) -> None
     \b
       comvint build --recipe comvint --set rounds=2 --set formats=open,bool --scenes flickr30k:DIR --out build/comvint
     """
-    make_dataset(open_recipe(recipe, settings), options)
+    with wrong_use():
+        made = open_recipe(recipe, settings)
+    make_dataset(made, options)
 
 
 def open_recipe(name: str, settings: tuple[str, ...] = ()) -> Recipe:

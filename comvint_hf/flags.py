@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from comvint_hf.errors import InputError
 
@@ -20,7 +22,8 @@ STORE = {"rows": True, "table": "table", "none": False}
 ENDINGS = """\b
 It ends with the code 0 when all is done; 1 when it had to stop, with one sentence that says why; 2 for wrong flags;
 3 when the dataset is finished but some prompts got no usable reply: their samples are in the config `rejected` with
-the reason, and are named on stderr; 130 after Ctrl-C. Whatever happened, the same command goes on where it was."""
+the reason, and are named on stderr, and --retry-failed asks for them again; 130 after Ctrl-C. Whatever happened, the
+same command goes on where it was."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,13 @@ class BuildOptions:
     shard_scenes: int
     push_to: str | None
     private: bool | None
+    retry_failed: bool
     overwrite: bool
+
+    @property
+    def asks_models(self) -> bool:
+        """Whether a language model is asked, and not the annotations alone."""
+        return {self.llm, self.judge or self.llm} != {ANNOTATIONS}
 
     @property
     def replies(self) -> Path:
@@ -72,6 +81,7 @@ class BuildOptions:
         return {name: value for name, value in given.items() if value not in (None, False)}
 
 
+ANNOTATIONS = "annotations"
 ATTEMPTS = 3
 PRIVATE = "Who may see the Hub repository, if it is new.  [default: private if a source's photos may not be shared, else your account's]"
 _PER_MINUTE = click.FloatRange(0, min_open=True)
@@ -81,7 +91,7 @@ _FLAGS = (
     ),
     click.option(
         "--llm",
-        default="annotations",
+        default=ANNOTATIONS,
         show_default=True,
         metavar="annotations|MODEL",
         help="Who writes: the annotations themselves (offline, no key), or a model of an OpenAI-compatible endpoint.",
@@ -177,6 +187,11 @@ _FLAGS = (
     click.option("--shard-scenes", default=1000, show_default=True, type=click.IntRange(1), help="Images a shard."),
     click.option("--push-to", metavar="ORG/NAME", help="Push the finished dataset to the Hub."),
     click.option("--private/--public", default=None, help=PRIVATE),
+    click.option(
+        "--retry-failed",
+        is_flag=True,
+        help="Ask once more, up to --attempts times, for the samples that got no usable reply; every other row stays as it is.",
+    ),
     click.option("--overwrite", is_flag=True, help="Delete an earlier dataset in --out first; replies that were paid for stay."),
 )
 
@@ -186,13 +201,77 @@ def build_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def gathered(**values: Any) -> None:
-        common = {field.name: values.pop(field.name) for field in fields(BuildOptions)}
-        command(options=BuildOptions(**common), **values)
+        options = BuildOptions(**{field.name: values.pop(field.name) for field in fields(BuildOptions)})
+        _look_over(options)
+        command(options=options, **values)
 
     gathered.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{ENDINGS}"
     for flag in reversed(_FLAGS):
         gathered = flag(gathered)
     return gathered
+
+
+@dataclass(frozen=True)
+class _Need:
+    """Flags that say nothing unless something else is so: what that is, and what to say where it is not.
+
+    `harmless` ones only bound or place what does not happen, so a command that works with a model works without it too.
+    """
+
+    flags: tuple[str, ...]
+    met: Callable[[BuildOptions], bool]
+    said: str
+    harmless: bool = False
+
+
+_NO_MODEL = "no language model is asked"
+_NAME_ONE = f"{_NO_MODEL}: name one with --llm MODEL"
+_NEEDS = (
+    _Need(("base_url", "batch", "temperature", "attempts"), lambda options: options.asks_models, _NAME_ONE),
+    _Need(
+        ("see", "see_pixels"), lambda options: options.llm != ANNOTATIONS, "the annotations write: name a model with --llm MODEL"
+    ),
+    _Need(("see_pixels",), lambda options: options.see, "no photo is shown: add --see"),
+    _Need(("retry_failed",), lambda options: not options.overwrite, "--overwrite makes all anew: choose one of them"),
+    _Need(("retry_failed",), lambda options: not options.dry_run, "--dry-run is of a whole build: choose one of them"),
+    _Need(("budget", "prices", "cache", "concurrency"), lambda options: options.asks_models, _NO_MODEL, harmless=True),
+    _Need(("requests_per_minute", "tokens_per_minute"), lambda options: options.asks_models, _NO_MODEL, harmless=True),
+    _Need(("retry_failed",), lambda options: options.asks_models, _NO_MODEL, harmless=True),
+    _Need(
+        ("requests_per_minute", "tokens_per_minute"),
+        lambda options: not options.batch,
+        "a batch goes at the provider's pace",
+        harmless=True,
+    ),
+    _Need(("poll",), lambda options: options.batch, "there is no --batch to look at", harmless=True),
+    _Need(("private",), lambda options: options.push_to is not None, "there is no --push-to", harmless=True),
+)
+
+
+def _look_over(options: BuildOptions) -> None:
+    """Refuse flags that were given and cannot have what they are for; say of harmless ones that they change nothing."""
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    for need in _NEEDS:
+        named = [_as_flag(name, options) for name in need.flags if name in given]
+        if not named or need.met(options):
+            continue
+        if not need.harmless:
+            raise click.UsageError(f"{', '.join(named)} cannot be used, as {need.said}.")
+        click.echo(f"{', '.join(named)} change{'s' * (len(named) == 1)} nothing, as {need.said}.", err=True)
+
+
+def _as_flag(name: str, options: BuildOptions) -> str:
+    return "--public" if name == "private" and options.private is False else f"--{name.replace('_', '-')}"
+
+
+@contextmanager
+def wrong_use() -> Iterator[None]:
+    """Have what cannot be used of a command line end it as click's own refusals do, with the code 2."""
+    try:
+        yield
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
 
 
 class Several(click.ParamType):

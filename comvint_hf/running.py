@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comvint_hf.errors import ComvintError, InputError, first_line
-from comvint_hf.flags import STORE, BuildOptions
+from comvint_hf.flags import STORE, BuildOptions, wrong_use
 
 if TYPE_CHECKING:
     from comvint_hf.conductor import BuildReport
     from comvint_hf.synthesis.recipes import Recipe
 
+VERIFY = "comvint/verify"
+"""The prompt that judges are asked."""
 INCOMPLETE = 3
 """The exit code of a build whose dataset is finished although some prompts got no usable reply."""
 SCENES_A_REQUEST = 2
@@ -59,13 +61,16 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
 
     from comvint_hf.sources import load_scenes
 
-    scenes = load_scenes(options.scenes, seed=options.seed, limit=options.limit, images=options.images)
-    if options.push_to and options.store_images != "none":
-        refuse_unshareable(scenes.name, scenes.licence.images_may_be_shared)
+    if options.judge and VERIFY not in recipe.prompts:
+        raise click.UsageError(f"--judge names who checks rewrites, and the recipe {recipe.name} makes none: leave it out.")
+    with wrong_use():
+        scenes = load_scenes(options.scenes, seed=options.seed, limit=options.limit, images=options.images)
+        if options.push_to and options.store_images != "none":
+            refuse_unshareable(scenes.name, scenes.licence.images_may_be_shared)
+        llms = _rehearsal(options) if options.dry_run else _open_llms(options)
     if options.dry_run:
-        click.echo(asyncio.run(_rehearse(scenes, recipe, options)))
+        click.echo(asyncio.run(_rehearse(scenes, recipe, llms, options)))
         return
-    llms = _open_llms(options)
     try:
         report, paid = asyncio.run(_build(scenes, recipe, llms, options))
     except asyncio.CancelledError:  # by SIGTERM; of Ctrl-C asyncio makes this itself
@@ -87,13 +92,17 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
         sys.exit(INCOMPLETE)
 
 
-async def _rehearse(scenes: Any, recipe: Recipe, options: BuildOptions) -> str:
-    from comvint_hf.conductor import rehearse
+def _rehearsal(options: BuildOptions) -> Any:
     from comvint_hf.synthesis.engine import endpoints
 
-    rehearsal = endpoints.rehearse(
+    return endpoints.rehearse(
         options.llm, options.judge, see=options.see, batch=options.batch, prices=options.prices, seed=options.seed
     )
+
+
+async def _rehearse(scenes: Any, recipe: Recipe, rehearsal: Any, options: BuildOptions) -> str:
+    from comvint_hf.conductor import rehearse
+
     return await rehearse(
         scenes,
         recipe,
@@ -134,6 +143,7 @@ def _name_failures(report: BuildReport) -> None:
         click.echo(f"  {failure}", err=True)
     if report.failed > NAMED:
         click.echo(f"  and {report.failed - NAMED:,} more", err=True)
+    click.echo("Add --retry-failed to ask for these once more; all else stays as it is.", err=True)
 
 
 async def _build(scenes: Any, recipe: Recipe, llms: Any, options: BuildOptions) -> tuple[BuildReport, list[str]]:
@@ -161,6 +171,7 @@ async def _build(scenes: Any, recipe: Recipe, llms: Any, options: BuildOptions) 
         concurrency=SCENES_A_REQUEST * options.concurrency,
         split=options.split,
         asking=options.asking,
+        retry_failed=options.retry_failed,
     )
 
     overwrite = [options.overwrite]  # only the first round starts afresh

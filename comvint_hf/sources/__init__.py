@@ -110,6 +110,7 @@ def _shapes(spec: str, rest: str, seed: int, photos: Path | None) -> Callable[[C
             f"{spec!r} cannot be read as shapes: expected shapes:COUNT or shapes:COUNT,level=LEVEL, as in shapes:500."
         )
     draw = partial(_lazily, "shapes", int(count), seed=seed, **options)
+    draw()  # refuses an unknown level now, as a corpus a wrong folder
     return lambda counts: draw()
 
 

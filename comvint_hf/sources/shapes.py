@@ -94,7 +94,7 @@ class Label(NamedTuple):
 
 
 def scenes(count: int, *, seed: int = 0, level: str = "grid") -> Iterator[Scene]:
-    """Yield `count` scenes; the same seed and level give the same scenes, whatever the count.
+    """Give `count` scenes; the same seed and level give the same scenes, whatever the count.
 
     Raises `SourceError` for an unknown level.
 
@@ -103,8 +103,7 @@ def scenes(count: int, *, seed: int = 0, level: str = "grid") -> Iterator[Scene]
     """
     if level not in LEVELS:
         raise SourceError(f"shapes has no level {level!r}: expected one of {', '.join(LEVELS)}.")
-    for index in range(count):
-        yield scene(index, seed=seed, level=level)
+    return (scene(index, seed=seed, level=level) for index in range(count))
 
 
 def scene(index: int, *, seed: int = 0, level: str = "grid") -> Scene:

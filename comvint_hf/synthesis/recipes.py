@@ -129,8 +129,10 @@ def comvint(
     "outside_knowledge": 1}, or "cross_modal=3"), all samples of an image together are divided in that proportion. Each ends
     in one of `formats`, all of them equally likely. The judge is asked up to `votes` times a rewrite, and the majority
     counts. Synthesising and reformulating check what they get themselves, and ask again. Raises `InputError` for an unknown
-    kind or format, a weight that is none, and an even number of votes.
+    kind or format, a weight that is none, an even number of votes, and numbers that make no sample.
     """
+    _at_least("rounds", rounds, 0)
+    _at_least("count", count, 1)
     weights, formats = shares(kinds), _known("formats", formats, FORMATS)
     if votes < 1 or votes % 2 == 0:
         raise InputError(f"votes is {votes}: expected an odd number such as 3, so that a majority can always be found.")
@@ -167,7 +169,7 @@ def shares(kinds: Iterable[str] | Mapping[str, float]) -> dict[str, float]:
             weights[name] = 0.0
         if name not in COMVINT_KINDS or not 0 < weights[name] < float("inf"):
             raise InputError(
-                f"{name}={weight} was given for kinds: expected some of {', '.join(COMVINT_KINDS)}, each alone or with a weight "
+                f"{name}{'=' if weight else ''}{weight} was given for kinds: expected some of {', '.join(COMVINT_KINDS)}, each alone or with a weight "
                 "above 0, as in cross_modal=3,outside_knowledge=1."
             )
     if not weights:
@@ -183,11 +185,17 @@ def _known(setting: str, given: Iterable[str], known: Iterable[str]) -> tuple[st
     return given
 
 
+def _at_least(setting: str, given: int, least: int) -> None:
+    if given < least:
+        raise InputError(f"{setting} is {given}: expected {least} or more.")
+
+
 def vlit(generations: int = 5, constraints: Sequence[str] = tuple(vlit_stages.CONSTRAINTS)) -> Recipe:
     """The VLIT review's example pipeline (PAPERS section 4): several dialogues an image under switchable constraints.
 
-    Raises `InputError` for an unknown constraint.
+    Raises `InputError` for an unknown constraint, and for less than one of the `generations`.
     """
+    _at_least("generations", generations, 1)
     constraints = _known("constraints", constraints, vlit_stages.CONSTRAINTS)
     return Recipe(
         "vlit",
