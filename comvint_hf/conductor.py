@@ -11,7 +11,7 @@ import functools
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from comvint_hf.conventions import Conventions
 from comvint_hf.data import card, shards
 from comvint_hf.data.book import Book, digest
 from comvint_hf.data.folder import read_columns, row_files
+from comvint_hf.data.health import Health, passed_so_far
 from comvint_hf.data.plan import Pictures, Plan, hold
 from comvint_hf.data.progress import Progress
 from comvint_hf.data.report import Statistics, short_reason
@@ -81,12 +82,13 @@ class BuildReport:
                     yield f"{row['id']}: {row['reason']}"
 
     def __str__(self) -> str:
-        return f"{self.out}: {self.kept:,} rows of {self.scenes:,} images, {self.rejected:,} rejected, in {self.seconds:.1f} s"
+        images = self.statistics.images.total()
+        return f"{self.out}: {self.kept:,} rows of {images:,} images, {self.rejected:,} rejected, in {self.seconds:.1f} s"
 
 
 @dataclass
 class _Job:
-    """A plan and what it takes to carry it out; `notes` counts what happened on the way.
+    """A plan and what it takes to carry it out; `notes` counts what happened on the way, `healths` has one entry a shard.
 
     With `retry_failed`, `again` gathers the images of finished shards whose failed samples are asked for once more.
     """
@@ -99,10 +101,17 @@ class _Job:
     retry_failed: bool = False
     again: set[str] = field(default_factory=set)
     notes: Counter[str] = field(default_factory=Counter)
+    healths: list[Health] = field(default_factory=list)
 
     def failed(self, reasons: Counter[str]) -> int:
         """How many of these rejections are failures: a writer of fixed answers that has none for a scene has not failed."""
         return 0 if self.llms.writer.deterministic else reasons[NO_REPLY]
+
+    def beside(self) -> str:
+        """What stands beside the progress: how much the judge passes, and what was asked, got and paid; "" for neither."""
+        usage = getattr(self.llms, "usage", None) or getattr(self.llms.writer, "usage", None)
+        paid = usage.line() if usage is not None and usage.used else ""
+        return "; ".join(filter(None, (passed_so_far(self.healths), paid)))
 
 
 async def build_async(
@@ -143,7 +152,7 @@ async def build_async(
     )
     job = _Job(plan, recipe, llms, Path(out), concurrency, retry_failed)
     total = limit if limit is not None else _expected(scenes)
-    shown = Progress(f"{recipe.name} on {plan.source}", total, progress, _running_cost(llms))
+    shown = Progress(f"{recipe.name} on {plan.source}", total, progress, job.beside)
     with hold(job.out, plan.to_json(), overwrite), shown:
         async with _ticking(shown):
             pending = await _write_shards(job, islice(_unique(scenes, job.notes), limit), shown)
@@ -161,12 +170,6 @@ def build(*arguments: Any, **options: Any) -> BuildReport:
         return asyncio.run(build_async(*arguments, **options))
     with ThreadPoolExecutor(1) as pool:  # a notebook's loop is running in this thread
         return pool.submit(asyncio.run, build_async(*arguments, **options)).result()
-
-
-def _running_cost(llms: LLMs) -> Callable[[], str] | None:
-    """What to say beside the progress about requests, tokens and dollars; nothing where nobody counts them."""
-    usage = getattr(llms, "usage", None) or getattr(llms.writer, "usage", None)
-    return None if usage is None else lambda: usage.line() if usage.used else ""
 
 
 @asynccontextmanager
@@ -248,7 +251,7 @@ async def _write_shards(job: _Job, scenes: Iterator[Scene], progress: Progress) 
                         page.book.abandon()
                         page = None
                     continue
-                page = page or _Page(Book(job.out, number, job.plan))
+                page = page or _open_page(job, number)
                 kept, rejected = page.write(scene, samples, bill)
                 failed = job.failed(Counter(short_reason(sample.reason) for sample in samples if sample.reason))
                 progress.advance(kept=kept, rejected=rejected - failed, failed=failed)
@@ -284,6 +287,12 @@ class _Page:
         self.book.close(usage=self.bill.to_json())
 
 
+def _open_page(job: _Job, number: int) -> _Page:
+    page = _Page(Book(job.out, number, job.plan))
+    job.healths.append(page.book.health)
+    return page
+
+
 def _unfinished(job: _Job, scenes: Iterator[Scene], progress: Progress) -> Iterator[tuple[int, Scene]]:
     """Scenes of shards that are to be written; the scenes of those that stay as they are, are only compared by id."""
     number, count = 0, job.plan.shard_scenes
@@ -303,6 +312,7 @@ def _unfinished(job: _Job, scenes: Iterator[Scene], progress: Progress) -> Itera
             yield from ((number, scene) for scene in opened)
         else:
             count = _compare(job, number, done, run)
+            job.healths.append(earlier.health)
             progress.advance(count, earlier.kept, earlier.refused - failed, failed, fresh=False)
         number += 1
 

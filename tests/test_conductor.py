@@ -297,7 +297,7 @@ def test_a_writer_of_fixed_answers_has_not_failed_where_it_has_none(tmp_path, to
 def test_limit_zero_and_a_source_without_rows_leave_a_folder_that_says_so(tmp_path, toy_recipe) -> None:
     report = toys(tmp_path, toy_recipe, limit=0)
     assert report.kept == 0
-    assert "0 visual instruction samples" in (tmp_path / "README.md").read_text()
+    assert "0 rows of 0 images" in (tmp_path / "README.md").read_text()
 
 
 def scene(number: int, image, size=(40, 30)) -> Scene:

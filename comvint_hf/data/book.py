@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.data import shards
+from comvint_hf.data.health import Health
 from comvint_hf.data.photos import photo_bytes
 from comvint_hf.data.plan import Plan
 from comvint_hf.data.report import Statistics
@@ -20,6 +21,8 @@ from comvint_hf.data.shards import Shard
 from comvint_hf.data.splits import TRAIN
 from comvint_hf.errors import RowError, UnknownTagError
 from comvint_hf.records import Sample, Scene
+
+NO_ROW = "images that gave no row"
 
 
 class Book:
@@ -51,7 +54,14 @@ class Book:
             self._statistics.images[split] += 1
             if photo is not None and self._plan.images == "table":
                 self._shard.add(shards.IMAGES, "", TRAIN, _image_row(scene, photo, self._plan))
+        else:
+            self._statistics.notes[NO_ROW] += 1
         return kept, len(samples) - kept
+
+    @property
+    def health(self) -> Health:
+        """How complicating and verifying went so far."""
+        return self._statistics.health
 
     def close(self, **more: Any) -> None:
         """Move the files into place and write down the counts, and whatever `more` the marker should tell."""

@@ -164,7 +164,7 @@ def _opening(about: dict[str, Any], statistics: Statistics) -> str:
     how = f"made with comvint_hf's recipe {' and '.join(made)} from" if made else "brought together by comvint_hf from"
     sources = ", ".join(dict.fromkeys(part["scenes"] for part in about["parts"]))
     return (
-        f"{statistics.kept:,} visual instruction samples over {statistics.images.total():,} images, {how} {sources}. "
+        f"{statistics.kept:,} rows of {statistics.images.total():,} images: visual instruction samples, {how} {sources}. "
         "Text that speaks of something in the picture may say where: `<st>cup<ed>[0.100, 0.200, 0.300, 0.400]`, left, top, "
         "right and bottom as fractions of the image."
     )

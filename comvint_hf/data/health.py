@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,6 +118,21 @@ class Health:
             round, _, reason = key.partition("/")
             found.setdefault(reason, Counter())[round] += count
         return found
+
+
+def passed_so_far(parts: Iterable[Health]) -> str:
+    """The judge's pass rate by round, of all parts together, in a few words; "" before the first verdict.
+
+    >>> passed_so_far([Health(passed=Counter({"1": 2}), refused=Counter({"1": 1})), Health(passed=Counter({"1": 1, "2": 1}))])
+    'the judge passed 75% of 4 in round 1, 100% of 1 in round 2'
+    """
+    passed, judged = Counter(), Counter()
+    for part in parts:
+        passed.update(part.passed)
+        judged.update(part.passed)
+        judged.update(part.refused)
+    rates = [f"{passed[key] / judged[key]:.0%} of {judged[key]:,} in round {key}" for key in sorted(judged, key=int)]
+    return f"the judge passed {', '.join(rates)}" if rates else ""
 
 
 def attempts(row: Row) -> dict[int, Attempt]:
