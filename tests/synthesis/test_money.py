@@ -101,8 +101,20 @@ def test_what_another_run_holds_is_said(cache) -> None:
     async def go() -> None:
         other = Cache(cache.path)
         await Meter(other, 1.0).hold(0.8)
-        with pytest.raises(BudgetError, match=r"paid \$0.0000, up to \$1.0000 more is held by other runs"):
+        with pytest.raises(BudgetError, match=r"paid \$0.0000, up to \$0.9000 more is held by other runs"):
             await Meter(cache, 1.0).hold(0.3)
+        other.close()
+
+    asyncio.run(go())
+
+
+def test_the_first_run_does_not_take_all_of_a_small_budget(cache) -> None:
+    async def go() -> None:
+        first, other = Meter(cache, 1.0), Cache(cache.path)
+        await first.hold(0.1)
+        second = Meter(other, 1.0)
+        for _ in range(2):  # without what the first has to spare, and may yet give back
+            await asyncio.wait_for(second.hold(0.1), 5)
         other.close()
 
     asyncio.run(go())

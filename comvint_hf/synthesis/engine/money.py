@@ -23,7 +23,8 @@ from comvint_hf.synthesis.engine.cache import Cache
 
 FILE = Path(__file__).parent / "prices.toml"
 SPARE = 8
-"""A process that needs more of the budget takes this many such requests at once; a crash can strand no more than that."""
+"""A process that needs more of the budget takes this many such requests at once, and half of what is left at most, so that
+another may begin beside it; a crash can strand no more than that."""
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 
 
@@ -183,14 +184,14 @@ class Meter:
                 waiter.set_result(None)
 
     async def _take(self, worst: float) -> None:
-        """Take more of the budget: with some to spare, or what is left if that is enough."""
+        """Take more of the budget: with some to spare, where there is."""
         needed = self.spent + self.unconfirmed + self._held + worst
 
         def change(connection: sqlite3.Connection) -> float:
             free = self.budget - committed(connection, besides=self._cache.run)
-            granted = min(needed + SPARE * worst, free)
-            if granted < needed:
+            if free < needed:
                 return self._granted
+            granted = min(needed + SPARE * worst, (needed + free) / 2)
             connection.execute("UPDATE runs SET granted = max(granted, ?) WHERE id = ?", (granted, self._cache.run))
             return granted
 
