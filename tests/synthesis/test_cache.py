@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from comvint_hf.errors import InputError
+from comvint_hf.synthesis.engine import cache as cache_module
 from comvint_hf.synthesis.engine.cache import Cache, Paid
 
 PAID = Paid("text", "stop", "json_schema", 10, 5, 0.25)
@@ -93,21 +94,48 @@ def test_one_bad_change_does_not_spoil_its_neighbours(cache) -> None:
     assert cache.read("SELECT count(*) FROM replies") == [(20,)]
 
 
-def test_changes_gather_into_few_transactions(cache) -> None:
-    changes = []
+def test_while_another_process_writes_nobody_waits_for_it_and_changes_gather(cache, monkeypatch) -> None:
+    together: list[int] = []
+    commit = cache_module._commit
+    monkeypatch.setattr(cache_module, "_commit", lambda connection, jobs: together.append(len(jobs)) or commit(connection, jobs))
 
     async def many() -> None:
-        hold = threading.Event()
-        first = asyncio.create_task(cache.write(lambda connection: hold.wait(5)))
+        other = sqlite3.connect(cache.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting = [asyncio.create_task(cache.record(str(n).encode(), 0, PAID, "m", "p")) for n in range(200)]
         await asyncio.sleep(0)
-        rest = [cache.write(lambda connection: changes.append(connection.total_changes)) for _ in range(200)]
-        waiting = asyncio.gather(first, *rest)
-        await asyncio.sleep(0)
-        hold.set()
-        await waiting
+        assert not any(task.done() for task in waiting) and cache.read("SELECT count(*) FROM replies") == [(0,)]
+        other.execute("COMMIT")
+        other.close()
+        assert await asyncio.gather(*waiting) == [PAID] * 200
 
     asyncio.run(many())
-    assert len(changes) == 200
+    assert cache.read("SELECT count(*) FROM replies") == [(200,)]
+    assert sum(together) == 200 and len(together) <= 3
+
+
+def test_where_nobody_else_writes_a_reply_is_kept_before_anything_else_happens(cache) -> None:
+    async def record() -> None:
+        elsewhere = sqlite3.connect(cache.path)
+        task = asyncio.create_task(cache.record(b"key", 0, PAID, "model", "prompt"))
+        await asyncio.sleep(0)
+        assert elsewhere.execute("SELECT text FROM replies").fetchall() == [("text",)] and task.done()
+        elsewhere.close()
+
+    asyncio.run(record())
+
+
+def test_the_disk_confirms_what_was_written_within_a_while(cache, monkeypatch) -> None:
+    monkeypatch.setattr(cache_module, "SYNC_SECONDS", 0.01)
+    confirmed = threading.Event()
+    confirm = Cache._confirm
+    monkeypatch.setattr(Cache, "_confirm", lambda self, connection: (confirm(self, connection), confirmed.set()))
+    for number in range(3):
+        confirmed.clear()
+        asyncio.run(cache.record(bytes([number]), 0, PAID, "model", "prompt"))
+        assert confirmed.wait(10)
+    with sqlite3.connect(f"file:{cache.path}?immutable=1", uri=True) as without_log:
+        assert without_log.execute("SELECT count(*) FROM replies").fetchall() == [(3,)]
 
 
 def test_processes_share_the_file(tmp_path) -> None:

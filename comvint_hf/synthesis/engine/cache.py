@@ -1,9 +1,9 @@
 """One sqlite file that remembers every paid reply, so that nothing is asked twice.
 
-A reply is used only after it is written. Writes from all tasks of a process go through one thread, which commits what has
-gathered in one transaction; several processes of one machine may share the file (WAL). A process that is killed loses
-nothing that was written; a machine that loses its power, at most the last second. This file knows rows and transactions;
-it knows no endpoint, no form and no price.
+A reply is used only after it is written: at once, where nobody else is writing, else by a thread that waits its turn and
+commits what has gathered in one transaction. Several processes of one machine may share the file (WAL). A process that is
+killed loses nothing that was written; a machine that loses its power, at most the last second, as the thread has the disk
+confirm what was written. This file knows rows and transactions; it knows no endpoint, no form and no price.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from comvint_hf.errors import InputError
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], T]
 _Job = tuple[Change, asyncio.AbstractEventLoop | None, Any]
+_Message = _Job | str | None
 
 VERSION = 1
 SYNC_SECONDS = 1.0
-"""So long a written reply may wait for the disk to confirm it; each confirmation costs milliseconds."""
+"""So long a written reply may wait for the disk to confirm it; each confirmation costs milliseconds, so a thread asks for it."""
+_CONFIRM = "confirm"
 TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     key BLOB NOT NULL, attempt INTEGER NOT NULL,
@@ -64,7 +66,7 @@ class Paid(NamedTuple):
 
 
 class Cache:
-    """The file, opened: reads happen where they are asked for, writes in one thread of their own.
+    """The file, opened: what is asked for happens at once where it can, and in a thread of its own where it must wait.
 
     `run` numbers this opening, so that its spending can be told from that of others. Raises `InputError` for a file that
     is no such cache.
@@ -72,12 +74,16 @@ class Cache:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._turn = threading.Lock()
+        self._unconfirmed = False
         self._last_calls: list[Callable[[], Any]] = []
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._reader = self._connect()
+            self._writer = self._connect()
             self.run = _set_up(self._reader, self.path)
+            self._writer.execute("PRAGMA busy_timeout=0")
         except (sqlite3.Error, OSError) as error:
             raise InputError(
                 f"{self.path} cannot be opened as a reply cache ({error}): expected an sqlite file of this package, or a new "
@@ -90,6 +96,7 @@ class Cache:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
         return connection
 
     def replies(self, key: bytes) -> list[Paid]:
@@ -132,14 +139,37 @@ class Cache:
         return Paid._make(row)
 
     async def write(self, change: Change[T]) -> T:
-        """Run a change in the next transaction; it is on disk when this returns, even if nobody waits any more."""
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        self._jobs.put((change, loop, future))
+        """Run a change in a transaction, now or in the next one; it is written when this returns, even if nobody waits any more."""
         try:
+            if (done := self._write_here(change)) is not None:
+                return done[0]
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+            self._jobs.put((change, loop, future))
             return await future
         except sqlite3.Error as error:
             raise self._unwritable(error) from error
+
+    def _write_here(self, change: Change[T]) -> tuple[T] | None:
+        """Run a change without waiting for anybody; `None` where somebody else is writing."""
+        if not self._turn.acquire(blocking=False):
+            return None
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            outcome = change(self._writer)
+            self._writer.execute("COMMIT")
+        except Exception as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            elif getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                return None
+            raise
+        finally:
+            self._turn.release()
+        if not self._unconfirmed:
+            self._unconfirmed = True
+            self._jobs.put(_CONFIRM)
+        return (outcome,)
 
     def write_now(self, change: Change[T]) -> T:
         """`write` for code outside an event loop."""
@@ -170,26 +200,37 @@ class Cache:
             if self._thread.is_alive():
                 self._jobs.put(None)
                 self._thread.join()
+            self._writer.close()
             self._reader.close()
 
     def _write_all(self) -> None:
-        connection, synced, dirty, last = self._connect(), time.monotonic(), False, False
+        connection, due, last = self._connect(), None, False
         while not last:
-            try:
-                jobs = [self._jobs.get(timeout=SYNC_SECONDS if dirty else None)]
-            except queue.Empty:
-                with suppress(sqlite3.Error):  # the next commit that confirms does it too
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                dirty = False
-                continue
-            while not self._jobs.empty():
-                jobs.append(self._jobs.get())
-            last = None in jobs
-            dirty = time.monotonic() - synced < SYNC_SECONDS
-            connection.execute(f"PRAGMA synchronous={'NORMAL' if dirty else 'FULL'}")
-            _tell(_commit(connection, [job for job in jobs if job is not None]))
-            synced = synced if dirty else time.monotonic()
+            messages = self._gathered(due)
+            last = None in messages
+            if jobs := [message for message in messages if isinstance(message, tuple)]:
+                _tell(_commit(connection, jobs))
+            due = due or time.monotonic() + SYNC_SECONDS
+            if last or time.monotonic() >= due:
+                self._confirm(connection)
+                due = None
         connection.close()
+
+    def _gathered(self, due: float | None) -> list[_Message]:
+        """What has come in, at least one message unless it is due to confirm first."""
+        try:
+            messages = [self._jobs.get(timeout=None if due is None else max(due - time.monotonic(), 0))]
+        except queue.Empty:
+            return []
+        while not self._jobs.empty():
+            messages.append(self._jobs.get())
+        return messages
+
+    def _confirm(self, connection: sqlite3.Connection) -> None:
+        """Have the disk confirm what was written, and move it to where it stays."""
+        self._unconfirmed = False
+        with suppress(sqlite3.Error):  # the next confirmation is of all that came before
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> int:
