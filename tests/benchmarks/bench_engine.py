@@ -1,7 +1,7 @@
 """Measure the LLM engine against a bare AsyncOpenAI loop, its cache, its faults and its kills; prints one table.
 
     python tests/benchmarks/bench_engine.py            all, about ten minutes on two quiet cores
-    python tests/benchmarks/bench_engine.py throughput cached faults poison kills memory
+    python tests/benchmarks/bench_engine.py throughput cached written faults poison kills memory
 
 The server, the bare client and ours each run in a process of their own; bare and ours take turns on the same server, and
 ratios are of medians. CPU is user plus system time of the client alone, the cost of starting Python left out.
@@ -138,6 +138,28 @@ def cached(folder: Path) -> None:
     row("re-run of 10,000: replies/s", ">= 15,000", f"{statistics.median(run['rate'] for run in again):,.0f}")
 
 
+def written(folder: Path) -> None:
+    """How long a reply is in hand and not yet on the disk, while other tasks keep the process busy."""
+    from comvint_hf.synthesis.engine.cache import Cache, Paid
+
+    cache, waits, paid = Cache(folder / "written.sqlite"), [], Paid("x" * 600, "stop", "json_schema", 400, 100, 0.01)
+
+    async def worker(first: int) -> None:
+        for number in range(first, 5000, CONCURRENCY):
+            began = time.perf_counter()
+            await cache.record(number.to_bytes(16, "big"), 0, paid, "toy-model", "toy/question")
+            waits.append(time.perf_counter() - began)
+            sum(range(10_000))
+
+    async def work() -> None:
+        await asyncio.gather(*map(worker, range(CONCURRENCY)))
+
+    asyncio.run(work())
+    cache.close()
+    median, late = (statistics.quantiles(waits, n=100)[at] * 1000 for at in (49, 98))
+    row("ms from a reply to the disk: median, 99 of 100", "", f"{median:.2f}, {late:.2f}")
+
+
 def faults(folder: Path) -> None:
     clean, spoilt = [], []
     for turn in range(5):
@@ -205,6 +227,7 @@ def memory_of_many(folder: Path) -> None:
 MEASURES = {
     "throughput": throughput,
     "cached": cached,
+    "written": written,
     "faults": faults,
     "poison": poison,
     "kills": kills,
