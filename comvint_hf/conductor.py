@@ -1,7 +1,8 @@
 """Scenes x recipe -> dataset folder: the one place that knows sources, synthesis and data.
 
 `build` runs a recipe over scenes, restores their order, writes shards and draws the card. It can be killed at any moment
-and run again: finished shards are kept, and the folder ends up with the same bytes as if nothing had happened.
+and run again: finished shards are kept, and the folder ends up with the same bytes as if nothing had happened. Shards depend
+on the scenes alone, so several processes may each `build_share` of them, and `build` then finishes the folder.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from comvint_hf.data import card, shards
 from comvint_hf.data.book import Book, digest
 from comvint_hf.data.folder import read_columns, row_files
 from comvint_hf.data.health import Health, passed_so_far
-from comvint_hf.data.plan import Pictures, Plan, hold
+from comvint_hf.data.plan import Pictures, Plan, Share, claim, hold
 from comvint_hf.data.progress import Progress
 from comvint_hf.data.report import Statistics, short_reason
 from comvint_hf.errors import EndpointError, InputError, PendingError
@@ -88,9 +89,10 @@ class BuildReport:
 
 @dataclass
 class _Job:
-    """A plan and what it takes to carry it out; `notes` counts what happened on the way, `healths` has one entry a shard.
+    """A plan and what it takes to carry it out; `closed` hears of each finished shard, `notes` counts what happened on the way.
 
-    With `retry_failed`, `again` gathers the images of finished shards whose failed samples are asked for once more.
+    With `retry_failed`, `again` gathers the images of finished shards whose failed samples are asked for once more; `healths`
+    has one entry a shard.
     """
 
     plan: Plan
@@ -98,6 +100,8 @@ class _Job:
     llms: LLMs
     out: Path
     concurrency: int
+    share: Share = field(default_factory=Share)
+    closed: Callable[[int], None] | None = None
     retry_failed: bool = False
     again: set[str] = field(default_factory=set)
     notes: Counter[str] = field(default_factory=Counter)
@@ -141,23 +145,13 @@ async def build_async(
     shards again that hold failed samples, and asks for those once more; all else stays as it is. Raises `PendingError`
     while scenes wait for a batch: run again when it came.
     """
-    plan = Plan(
-        limit=limit,
-        seed=seed,
-        shard_scenes=shard_scenes,
-        images=images,
-        split=split,
-        asking=dict(asking or {}),
-        **_described(scenes, recipe, llms),
+    plan = plan_of(
+        scenes, recipe, llms, limit=limit, seed=seed, shard_scenes=shard_scenes, images=images, split=split, asking=asking
     )
-    job = _Job(plan, recipe, llms, Path(out), concurrency, retry_failed)
-    total = limit if limit is not None else _expected(scenes)
-    shown = Progress(f"{recipe.name} on {plan.source}", total, progress, job.beside)
+    job = _Job(plan, recipe, llms, Path(out), concurrency, retry_failed=retry_failed)
+    shown = Progress(f"{recipe.name} on {plan.source}", expected(scenes, limit), progress, job.beside)
     with hold(job.out, plan.to_json(), overwrite), shown:
-        async with _ticking(shown):
-            pending = await _write_shards(job, islice(_unique(scenes, job.notes), limit), shown)
-        if pending:
-            raise PendingError(f"{pending:,} images wait for a batch; run the same command again when it has come.")
+        await _write_shards(job, scenes, shown)
         statistics, usage, signs = _finish(job, scenes)
         return BuildReport(job.out, statistics, shown.scenes, shown.seconds, shown.failed, usage, signs)
 
@@ -170,6 +164,42 @@ def build(*arguments: Any, **options: Any) -> BuildReport:
         return asyncio.run(build_async(*arguments, **options))
     with ThreadPoolExecutor(1) as pool:  # a notebook's loop is running in this thread
         return pool.submit(asyncio.run, build_async(*arguments, **options)).result()
+
+
+async def build_share(
+    share: Share,
+    scenes: Iterable[Scene],
+    recipe: Recipe,
+    llms: LLMs,
+    out: Path | str,
+    progress: Progress,
+    *,
+    concurrency: int = 64,
+    closed: Callable[[int], None] | None = None,
+    **decided: Any,
+) -> None:
+    """Write the shards of one of several tasks into `out`, beside the others; `decided` is what `plan_of` takes.
+
+    `closed` hears the number of each shard that this call finished. No card is drawn, and nobody is kept out of the folder: whoever starts the tasks holds it (`data.plan.hold`), and runs
+    `build` over it when they are done. Raises `InputError` if the folder holds another plan's rows.
+    """
+    job = _Job(plan_of(scenes, recipe, llms, **decided), recipe, llms, Path(out), concurrency, share, closed)
+    claim(job.out, job.plan.to_json())
+    with progress:
+        await _write_shards(job, scenes, progress)
+
+
+def plan_of(
+    scenes: Iterable[Scene], recipe: Recipe, llms: LLMs, *, asking: Mapping[str, Any] | None = None, **decided: Any
+) -> Plan:
+    """The plan of a build with these arguments of `build_async`: limit, seed, shard_scenes, images, split and `asking`."""
+    return Plan(asking=dict(asking or {}), **decided, **_described(scenes, recipe, llms))
+
+
+def running_cost(llms: LLMs) -> Callable[[], str] | None:
+    """What to say beside the progress about requests, tokens and dollars; nothing where nobody counts them."""
+    usage = getattr(llms, "usage", None) or getattr(llms.writer, "usage", None)
+    return None if usage is None else lambda: usage.line() if usage.used else ""
 
 
 @asynccontextmanager
@@ -209,8 +239,10 @@ def _described(scenes: Iterable[Scene], recipe: Recipe, llms: LLMs) -> dict[str,
     }
 
 
-def _expected(scenes: Iterable[Scene]) -> int | None:
+def expected(scenes: Iterable[Scene], limit: int | None = None) -> int | None:
     """How many scenes will come, where that is known before they do."""
+    if limit is not None:
+        return limit
     if hasattr(scenes, "__len__"):
         return len(scenes)
     found = re.match(r"shapes:(\d+)", getattr(scenes, "spec", ""))
@@ -229,7 +261,15 @@ def _unique(scenes: Iterable[Scene], notes: Counter[str]) -> Iterator[Scene]:
         yield scene
 
 
-async def _write_shards(job: _Job, scenes: Iterator[Scene], progress: Progress) -> int:
+async def _write_shards(job: _Job, scenes: Iterable[Scene], progress: Progress) -> None:
+    """Write the shards of the job's share that are not written yet. Raises `PendingError` while scenes wait for a batch."""
+    async with _ticking(progress):
+        pending = await _write_unfinished(job, islice(_unique(scenes, job.notes), job.plan.limit), progress)
+    if pending:
+        raise PendingError(f"{pending:,} images wait for a batch; run the same command again when it has come.")
+
+
+async def _write_unfinished(job: _Job, scenes: Iterator[Scene], progress: Progress) -> int:
     """Run the recipe over the scenes of unfinished shards and write each shard as its last scene comes back.
 
     Gives the number of scenes that wait for a batch; their shards are not written. A failure that no sample can carry
@@ -277,6 +317,7 @@ class _Page:
     """The shard that is being written, and what its replies took."""
 
     book: Book
+    closed: Callable[[int], None] | None
     bill: Bill = field(default_factory=Bill)
 
     def write(self, scene: Scene, samples: list[Sample], bill: Bill) -> tuple[int, int]:
@@ -285,6 +326,8 @@ class _Page:
 
     def close(self) -> None:
         self.book.close(usage=self.bill.to_json())
+        if self.closed is not None:
+            self.closed(self.book.number)
 
 
 def _open_page(job: _Job, number: int) -> _Page:
@@ -294,14 +337,16 @@ def _open_page(job: _Job, number: int) -> _Page:
 
 
 def _unfinished(job: _Job, scenes: Iterator[Scene], progress: Progress) -> Iterator[tuple[int, Scene]]:
-    """Scenes of shards that are to be written; the scenes of those that stay as they are, are only compared by id."""
+    """Scenes of the share's shards that are to be written; the scenes of those that stay as they are, are only compared by id."""
     number, count = 0, job.plan.shard_scenes
     while count == job.plan.shard_scenes:
         run = islice(scenes, job.plan.shard_scenes)
         done = shards.read_marker(job.out, number)
         earlier = Statistics.from_json(done["statistics"]) if done else Statistics()
         failed = job.failed(earlier.rejected)
-        if done is None:
+        if number not in job.share:
+            count = sum(1 for _ in run)
+        elif done is None:
             count = 0
             for count, scene in enumerate(run, start=1):
                 yield number, scene

@@ -61,6 +61,24 @@ class Plan:
         return json.loads(json.dumps(vars(self)))
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one of several tasks builds: every shard whose number leaves `rank` when divided by `tasks`.
+
+    Shards that lie finished `elsewhere` are left out.
+
+    >>> [number for number in range(10) if number in Share(1, 4)]
+    [1, 5, 9]
+    """
+
+    rank: int = 0
+    tasks: int = 1
+    elsewhere: frozenset[int] = frozenset()
+
+    def __contains__(self, number: int) -> bool:
+        return number % self.tasks == self.rank and number not in self.elsewhere
+
+
 @contextmanager
 def hold(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
     """Hold the folder for this process alone, and make sure that it holds this plan (as JSON) or nothing.
@@ -80,14 +98,15 @@ def hold(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Iterator[N
     try:
         if overwrite:
             shards.clear(out)
-        _claim(out, plan)
+        shards.sweep(out)
+        claim(out, plan)
         yield
     finally:
         lock.release()
 
 
-def _claim(out: Path, ours: dict[str, Any]) -> None:
-    """Write the plan down, unless the folder holds rows of another; a plan that made no row yet gives way."""
+def claim(out: Path, ours: dict[str, Any]) -> None:
+    """Write the plan down; a plan that made no row yet gives way. Raises `InputError` if the folder holds rows of another."""
     path = out / shards.STATE / "plan.json"
     theirs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     if theirs == ours:

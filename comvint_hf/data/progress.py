@@ -20,9 +20,8 @@ class Progress:
 
     def __init__(self, title: str, total: int | None, shown: bool = True, beside: Callable[[], str] | None = None) -> None:
         self.title, self.total = title, total
-        self.scenes = self.kept = self.rejected = self.failed = 0
-        self._beside = beside or str
-        self._fresh = 0
+        self.scenes = self.kept = self.rejected = self.failed = self.fresh = 0
+        self.beside = beside or str
         self._started = time.monotonic()
         self._spoke = self._started
         self._show = _silent if not shown else self._bar() if sys.stderr.isatty() else self._line
@@ -33,7 +32,12 @@ class Progress:
         self.kept += kept
         self.rejected += rejected
         self.failed += failed
-        self._fresh += scenes if fresh else 0
+        self.fresh += scenes if fresh else 0
+        self._show()
+
+    def tell(self, **counts: int) -> None:
+        """Show these counts (scenes, kept, rejected, failed, and how many of the scenes are `fresh`), which others have made."""
+        vars(self).update(counts)
         self._show()
 
     def look(self) -> None:
@@ -46,7 +50,7 @@ class Progress:
 
     def __str__(self) -> str:
         """One line: done of total, rows, rejected and failed ones, rate, time left."""
-        rate = self._fresh / max(self.seconds, 1e-9)
+        rate = self.fresh / max(self.seconds, 1e-9)
         of = f" of {self.total:,}" if self.total else ""
         failed = f", {self.failed:,} failed" if self.failed else ""
         left = f", {duration((self.total - self.scenes) / rate)} left" if self.total and rate else ""
@@ -66,7 +70,7 @@ class Progress:
             print(self._told("; "), file=sys.stderr, flush=True)
 
     def _told(self, joint: str) -> str:
-        return joint.join(filter(None, (str(self), self._beside())))
+        return joint.join(filter(None, (str(self), self.beside())))
 
     def _bar(self) -> Callable[[], None]:
         from rich.console import Console

@@ -2,7 +2,8 @@
 
 A *shard* is a run of scenes. Its rows go to one file for each (folder, task, split), all under temporary names; `commit`
 moves them into place and then writes the shard's marker, so a shard with a marker is whole and one without is done again.
-Equal rows give equal bytes. This file knows rows and schemas; it knows no scene, no recipe and no card.
+Several processes may write shards of one folder, even the same one: a machine that was given up for dead may still be
+alive. Equal rows give equal bytes. This file knows rows and schemas; it knows no scene, no recipe and no card.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import suppress
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +134,8 @@ class Shard:
 
     def __init__(self, out: Path, number: int) -> None:
         self.out, self.number = out, number
-        self._temporary = out / STATE / f"{number:05d}.partial"
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._temporary = out / STATE / f"{number:05d}.{uuid.uuid4().hex[:12]}.partial"
+        self._before = read_marker(out, number)
         self._files: dict[str, RowFile] = {}
 
     def add(self, folder: str, task: str, split: str, row: Row) -> None:
@@ -143,9 +146,17 @@ class Shard:
         self._files[name].add(row)
 
     def commit(self, summary: dict[str, Any]) -> None:
-        """Move the files into place and write the marker; `summary` is what `read_marker` gives back."""
+        """Move the files into place and write the marker; `summary` is what `read_marker` gives back.
+
+        A shard that another process has finished meanwhile stays as it is.
+        """
         for file in self._files.values():
             file.close()
+        if (now := read_marker(self.out, self.number)) is None or now == self._before:
+            self._settle(summary)
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _settle(self, summary: dict[str, Any]) -> None:
         for name in WRITTEN:  # what speaks of the whole never stands beside other files than it speaks of
             (self.out / name).unlink(missing_ok=True)
         remove_shard(self.out, self.number)
@@ -153,14 +164,22 @@ class Shard:
             _settle(self._temporary / name, self.out / name)
         counts = {name: file.rows for name, file in sorted(self._files.items())}
         sizes = {name: (self.out / name).stat().st_size for name in counts}
-        write_atomically(marker(self.out, self.number), json.dumps({"files": counts, "bytes": sizes, **summary}, sort_keys=True))
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        told = self._temporary / "marker.json"
+        told.parent.mkdir(parents=True, exist_ok=True)
+        told.write_text(json.dumps({"files": counts, "bytes": sizes, **summary}, sort_keys=True), encoding="utf-8")
+        _settle(told, marker(self.out, self.number))
 
     def abandon(self) -> None:
         """Leave nothing behind."""
         for file in self._files.values():
             file.abandon()
         shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def sweep(out: Path) -> None:
+    """Delete the shards that killed processes left half-written."""
+    for path in (out / STATE).glob("[0-9]*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _settle(temporary: Path, final: Path) -> None:
@@ -173,9 +192,16 @@ def _settle(temporary: Path, final: Path) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file under a temporary name and rename it."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write a file under; it is renamed to `path` afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
+    yield temporary
     _settle(temporary, path)
 
 
