@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS wanted (
 CREATE TABLE IF NOT EXISTS batches (
     id INTEGER PRIMARY KEY, tag TEXT NOT NULL, model TEXT NOT NULL, reserved REAL NOT NULL,
     file TEXT, provider TEXT, done INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS merged (name TEXT PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS wanted_by_batch ON wanted (batch, model);
 """
 
@@ -68,12 +69,13 @@ class Paid(NamedTuple):
 class Cache:
     """The file, opened: what is asked for happens at once where it can, and in a thread of its own where it must wait.
 
-    `run` numbers this opening, so that its spending can be told from that of others. Raises `InputError` for a file that
-    is no such cache.
+    `run` numbers this opening, so that its spending can be told from that of others. `known` is a file of `merging.snapshot`,
+    whose replies are read and never paid for again. Raises `InputError` for a file that is no such cache.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, known: Path | None = None) -> None:
         self.path = Path(path)
+        self._known = None if known is None else sqlite3.connect(f"{known.resolve().as_uri()}?immutable=1", uri=True)
         self._jobs: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._turn = threading.Lock()
         self._unconfirmed = False
@@ -101,11 +103,9 @@ class Cache:
 
     def replies(self, key: bytes) -> list[Paid]:
         """The replies to one question, attempt by attempt; [] if it was never answered."""
-        rows = self._reader.execute(
-            "SELECT text, finish, mode, prompt_tokens, completion_tokens, cost FROM replies WHERE key = ? ORDER BY attempt",
-            (key,),
-        ).fetchall()
-        return [Paid._make(row) for row in rows]
+        query = "SELECT text, finish, mode, prompt_tokens, completion_tokens, cost FROM replies WHERE key = ? ORDER BY attempt"
+        earlier = [] if self._known is None else self._known.execute(query, (key,)).fetchall()
+        return [Paid._make(row) for row in (*earlier, *self._reader.execute(query, (key,)).fetchall())]
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
         """The rows of any query."""
@@ -202,6 +202,8 @@ class Cache:
                 self._thread.join()
             self._writer.close()
             self._reader.close()
+            if self._known is not None:
+                self._known.close()
 
     def _write_all(self) -> None:
         connection, due, last = self._connect(), None, False

@@ -74,6 +74,7 @@ def open_llms(
     *,
     base_url: str | None = None,
     cache: Path | str | None = None,
+    known: Path | None = None,
     concurrency: int = 32,
     budget: float | None = None,
     attempts: int = 3,
@@ -92,7 +93,7 @@ def open_llms(
     """Open the writer `llm` and the `judge` (the same model where none is named).
 
     "annotations" stands for the embedded annotator, in either place; every other name is a model at `base_url`, with its
-    replies in `cache`. Only the writer sees pictures. The rates a minute and `concurrency` are each model's. Raises
+    replies in `cache`, and earlier ones read from `known` (see `merging`). Only the writer sees pictures. The rates a minute and `concurrency` are each model's. Raises
     `EndpointError` for a missing key and `InputError` for a budget without a price.
     """
     judge = judge or llm
@@ -100,7 +101,7 @@ def open_llms(
     annotator = _annotator(seed) if ANNOTATIONS in (llm, judge) else None
     if annotator is not None and llm == judge:
         return OpenLLMs(annotator, annotator, usage)
-    opened = Cache(cache if cache is not None else "replies.sqlite")
+    opened = Cache(cache if cache is not None else "replies.sqlite", known)
     paces = {name: Pace(concurrency, requests_per_minute, tokens_per_minute) for name in (llm, judge)}
     meter = Meter(opened, budget)
 

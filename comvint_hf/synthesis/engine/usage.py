@@ -69,6 +69,15 @@ class Usage:
         """Everything together."""
         return _together(self._counts.values())
 
+    def to_json(self) -> list[tuple[str, str, dict[str, float]]]:
+        """Every count with its model and prompt, for `add` of another process."""
+        return [(model, prompt, asdict(count)) for (model, prompt), count in self._counts.items()]
+
+    def add(self, told: list[tuple[str, str, dict[str, float]]]) -> None:
+        """Add what another usage told with `to_json`."""
+        for model, prompt, count in told:
+            self.of(model, prompt).add(Count(**count))
+
     def summary(self) -> dict[str, Any]:
         """Everything as plain numbers: the totals, the rate, and the counts by model and by prompt.
 
