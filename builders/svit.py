@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["comvint-hf[build]"]
+# dependencies = ["comvint-hf[build]", "datatrove>=0.10"]
 #
 # [tool.uv.sources]
 # comvint-hf = { path = ".." }
@@ -9,15 +9,12 @@
 
 import click
 
-from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset
+from comvint_hf.cli import BuildOptions, build_options, calm, make_dataset
 from comvint_hf.synthesis.recipes import SVIT_TASKS, svit
 
 
 @click.command(context_settings={"max_content_width": 110})
-@build_options
-@click.option(
-    "--tasks", type=Several(SVIT_TASKS), default=tuple(SVIT_TASKS), help="Make only these tasks; all four unless given."
-)
+@build_options(kinds=SVIT_TASKS)
 @calm
 def main(options: BuildOptions, tasks: tuple[str, ...]) -> None:
     """Ask for four tasks an image (SVIT): three conversations, reasoning, questions about marked things, a description.

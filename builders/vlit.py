@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["comvint-hf[build]"]
+# dependencies = ["comvint-hf[build]", "datatrove>=0.10"]
 #
 # [tool.uv.sources]
 # comvint-hf = { path = ".." }

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from comvint_hf.data import card, shards
 from comvint_hf.data.book import Book, digest
 from comvint_hf.data.folder import read_columns, row_files
 from comvint_hf.data.health import Health, passed_so_far
-from comvint_hf.data.plan import Pictures, Plan, Share, claim, hold
+from comvint_hf.data.plan import Pictures, Plan, Share, claim, hold, shown_source
 from comvint_hf.data.progress import Progress
 from comvint_hf.data.report import Statistics, short_reason
 from comvint_hf.errors import EndpointError, InputError, PendingError
@@ -40,7 +39,6 @@ from comvint_hf.synthesis.prompt import prompt_hash
 from comvint_hf.synthesis.stages.asking import NO_REPLY
 
 if TYPE_CHECKING:
-    from comvint_hf.synthesis.engine.estimate import Rehearsal
     from comvint_hf.synthesis.recipes import Recipe
 
 SCENES_A_SHARD = 1000
@@ -194,12 +192,6 @@ def plan_of(
 ) -> Plan:
     """The plan of a build with these arguments of `build_async`: limit, seed, shard_scenes, images, split and `asking`."""
     return Plan(asking=dict(asking or {}), **decided, **_described(scenes, recipe, llms))
-
-
-def running_cost(llms: LLMs) -> Callable[[], str] | None:
-    """What to say beside the progress about requests, tokens and dollars; nothing where nobody counts them."""
-    usage = getattr(llms, "usage", None) or getattr(llms.writer, "usage", None)
-    return None if usage is None else lambda: usage.line() if usage.used else ""
 
 
 @asynccontextmanager
@@ -392,7 +384,7 @@ def _finish(job: _Job, scenes: Iterable[Scene]) -> tuple[Statistics, dict[str, d
     statistics.notes += Counter(getattr(scenes, "counts", {})) + job.notes
     plan = job.plan
     about = {
-        "parts": [{**plan.to_json(), "scenes": _shown(plan.scenes)}],
+        "parts": [{**plan.to_json(), "scenes": shown_source(plan.scenes)}],
         "files": dict(sorted(files.items())),
         "rows": statistics.kept,
         "rejected": statistics.refused,
@@ -401,33 +393,3 @@ def _finish(job: _Job, scenes: Iterable[Scene]) -> tuple[Statistics, dict[str, d
     Conventions(recipe=plan.recipe, generator=plan.generator, judge=plan.judge, prompts=plan.prompts).write(job.out)
     signs = card.write_folder(job.out, about, statistics)
     return statistics, usage, signs
-
-
-def _shown(spec: str) -> str:
-    """The source as a card names it: folders of the builder's own machine are nobody's business.
-
-    >>> _shown("visual_genome:/home/me/vg,coco:/data/coco"), _shown("shapes:500")
-    ('visual_genome:vg,coco:coco', 'shapes:500')
-    """
-    return re.sub(r":([^,]*[/\\])([^,/\\]+)", r":\2", spec)
-
-
-async def rehearse(
-    scenes: Iterable[Scene], recipe: Recipe, rehearsal: Rehearsal, *, sample: int = 20, **pace: float | None
-) -> str:
-    """Say what a build would take: count all scenes, run the recipe on some that stand for them, write nothing.
-
-    `pace` is what `Rehearsal.estimate` takes: concurrency, requests_per_minute, tokens_per_minute.
-    """
-    chosen: list[Scene] = []
-    dice, count = random.Random(0), 0
-    for count, scene in enumerate(scenes, start=1):
-        if len(chosen) < sample:
-            chosen.append(scene)
-        elif (place := dice.randrange(count)) < sample:
-            chosen[place] = scene
-    kept = 0
-    for scene in chosen:
-        kept += sum(made.reason is None for made in await recipe.run(scene, rehearsal.llms))
-    estimate = rehearsal.estimate(len(chosen), count, **pace)
-    return f"{estimate.line()}; about {kept * count // max(len(chosen), 1):,} rows\n{estimate.details()}".rstrip()

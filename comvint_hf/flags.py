@@ -18,6 +18,7 @@ from click.core import ParameterSource
 
 from comvint_hf.errors import InputError
 
+EXECUTORS = ("local", "ray", "slurm", "jobs")
 STORE = {"rows": True, "table": "table", "none": False}
 ENDINGS = """\b
 It ends with the code 0 when all is done; 1 when it had to stop, with one sentence that says why; 2 for wrong flags;
@@ -58,6 +59,14 @@ class BuildOptions:
     private: bool | None
     retry_failed: bool
     overwrite: bool
+    executor: str = "local"
+    executor_set: tuple[str, ...] = ()
+    tasks: int = 1
+
+    @property
+    def in_one_process(self) -> bool:
+        """Whether the command builds by itself, with no executor between."""
+        return self.executor == "local" and self.tasks == 1
 
     @property
     def asks_models(self) -> bool:
@@ -185,6 +194,19 @@ _FLAGS = (
         help="Share of images to hold out for the split test.  [default: 0.1; SVIT's own list for Visual Genome]",
     ),
     click.option("--shard-scenes", default=1000, show_default=True, type=click.IntRange(1), help="Images a shard."),
+    click.option(
+        "--executor",
+        default="local",
+        show_default=True,
+        type=click.Choice(EXECUTORS),
+        help="Where the work is done if it is split: processes here, a Ray cluster, Slurm, or Hugging Face Jobs.",
+    ),
+    click.option(
+        "--executor-set",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of datatrove's executor, as in partition=cpu for slurm; may be given again.",
+    ),
     click.option("--push-to", metavar="ORG/NAME", help="Push the finished dataset to the Hub."),
     click.option("--private/--public", default=None, help=PRIVATE),
     click.option(
@@ -196,19 +218,49 @@ _FLAGS = (
 )
 
 
-def build_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of every builder; it receives them as one `BuildOptions`, and its help says how it can end."""
+def build_options(command: Callable[..., None] | None = None, *, kinds: Iterable[str] = ()) -> Callable[..., Any]:
+    """Give a command the flags of every builder; it receives them as one `BuildOptions`, and its help says how it can end.
+
+    Where there are `kinds` of tasks, `--tasks` takes their names too, and the command receives them as `tasks`.
+    """
+    if command is None:
+        return functools.partial(build_options, kinds=kinds)
+    kinds = tuple(kinds)
 
     @functools.wraps(command)
     def gathered(**values: Any) -> None:
-        options = BuildOptions(**{field.name: values.pop(field.name) for field in fields(BuildOptions)})
+        number, chosen = _sorted_out(values["tasks"], kinds)
+        common = {field.name: values.pop(field.name) for field in fields(BuildOptions)}
+        options = BuildOptions(**{**common, "tasks": number})
         _look_over(options)
-        command(options=options, **values)
+        command(options=options, **({"tasks": chosen} if kinds else {}), **values)
 
     gathered.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{ENDINGS}"
-    for flag in reversed(_FLAGS):
+    for flag in reversed((*_FLAGS, _tasks_flag(kinds))):
         gathered = flag(gathered)
     return gathered
+
+
+def _tasks_flag(kinds: tuple[str, ...]) -> Callable[..., Any]:
+    split = "Split the work into N tasks, each a process of its own; the dataset is the same for any number."
+    return click.option(
+        "--tasks",
+        multiple=True,
+        type=Tasks(kinds),
+        help=f"{split} Or, by their names, make only these; may be given once as each." if kinds else f"{split}  [default: 1]",
+    )
+
+
+def _sorted_out(given: tuple[int | tuple[str, ...], ...], kinds: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """The number of tasks and the names of tasks that `--tasks` said."""
+    numbers = [one for one in given if isinstance(one, int)]
+    named = [one for one in given if not isinstance(one, int)]
+    if len(numbers) > 1 or len(named) > 1:
+        raise click.UsageError(
+            f"--tasks was given {len(given)} times: expected one number at most"
+            f"{', and one list of names, as in --tasks conversation,referring_qa --tasks 4' if kinds else ''}."
+        )
+    return numbers[0] if numbers else 1, named[0] if named else kinds
 
 
 @dataclass(frozen=True)
@@ -295,6 +347,28 @@ class Several(click.ParamType):
                 ctx,
             )
         return tuple(dict.fromkeys(chosen))
+
+
+class Tasks(click.ParamType):
+    """How many tasks, or which: a number, or names of `kinds` joined by commas."""
+
+    name = "tasks"
+
+    def __init__(self, kinds: tuple[str, ...] = ()) -> None:
+        self.kinds = Several(kinds)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"N|{self.kinds.get_metavar(param, ctx)}" if self.kinds.names else "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[str, ...]:
+        if not isinstance(value, str):
+            return value
+        if value.isdecimal() and int(value):
+            return int(value)
+        if self.kinds.names and not value.lstrip("-").replace(".", "").isdecimal():
+            return self.kinds.convert(value, param, ctx)
+        names = f", or some of {', '.join(self.kinds.names)}" if self.kinds.names else ""
+        self.fail(f"{value!r} was given: expected a number from 1{names}.", param, ctx)
 
 
 def limits(settings: tuple[str, ...]) -> dict[str, int]:

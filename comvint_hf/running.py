@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,8 +22,10 @@ from comvint_hf.flags import STORE, BuildOptions, wrong_use
 
 if TYPE_CHECKING:
     from comvint_hf.conductor import BuildReport
+    from comvint_hf.shares import Task
     from comvint_hf.synthesis.recipes import Recipe
 
+T = TypeVar("T")
 VERIFY = "comvint/verify"
 """The prompt that judges are asked."""
 INCOMPLETE = 3
@@ -59,6 +63,7 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
     """
     import asyncio
 
+    from comvint_hf.shares import collect
     from comvint_hf.sources import load_scenes
 
     if options.judge and VERIFY not in recipe.prompts:
@@ -67,19 +72,22 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
         scenes = load_scenes(options.scenes, seed=options.seed, limit=options.limit, images=options.images)
         if options.push_to and options.store_images != "none":
             refuse_unshareable(scenes.name, scenes.licence.images_may_be_shared)
-        llms = _rehearsal(options) if options.dry_run else _open_llms(options)
-    if options.dry_run:
-        click.echo(asyncio.run(_rehearse(scenes, recipe, llms, options)))
+        rehearsal = _rehearsal(options) if options.dry_run else None
+    if rehearsal is not None:
+        click.echo(asyncio.run(_rehearse(scenes, recipe, rehearsal, options)))
         return
-    try:
-        report, paid = asyncio.run(_build(scenes, recipe, llms, options))
-    except asyncio.CancelledError:  # by SIGTERM; of Ctrl-C asyncio makes this itself
-        raise KeyboardInterrupt from None
-    except OSError as error:
-        raise InputError(
-            f"The build in {options.out} cannot go on ({first_line(error)}): make room or mend the permission, then run the same "
-            "command again; what was finished is kept."
-        ) from error
+    began, paid = time.monotonic(), []
+    if not options.in_one_process:
+        paid = _in_tasks(scenes, recipe, options)
+        if options.executor == "slurm":
+            return
+        options = replace(options, overwrite=False)
+    with _stopping_calmly(options.out):
+        collect(options)
+        with wrong_use():
+            llms = _open_llms(options)
+        report, more = asyncio.run(_build(scenes, recipe, llms, options))
+    paid, report = paid + more, replace(report, seconds=time.monotonic() - began)
     show(report.statistics)
     click.echo(report)
     for line in paid:
@@ -92,6 +100,77 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
         sys.exit(INCOMPLETE)
 
 
+def _in_tasks(scenes: Any, recipe: Recipe, options: BuildOptions) -> list[str]:
+    """Build the shards in many tasks, or give them to Slurm; gives what was asked and paid, in lines."""
+    import asyncio
+
+    from comvint_hf import shares
+    from comvint_hf.conductor import expected, plan_of
+    from comvint_hf.data.plan import hold
+    from comvint_hf.data.progress import Progress
+
+    if options.batch:
+        raise click.UsageError(
+            "--batch and --tasks do not go together: a batch is one request for all, so leave out one of them."
+        )
+    with _stopping_calmly(options.out):
+        shares.collect(options)
+        with wrong_use():
+            llms = _open_llms(options)  # refuses a missing key or price before anything is started
+        plan = plan_of(scenes, recipe, llms, **_decided(options)).to_json()
+        asyncio.run(llms.close())
+        build = functools.partial(build_task, recipe)
+        with hold(options.out, plan, options.overwrite):
+            if options.executor != "slurm":
+                title = f"{recipe.name} on {scenes.name}, {options.tasks:,} tasks"
+                return shares.run(build, options, Progress(title, expected(scenes, options.limit)), plan)
+        finish = replace(options, executor="local", tasks=1, overwrite=False, out=options.out.absolute())
+        click.echo(shares.submit(build, functools.partial(make_dataset, recipe, finish), options, plan))
+        return []
+
+
+def build_task(recipe: Recipe, task: Task) -> None:
+    """Build the shards of one task in this process; Ctrl-C and SIGTERM stop it as they stop a build."""
+    import asyncio
+
+    from comvint_hf.conductor import build_share
+    from comvint_hf.sources import load_scenes
+
+    options = task.options
+    scenes = load_scenes(options.scenes, seed=options.seed, limit=options.limit, images=options.images)
+    llms = _open_llms(options, task.known)
+    task.usage = getattr(llms, "usage", None)
+    with _stopping_calmly(options.out):
+        work = build_share(
+            task.share,
+            scenes,
+            recipe,
+            llms,
+            options.out,
+            task.report,
+            concurrency=SCENES_A_REQUEST * options.concurrency,
+            closed=task.closed,
+            **_decided(options),
+        )
+        asyncio.run(_until_stopped(work, llms))
+
+
+@contextlib.contextmanager
+def _stopping_calmly(out: Path) -> Iterator[None]:
+    """Turn a stop by SIGTERM into the one by Ctrl-C, and a disk's refusal into a sentence."""
+    import asyncio
+
+    try:
+        yield
+    except asyncio.CancelledError:  # by SIGTERM; of Ctrl-C asyncio makes this itself
+        raise KeyboardInterrupt from None
+    except OSError as error:
+        raise InputError(
+            f"The build in {out} cannot go on ({first_line(error)}): make room or mend the permission, then run the same "
+            "command again; what was finished is kept."
+        ) from error
+
+
 def _rehearsal(options: BuildOptions) -> Any:
     from comvint_hf.synthesis.engine import endpoints
 
@@ -101,7 +180,7 @@ def _rehearsal(options: BuildOptions) -> Any:
 
 
 async def _rehearse(scenes: Any, recipe: Recipe, rehearsal: Any, options: BuildOptions) -> str:
-    from comvint_hf.conductor import rehearse
+    from comvint_hf.synthesis.engine.estimate import rehearse
 
     return await rehearse(
         scenes,
@@ -113,7 +192,19 @@ async def _rehearse(scenes: Any, recipe: Recipe, rehearsal: Any, options: BuildO
     )
 
 
-def _open_llms(options: BuildOptions) -> Any:
+def _decided(options: BuildOptions) -> dict[str, Any]:
+    """What the options say of a build's plan."""
+    return {
+        "limit": options.limit,
+        "seed": options.seed,
+        "shard_scenes": options.shard_scenes,
+        "images": STORE[options.store_images],
+        "split": options.split,
+        "asking": options.asking,
+    }
+
+
+def _open_llms(options: BuildOptions, known: Path | None = None) -> Any:
     from comvint_hf.synthesis.engine import endpoints
 
     return endpoints.open_llms(
@@ -121,6 +212,7 @@ def _open_llms(options: BuildOptions) -> Any:
         options.judge,
         base_url=options.base_url,
         cache=options.replies,
+        known=known,
         concurrency=options.concurrency,
         budget=options.budget,
         attempts=options.attempts,
@@ -147,13 +239,10 @@ def _name_failures(report: BuildReport) -> None:
 
 
 async def _build(scenes: Any, recipe: Recipe, llms: Any, options: BuildOptions) -> tuple[BuildReport, list[str]]:
-    """Build at once, or in rounds while batches bring replies; however it ends, what was sent is let come back.
+    """Build at once, or in rounds while batches bring replies.
 
-    Gives what was built, and what was paid for it in this run, a line a model. SIGTERM stops it as Ctrl-C does.
+    Gives what was built, and what was paid for it in this run, a line a model.
     """
-    import asyncio
-    import signal
-
     from comvint_hf.conductor import build_async
     from comvint_hf.errors import PendingError
     from comvint_hf.synthesis.engine.batch import in_batches
@@ -164,14 +253,9 @@ async def _build(scenes: Any, recipe: Recipe, llms: Any, options: BuildOptions) 
         recipe,
         llms,
         options.out,
-        limit=options.limit,
-        seed=options.seed,
-        shard_scenes=options.shard_scenes,
-        images=STORE[options.store_images],
         concurrency=SCENES_A_REQUEST * options.concurrency,
-        split=options.split,
-        asking=options.asking,
         retry_failed=options.retry_failed,
+        **_decided(options),
     )
 
     overwrite = [options.overwrite]  # only the first round starts afresh
@@ -183,6 +267,19 @@ async def _build(scenes: Any, recipe: Recipe, llms: Any, options: BuildOptions) 
         with contextlib.suppress(PendingError):
             await one_round()
 
+    async def all_rounds() -> tuple[BuildReport, list[str]]:
+        if llms.batches:
+            await in_batches(round_of_batches, llms.batches, told=click.echo)
+        return await one_round(), llms.lines()
+
+    return await _until_stopped(all_rounds(), llms)
+
+
+async def _until_stopped(work: Awaitable[T], llms: Any) -> T:
+    """Await the work; however it ends, what was sent is let come back. SIGTERM stops it as Ctrl-C does."""
+    import asyncio
+    import signal
+
     again = ""
 
     def waiting(replies: int, seconds: float) -> None:
@@ -192,9 +289,7 @@ async def _build(scenes: Any, recipe: Recipe, llms: Any, options: BuildOptions) 
     with contextlib.suppress(RuntimeError):  # only a main thread can, and none on Windows
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     try:
-        if llms.batches:
-            await in_batches(round_of_batches, llms.batches, told=click.echo)
-        return await one_round(), llms.lines()
+        return await work
     except asyncio.CancelledError:
         again = "again "
         raise

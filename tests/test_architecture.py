@@ -27,7 +27,9 @@ MAY_IMPORT = {
     "tuning": GROUND | {"data"},
     "serving": GROUND | {"data"},
     "flags": {"errors"},
-    "running": GROUND | {"flags", "sources", "synthesis", "data", "conductor"},
+    "executors": {"errors"},
+    "shares": GROUND | {"flags", "executors", "synthesis", "data"},
+    "running": GROUND | {"flags", "shares", "sources", "synthesis", "data", "conductor"},
     "cli": GROUND | {"flags", "running", "synthesis", "data"},
     "__init__": GROUND | {"sources", "synthesis", "data", "conductor", "tuning", "serving"},
 }
@@ -43,6 +45,8 @@ DOORS = {
     "gradio": {"serving/ui"},
     "openai": {"synthesis/engine", "serving/remote"},
     "ijson": {"sources"},
+    "datatrove": {"executors"},
+    "ray": {"executors"},
     "matplotlib": {"data/pictures", "data/sunburst", "serving/plots"},
 }
 LIGHT = ("torch", "transformers", "datasets", "openai", "gradio", "pydantic", "PIL")

@@ -6,6 +6,7 @@ This file knows values and a folder; it knows no recipe, no source and no langua
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -177,3 +178,12 @@ def _said(flag: str, value: Any) -> str:
     if isinstance(value, dict):
         value = ",".join(f"{key}={number}" for key, number in value.items())
     return flag if value is True else f"{flag} {','.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+def shown_source(spec: str) -> str:
+    """The source as a card names it: folders of the builder's own machine are nobody's business.
+
+    >>> shown_source("visual_genome:/home/me/vg,coco:/data/coco"), shown_source("shapes:500")
+    ('visual_genome:vg,coco:coco', 'shapes:500')
+    """
+    return re.sub(r":([^,]*[/\\])([^,/\\]+)", r":\2", spec)

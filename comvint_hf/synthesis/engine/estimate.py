@@ -6,15 +6,20 @@ This file knows prompts and prices; it knows no endpoint.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comvint_hf.synthesis.engine.forms import form_of
 from comvint_hf.synthesis.engine.money import Price, price_of
 from comvint_hf.synthesis.llm import LLM, LLMs, R
 from comvint_hf.synthesis.prompt import Prompt
+
+if TYPE_CHECKING:
+    from comvint_hf.records import Scene
+    from comvint_hf.synthesis.recipes import Recipe
 
 BYTES_A_TOKEN = 4.0
 """English prose at the tokenizers of today."""
@@ -127,6 +132,27 @@ class Rehearsal:
             for prompt, reply in _all(llm)
             if llm.price is not None
         )
+
+
+async def rehearse(
+    scenes: Iterable[Scene], recipe: Recipe, rehearsal: Rehearsal, *, sample: int = 20, **pace: float | None
+) -> str:
+    """Say what a build would take: count all scenes, run the recipe on some that stand for them, write nothing.
+
+    `pace` is what `Rehearsal.estimate` takes: concurrency, requests_per_minute, tokens_per_minute.
+    """
+    chosen: list[Scene] = []
+    dice, count = random.Random(0), 0
+    for count, scene in enumerate(scenes, start=1):
+        if len(chosen) < sample:
+            chosen.append(scene)
+        elif (place := dice.randrange(count)) < sample:
+            chosen[place] = scene
+    kept = 0
+    for scene in chosen:
+        kept += sum(made.reason is None for made in await recipe.run(scene, rehearsal.llms))
+    estimate = rehearsal.estimate(len(chosen), count, **pace)
+    return f"{estimate.line()}; about {kept * count // max(len(chosen), 1):,} rows\n{estimate.details()}".rstrip()
 
 
 def _all(llm: Any) -> Iterable[tuple[int, int]]:

@@ -1,0 +1,231 @@
+"""The builders with `--tasks N`: processes here, stopped and killed in every way, and the dataset is the same for any number."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from builders.wired import BUILDERS, contents, finish, kill, rehearse, start, until
+from endpoint.answers import Rehearsed
+from endpoint.server import Endpoint, serve
+
+from comvint_hf import shares
+
+pytest.importorskip("datatrove", reason="tasks need datatrove: pip install '.[scale]'")
+SCENES = 24
+SHARDS = ("--shard-scenes", "5")
+
+
+def offline(out: Path, *more: object, scenes: int = SCENES, script: str = "svit") -> subprocess.Popen[str]:
+    command = [sys.executable, str(BUILDERS / f"{script}.py"), "--scenes", f"shapes:{scenes}", "--out", str(out), *SHARDS]
+    command += map(str, more)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "150"}
+    )
+
+
+def state(out: Path) -> dict[str, bytes]:
+    """The plan and the markers of the shards."""
+    return {path.name: path.read_bytes() for path in sorted((out / ".build").glob("*.json"))}
+
+
+def children(parent: int) -> list[int]:
+    """The tasks that a process has started and that still run, in their order."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            its = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if its == parent and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "set"
+    finish(offline(out))
+    return out
+
+
+def test_four_tasks_leave_the_bytes_of_one_and_what_else_they_leave_is_named(whole, tmp_path) -> None:
+    told, said = finish(offline(tmp_path / "set", "--tasks", 4))
+    assert contents(tmp_path / "set") == contents(whole) and state(tmp_path / "set") == state(whole)
+    beside = {path.name for path in (tmp_path / "set" / ".build").iterdir() if not path.name.endswith(".json")}
+    assert beside == {"lock", Path(shares.REPORTS).name, Path(shares.LOGS).name}
+    assert re.search(rf"rows of {SCENES} images, 0 rejected, in [\d.]+ s", told) and "datatrove" not in told + said
+
+
+def test_names_and_a_number_may_both_be_given_to_svit(tmp_path) -> None:
+    finish(offline(tmp_path / "one" / "set", "--tasks", "referring_qa", scenes=8))
+    finish(offline(tmp_path / "two" / "set", "--tasks", "2", "--tasks", "referring_qa", scenes=8))
+    assert contents(tmp_path / "one" / "set") == contents(tmp_path / "two" / "set")
+    assert {path.name for path in (tmp_path / "one" / "set" / "data").iterdir()} == {"referring_qa"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["0"], "'0' was given: expected a number from 1, or some of conversation, "),
+        (["-2"], "'-2' was given: expected a number from 1, or some of conversation, "),
+        (["four"], "four was given: expected some of conversation, "),
+        (["2", "3"], "--tasks was given 2 times: expected one number at most, and one list of names"),
+    ],
+)
+def test_what_is_neither_a_number_nor_names_is_refused_in_a_sentence(given, said, tmp_path) -> None:
+    flags = [part for one in given for part in ("--tasks", one)]
+    _, error = finish(offline(tmp_path / "set", *flags), code=2)
+    assert said in " ".join(error.split())
+
+
+def test_one_process_needs_no_datatrove(tmp_path) -> None:
+    code = "import runpy, sys; sys.modules['datatrove'] = None; runpy.run_path(sys.argv[0], run_name='__main__')"
+    script = str(BUILDERS / "svit.py")
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.argv = {[script, '--scenes', 'shapes:3', '--out', str(tmp_path / 'set')]}; {code}",
+    ]
+    assert subprocess.run(command, capture_output=True, timeout=200, check=False).returncode == 0
+    command[-1] = command[-1].replace("'--out'", "'--tasks', '2', '--out'")
+    refused = subprocess.run(command, capture_output=True, timeout=200, check=False, text=True)
+    assert refused.returncode == 1 and "need datatrove, which is not installed: pip install '.[scale]'" in refused.stderr
+
+
+def shards_of(out: Path) -> int:
+    return len(list((out / ".build").glob("0*.json")))
+
+
+def test_killed_at_any_moment_any_other_number_of_tasks_ends_with_the_same_bytes(tmp_path) -> None:
+    dice, out, left, many = random.Random(7), tmp_path / "set", [], 400
+    for tasks in (3, 2):
+        child, more = offline(out, "--tasks", tasks, scenes=many), shards_of(out) + dice.randint(1, 9)
+        until(child, lambda more=more: shards_of(out) >= more)
+        left += children(child.pid)
+        child.send_signal(signal.SIGKILL)
+        child.communicate(timeout=60)
+    assert left and shards_of(out) < many / 5, "tasks were at work"
+    finish(offline(out, "--tasks", 4, scenes=many))
+    assert all(gone(pid) for pid in left), "tasks stop when the process that started them is gone"
+    finish(offline(tmp_path / "whole" / "set", scenes=many))
+    assert contents(out) == contents(tmp_path / "whole" / "set") and state(out) == state(tmp_path / "whole" / "set")
+
+
+def test_a_task_that_is_killed_is_noticed_and_named_and_the_others_do_their_work(whole, tmp_path) -> None:
+    out = tmp_path / "set"
+    child = offline(out, "--tasks", 2)
+    until(child, lambda: bool(children(child.pid)))
+    os.kill(children(child.pid)[0], signal.SIGKILL)
+    _, said = finish(child, code=1)
+    assert re.search(r"Task 0 of 2: it was killed \(signal 9\); finished shards are kept\. Run the same command again", said)
+    assert {path.name for path in (out / ".build").glob("0*.json")} >= {"00001.json", "00003.json"}
+    finish(offline(out, "--tasks", 3))
+    assert contents(out) == contents(whole)
+
+
+@pytest.fixture(scope="module")
+def rehearsed() -> Rehearsed:
+    return rehearse(f"shapes:{SCENES}")
+
+
+@pytest.fixture(scope="module")
+def asked(rehearsed, tmp_path_factory) -> tuple[Path, Endpoint, str]:
+    """One process with an endpoint: its dataset, what it paid for, and what it said."""
+    out, endpoint = tmp_path_factory.mktemp("asked") / "set", Endpoint(answer=rehearsed.answer)
+    with serve(endpoint) as url:
+        told, _ = finish(start(url, out, *SHARDS))
+    return out, endpoint, told
+
+
+def test_tasks_share_the_replies_and_say_together_what_was_asked(rehearsed, asked, tmp_path) -> None:
+    out, before, said = asked
+    endpoint = Endpoint(answer=rehearsed.answer, latency=0.01)
+    with serve(endpoint) as url:
+        told, _ = finish(start(url, tmp_path / "set", *SHARDS, "--tasks", 3, "--concurrency", 9))
+        finish(start(url, tmp_path / "again" / "set", *SHARDS, "--cache", tmp_path / "set/.build/replies.sqlite", "--tasks", 2))
+    assert endpoint.paid == before.paid, "nothing is paid twice, by one task or by two"
+    assert contents(tmp_path / "set") == contents(out) == contents(tmp_path / "again" / "set")
+    counted = [line for line in said.splitlines() if line.startswith(("toy-model: ", "  svit/"))]
+    assert len(counted) > 4 and [line for line in told.splitlines() if line in counted] == counted
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_lets_the_replies_of_all_tasks_come_back(stop, rehearsed, asked, tmp_path) -> None:
+    endpoint = Endpoint(answer=rehearsed.answer, latency=0.5)
+    with serve(endpoint) as url:
+        child = start(url, tmp_path / "set", *SHARDS, "--tasks", 2, "--concurrency", 8)
+        until(child, lambda: endpoint.asked.total() >= 12)
+        child.send_signal(stop)
+        _, said = finish(child, code=130)
+        assert said.count("Waiting for ") <= 2 and said.splitlines()[-1].startswith("Stopped. Run the same command again")
+        endpoint.latency = 0.0
+        finish(start(url, tmp_path / "set", *SHARDS, "--tasks", 3))
+    assert endpoint.paid == asked[1].paid and contents(tmp_path / "set") == contents(asked[0])
+
+
+def test_a_second_signal_leaves_at_once(rehearsed, tmp_path) -> None:
+    endpoint = Endpoint(answer=rehearsed.answer, latency=3600)
+    with serve(endpoint) as url:
+        child = start(url, tmp_path / "set", *SHARDS, "--tasks", 2, "--concurrency", 8)
+        until(child, lambda: endpoint.asked.total() >= 8)
+        left = children(child.pid)
+        child.send_signal(signal.SIGINT)
+        assert child.stderr.readline().startswith("Waiting for 4 replies under way")
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+    assert child.returncode == 130 and "Stopped." in said and "Traceback" not in said
+    assert len(left) == 2 and all(gone(pid) for pid in left)
+
+
+def test_the_budget_holds_over_all_tasks_and_is_said_once(rehearsed, asked, tmp_path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text('["toy-model"]\ninput = 100\noutput = 200\n')
+    endpoint = Endpoint(answer=rehearsed.answer, latency=0.02)
+    flags = (*SHARDS, "--concurrency", 8, "--prices", prices)
+    with serve(endpoint) as url:
+        for budget, tasks in ((5, 2), (9, 3)):
+            _, said = finish(start(url, tmp_path / "set", *flags, "--tasks", tasks, "--budget", budget), code=1)
+            assert f"The budget of ${budget}.00 has no room for the next request" in said
+            tokens = endpoint.tokens
+            assert 0 < (100 * tokens["prompt"] + 200 * tokens["completion"]) / 1e6 <= budget
+        finish(start(url, tmp_path / "set", *flags, "--tasks", 2, "--budget", 500))
+    assert endpoint.paid == asked[1].paid
+
+
+def test_a_wrong_key_is_one_sentence_however_many_tasks_hear_it(tmp_path) -> None:
+    endpoint = Endpoint(key="another")
+    with serve(endpoint) as url:
+        _, said = finish(start(url, tmp_path / "set", *SHARDS, "--tasks", 2), code=1)
+    (line,) = [line for line in said.splitlines() if line.startswith("Task ")]
+    assert line.startswith("Task 0, 1 of 2: ") and "Incorrect API key provided." in line
+
+
+def test_a_batch_is_not_split(tmp_path) -> None:
+    endpoint = Endpoint()
+    with serve(endpoint) as url:
+        child = start(url, tmp_path / "set", "--tasks", 2, "--batch")
+        assert "--batch and --tasks do not go together" in finish(child, code=1)[1]
+    assert not endpoint.asked
+
+
+def test_a_killed_build_with_an_endpoint_pays_again_only_for_what_was_on_its_way(rehearsed, asked, tmp_path) -> None:
+    endpoint = Endpoint(answer=rehearsed.answer, latency=0.02)
+    with serve(endpoint) as url:
+        child = start(url, tmp_path / "set", *SHARDS, "--tasks", 2, "--concurrency", 4)
+        until(child, lambda: endpoint.paid.total() >= 30)
+        kill(child)
+        finish(start(url, tmp_path / "set", *SHARDS, "--tasks", 3, "--concurrency", 4))
+    assert endpoint.paid.total() <= asked[1].paid.total() + 4 and contents(tmp_path / "set") == contents(asked[0])
