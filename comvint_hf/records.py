@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -30,6 +30,20 @@ class Record(BaseModel):
     """A frozen record that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+
+R = TypeVar("R", bound=BaseModel)
+_set = object.__setattr__
+
+
+def trusted(kind: type[R], /, **fields: Any) -> R:
+    """A record of fields that are known to be valid, every one of them given: `model_construct` in a fraction of its time."""
+    record = kind.__new__(kind)
+    _set(record, "__dict__", fields)
+    _set(record, "__pydantic_fields_set__", set(fields))
+    _set(record, "__pydantic_extra__", None)
+    _set(record, "__pydantic_private__", None)
+    return record
 
 
 class Box(Record):
@@ -226,20 +240,24 @@ class Sample(Record):
         """The last assistant turn; "" for a blank sample."""
         return self.messages[-1].content if self.messages else ""
 
+    def changed(self, **changes: Any) -> Sample:
+        """A copy with other values in some fields; they are taken as they are."""
+        return trusted(Sample, **{**self.__dict__, **changes})
+
     def write(self, turns: list[Turn] | list[tuple[str, str]], **changes: Any) -> Sample:
         """A copy with these (question, answer) turns as its messages."""
         messages = tuple(
-            Message.model_construct(role=role, content=content)
+            trusted(Message, role=role, content=content)
             for turn in turns
             for role, content in zip(("user", "assistant"), turn, strict=True)
         )
-        return self.model_copy(update={"messages": messages, **changes})
+        return self.changed(messages=messages, **changes)
 
     def rewrite(self, stage: str, turn: Turn | tuple[str, str], **changes: Any) -> Sample:
         """A copy with one new turn; what it said before goes into `history`."""
-        edit = Edit.model_construct(stage=stage, instruction=self.instruction, response=self.response)
+        edit = trusted(Edit, stage=stage, instruction=self.instruction, response=self.response)
         return self.write([turn], history=(*self.history, edit), **changes)
 
     def reject(self, reason: str) -> Sample:
         """A copy that is rejected for `reason`; it is published in the config `rejected`, never dropped."""
-        return self.model_copy(update={"reason": reason})
+        return self.changed(reason=reason)

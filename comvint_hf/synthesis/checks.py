@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from comvint_hf.errors import UnknownTagError
 from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, render
-from comvint_hf.records import FAILED, VERIFIED, Edit, Sample
+from comvint_hf.records import FAILED, VERIFIED, Edit, Message, Sample, trusted
 from comvint_hf.synthesis.llm import LLMs
 
 Check = Callable[[Sample], str | None]
@@ -48,11 +48,18 @@ LEAKS = re.compile(
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+LEAKING = (
+    "caption", "description", "annotat", "bounding", "coordinates", "list", "information", "text", "data", "details", "mentioned",
+    "specified", "stated", "graph", "tag",
+)  # fmt: skip
+"""Parts of words of which any text has one that `LEAKS` finds something in, in lower case."""
 REFUSALS = re.compile(
     r"\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't) (?:see|view|answer|determine|assist|help)|"
     r"cannot be determined|no information (?:is|was) (?:given|provided)|as a language model)\b",
     re.IGNORECASE,
 )
+REFUSING = ("as an ai", "i'm", "i am", "i can", "cannot be", "no information", "language model")
+"""The same for `REFUSALS`."""
 PLACEHOLDERS = re.compile(r"<image>|<image_soft_token>|<\|image_pad\|>|<img>|\[IMG\]", re.IGNORECASE)
 BROKEN_MARKUP = re.compile(r"<st>|<ed>")
 OPTION = re.compile(r"^([A-D])\. (.*)$", re.MULTILINE)
@@ -68,23 +75,24 @@ def empty(sample: Sample) -> str | None:
 
 def leak(sample: Sample) -> str | None:
     """Reject text that talks about its source instead of the picture."""
-    return _found(LEAKS, sample, "source leak")
+    return _found(LEAKS, sample.messages, "source leak", LEAKING)
 
 
 def refusal(sample: Sample) -> str | None:
     """Reject answers that refuse."""
-    answers = sample.model_copy(update={"messages": sample.messages[1::2]})
-    return _found(REFUSALS, answers, "refusal")
+    return _found(REFUSALS, sample.messages[1::2], "refusal", REFUSING)
 
 
 def placeholder(sample: Sample) -> str | None:
     """Reject a literal image placeholder: processors would take it for a picture."""
-    return _found(PLACEHOLDERS, sample, "image placeholder")
+    return _found(PLACEHOLDERS, sample.messages, "image placeholder", ("<", "["))
 
 
 def references(sample: Sample) -> str | None:
     """Reject references to things the scene does not have, coordinates the writer made up, and broken markers."""
     for message in sample.messages:
+        if "<" not in message.content and "[" not in message.content:
+            continue
         try:
             render(message.content, sample.scene)
         except UnknownTagError as error:
@@ -117,7 +125,8 @@ def ungrounded(sample: Sample) -> str | None:
 
 def loose_tag(sample: Sample) -> str | None:
     """Reject a tag that stands outside the markers: a reader would see its name twice, or a bare code."""
-    loose = [tag for message in sample.messages for tag in BARE_TAG.findall(REFERENCE.sub("", message.content))]
+    tagged = (message.content for message in sample.messages if "[" in message.content)
+    loose = [tag for text in tagged for tag in BARE_TAG.findall(REFERENCE.sub("", text))]
     return f"tag outside markers: [{loose[0]}]" if loose else None
 
 
@@ -155,7 +164,10 @@ def foreign(sample: Sample) -> str | None:
         letters = [letter for letter in text if letter.isalpha()]
         if sum(not letter.isascii() for letter in letters) > 0.3 * len(letters):
             return "not English: another script"
-    words = WORD.findall(text.lower())
+    lowered = text.lower()
+    if not ENGLISH.isdisjoint(lowered.split()):
+        return None
+    words = WORD.findall(lowered)
     return "not English" if len(words) >= ENGLISH_FROM_WORDS and ENGLISH.isdisjoint(words) else None
 
 
@@ -206,20 +218,26 @@ CLEAN: tuple[Check, ...] = (
 )  # fmt: skip
 
 
+CLEAN_REWRITE = (*CLEAN, copy)
+
+
 def first_failure(sample: Sample, checks: tuple[Check, ...]) -> str | None:
     """The first reason that any check gives."""
-    return next((reason for check in checks if (reason := check(sample))), None)
+    for check in checks:
+        if reason := check(sample):
+            return reason
+    return None
 
 
 async def check(sample: Sample, llms: LLMs) -> list[Sample]:
     """Reject the sample if it is not clean; a stage."""
-    reason = first_failure(sample, (*CLEAN, copy))
+    reason = first_failure(sample, CLEAN_REWRITE)
     return [sample.reject(reason) if reason else sample]
 
 
 def note(stage: str, sample: Sample) -> Edit:
     """A history entry about the sample as it stands; rewriting makes entries of what was there before."""
-    return Edit(stage=stage, instruction=sample.instruction, response=sample.response)
+    return trusted(Edit, stage=stage, instruction=sample.instruction, response=sample.response)
 
 
 def is_note(edit: Edit) -> bool:
@@ -237,8 +255,9 @@ def failed(number: int, attempt: Sample) -> Edit:
     return note(f"complicate {number}{FAILED}{attempt.reason}", attempt)
 
 
-def _found(pattern: re.Pattern[str], sample: Sample, name: str) -> str | None:
-    for message in sample.messages:
-        if found := pattern.search(message.content):
+def _found(pattern: re.Pattern[str], messages: Sequence[Message], name: str, needed: Sequence[str]) -> str | None:
+    """What a pattern finds in any message; it is not looked for in texts without one of the words that it needs."""
+    for message in messages:
+        if any(map(message.content.lower().__contains__, needed)) and (found := pattern.search(message.content)):
             return f"{name}: {found[0]!r}"
     return None

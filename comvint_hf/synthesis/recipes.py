@@ -57,15 +57,21 @@ async def _apply(stage: Stage, samples: Sequence[Sample], llms: LLMs) -> list[Sa
 
     if len(samples) == 1:
         return await one(samples[0])
-    return [made for group in await asyncio.gather(*map(one, samples)) for made in group]
+    return await _each(one, samples, llms)
+
+
+async def _each(work: Callable[[Any], Awaitable[list[Sample]]], items: Sequence[Any], llms: LLMs) -> list[Sample]:
+    """Do the work on every item: beside one another, or in turn where nobody has to be waited for."""
+    if llms.writer.deterministic and llms.judge.deterministic:
+        return [made for item in items for made in await work(item)]
+    return [made for group in await asyncio.gather(*map(work, items)) for made in group]
 
 
 def each(*stages: Stage) -> Stage:
     """Give the same sample to several stages and keep all that they make."""
 
     async def fan_out(sample: Sample, llms: LLMs) -> list[Sample]:
-        groups = await asyncio.gather(*(_apply(stage, [sample], llms) for stage in stages))
-        return [made for group in groups for made in group]
+        return await _each(lambda stage: _apply(stage, [sample], llms), stages, llms)
 
     fan_out.prompts = tuple(name for stage in stages for name in prompts_of(stage))
     return fan_out
@@ -85,7 +91,7 @@ def up_to(count: int, *steps: Stage) -> Stage:
                 (attempt,) = await _apply(step, [attempt], llms)
                 if attempt.reason is not None:
                     return [_fallen_back(sample, attempt, number)]
-            sample = attempt.model_copy(update={"rounds": number})
+            sample = attempt.changed(rounds=number)
         return [sample]
 
     repeat.prompts = tuple(name for step in steps for name in prompts_of(step))
@@ -95,7 +101,7 @@ def up_to(count: int, *steps: Stage) -> Stage:
 def _fallen_back(good: Sample, attempt: Sample, number: int) -> Sample:
     """The last good version; its history tells what was said of the attempt, and why it was not kept."""
     said = [edit for edit in attempt.history[len(good.history) :] if checks.is_note(edit)]
-    return good.model_copy(update={"history": (*good.history, *said, checks.failed(number, attempt))})
+    return good.changed(history=(*good.history, *said, checks.failed(number, attempt)))
 
 
 SVIT_TASKS = {

@@ -29,6 +29,11 @@ ANSWERS: dict[str, Answer | str] = {
 """Prompt -> the function that answers it, or where in this package it stands ("room.file.function"; loaded when first asked)."""
 
 
+CERTAIN = frozenset(("comvint/verify",))
+"""Prompts whose answers draw nothing, so that no random source need be seeded for them."""
+_UNUSED = Random(0)
+
+
 def register(prompt: str, answer: Answer) -> None:
     """Answer a prompt of your own recipe: `answer(prompt, random)` gives a filled form for `prompt.scene`."""
     ANSWERS[prompt] = answer
@@ -49,7 +54,7 @@ class AnnotationLLM:
 
     async def ask(self, prompt: Prompt, reply_type: type[R]) -> R:
         """Fill in the form for the prompt's scene."""
-        reply = _answer(prompt.name)(prompt, self._random(prompt))
+        reply = _answer(prompt.name)(prompt, _UNUSED if prompt.name in CERTAIN else self._random(prompt))
         if not isinstance(reply, reply_type):
             raise ReplyError(
                 f"The annotator's answer to {prompt.name} is a {type(reply).__name__}; expected a {reply_type.__name__}: "

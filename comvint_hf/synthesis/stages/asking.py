@@ -95,4 +95,4 @@ async def until_clean(
 
 def _nothing(like: Sample, reason: str) -> Sample:
     """A rejected sample without a word, in the place of one that never came."""
-    return like.model_copy(update={"messages": (), "evidence": (), "topic": "", "reason": reason})
+    return like.changed(messages=(), evidence=(), topic="", reason=reason)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from comvint_hf.records import COMPLICATED, REFORMULATED, Sample, Turn
 from comvint_hf.synthesis import wording
-from comvint_hf.synthesis.checks import CLEAN, copy
+from comvint_hf.synthesis.checks import CLEAN, CLEAN_REWRITE
 from comvint_hf.synthesis.llm import LLMs, Reply
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.asking import asks, draw, tags, until_clean
@@ -158,7 +158,7 @@ async def _closed(sample: Sample, llms: LLMs) -> list[Sample]:
         answer = made.response.lower()
         return None if answer == wanted else f"answer is {answer}, asked for {wanted}"
 
-    checks = (as_wanted, *CLEAN, copy)
+    checks = (as_wanted, *CLEAN_REWRITE)
     return await until_clean(llms.writer, "comvint/boolean", Closed, read, 1, checks, sample=sample, wanted=wanted)
 
 
@@ -179,7 +179,7 @@ async def _choice(sample: Sample, llms: LLMs) -> list[Sample]:
             evidence=tags(reply.evidence),
         )
 
-    return await until_clean(llms.writer, "comvint/choice", Choice, read, 1, (*CLEAN, copy), sample=sample)
+    return await until_clean(llms.writer, "comvint/choice", Choice, read, 1, CLEAN_REWRITE, sample=sample)
 
 
 def _bare(option: str) -> str:

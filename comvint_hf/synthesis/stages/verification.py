@@ -55,7 +55,7 @@ async def verify(sample: Sample, llms: LLMs, votes: int = 1) -> list[Sample]:
     failures = [name.replace("_", " ") for name in CRITERIA if _against(name, verdicts) >= majority]
     score = f"complexity {median_low(verdict.complexity for verdict in verdicts)}"
     found = f"failed ({', '.join(failures)}; {score})" if failures else f"passed ({score})"
-    judged = sample.model_copy(update={"judge": llms.judge.name, "history": (*sample.history, note(VERIFIED + found, sample))})
+    judged = sample.changed(judge=llms.judge.name, history=(*sample.history, note(VERIFIED + found, sample)))
     return [judged.reject(f"{NOT_VERIFIED}: {', '.join(failures)}") if failures else judged]
 
 
@@ -67,7 +67,7 @@ async def _poll(sample: Sample, judge: LLM, majority: int) -> list[Verdict]:
         return await judge.ask(Prompt("comvint/verify", sample=sample, before=earlier, generation=number), Verdict)
 
     verdicts = [await ask(0)] if majority == 1 else await asyncio.gather(*map(ask, range(majority)))
-    while not _settled(verdicts, majority):
+    while len(verdicts) < 2 * majority - 1 and not _settled(verdicts, majority):
         verdicts.append(await ask(len(verdicts)))
     return verdicts
 

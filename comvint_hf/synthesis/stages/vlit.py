@@ -60,7 +60,7 @@ def dialogues(generations: int, constraints: Sequence[str]):
         try:
             reply = await llms.writer.ask(prompt, Conversation)
         except ReplyError as error:
-            return sample.model_copy(update={"task": "vlit"}).reject(f"{NO_REPLY}: {error}")
+            return sample.changed(task="vlit").reject(f"{NO_REPLY}: {error}")
         made = sample.write(
             [Turn(turn.question, turn.answer) for turn in reply.turns],
             task="vlit",

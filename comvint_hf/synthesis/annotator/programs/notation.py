@@ -76,7 +76,7 @@ class Program(NamedTuple):
 
     @property
     def refs(self) -> tuple[Ref, ...]:
-        return tuple([arg for arg in self.args if isinstance(arg, Ref)])
+        return tuple([arg for arg in self.args if type(arg) is Ref])
 
     @property
     def words(self) -> tuple[str, ...]:
