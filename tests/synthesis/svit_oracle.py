@@ -119,7 +119,9 @@ def readings(name: str, question: str, answer: str) -> list[tuple[str, str, str,
 def plain(phrase: str) -> str:
     """A noun phrase without article and markup, in lower case."""
     phrase = re.sub(r"<st>|<ed>(?:\[\w+\](?:, )?)*", "", phrase).strip().lower().rstrip(".")
-    return re.sub(r"^(?:the|an?|some|any|this|several)\s+", "", re.sub(r"^(?:an?|some|any)\s+pairs? of\s+", "", phrase))
+    return re.sub(
+        r"^(?:the|an?|another|some other|some|any|this|several)\s+", "", re.sub(r"^(?:an?|some|any)\s+pairs? of\s+", "", phrase)
+    )
 
 
 def one(word: str) -> str:

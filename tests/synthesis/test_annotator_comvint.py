@@ -68,12 +68,14 @@ def test_the_oracle_derives_every_answer_about_shapes(level, rounds):
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "most_unread"), [("coco", 80, 0.05), ("flickr30k", 150, 0.25), ("visual_genome", 3, 0.7)]
+    ("name", "count", "fewest", "most_unread"),
+    [("coco", 80, 2, 0.05), ("flickr30k", 150, 1.75, 0.25), ("visual_genome", 3, 2, 0.7)],
 )
-def test_the_oracle_derives_the_answers_about_photos(shared, name, count, most_unread):
+def test_the_oracle_derives_the_answers_about_photos(shared, name, count, fewest, most_unread):
+    """`fewest` rows an image: Flickr30k's captions leave open most of what one could ask."""
     samples = [sample for sample in rows(real(shared, name, count)) if sample.reason is None]
     wrong, unread = disagreements(samples)
-    assert len(samples) > 4 * count / 2
+    assert len(samples) > fewest * count
     assert not wrong
     assert unread <= most_unread * len(samples)
 

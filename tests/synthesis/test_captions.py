@@ -39,6 +39,8 @@ def test_whole_sentences_are_kept(caption, sentence):
         "A laughing girl holding a bucket splashes in the ocean",
         "A girl wearing a life vest floats in water",
         "A man sitting on the ground props his feet up",
+        "Two women are enjoying each others company",
+        "A young female gymnast is laying down on a mat",
         "A lady waits because she decided to received a hair treatment",
         "A young man in a plaid shirts sits on the deck",
         "Four runners are racing at in indoor track meet",

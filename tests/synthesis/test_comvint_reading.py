@@ -96,14 +96,6 @@ def test_one_clause_can_be_read(text):
     assert readable(read(text), scene())
 
 
-def test_a_tool_is_claimed_of_what_is_there():
-    facts = scene(thing("o1", "clock", TOP), thing("o2", "cup", UNDER), thing("o3", "bed", FAR))
-    program = read("tool(tell the time)")
-    assert evaluate(program, facts).value == "clock"
-    claimed = {value for seed in range(20) for value in alternatives.wrong_values(program, facts, Random(seed), 1)}
-    assert claimed and claimed <= {"cup", "bed"}
-
-
 def test_wrong_options_differ_from_one_another_and_are_not_narrower():
     facts = scene(thing("o1", "bench", TOP), thing("o2", "cup", UNDER))
     for seed in range(40):

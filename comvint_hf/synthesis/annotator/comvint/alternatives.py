@@ -5,6 +5,7 @@ Yes/no questions take one wrong value, multiple choice three. It writes no text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import permutations
 from random import Random
@@ -14,7 +15,7 @@ from comvint_hf.synthesis.annotator.comvint.references import UNWORTHY, describa
 from comvint_hf.synthesis.annotator.facts.scene_facts import SIDES, Facts, Thing
 from comvint_hf.synthesis.annotator.programs.comparing import CORNERS
 from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
-from comvint_hf.synthesis.annotator.programs.finding import known_of
+from comvint_hf.synthesis.annotator.programs.finding import known_of, one
 from comvint_hf.synthesis.annotator.programs.knowing import GENERAL, fields, says_the_same, values
 from comvint_hf.synthesis.annotator.programs.notation import THEN, Outcome, Program, claim, the
 from comvint_hf.synthesis.annotator.words import knowledge, lexicon
@@ -34,8 +35,7 @@ def wrong_values(program: Program, facts: Facts, random: Random, count: int) -> 
     if right is None:
         return []
     picked: list[str] = []
-    claimed = count == 1 and program.head == "tool"
-    for value in _present(facts, random) if claimed else _pool(program, right, facts, random):
+    for value in _pool(program, right, facts, random):
         if (
             value == right.value
             or value in picked
@@ -69,8 +69,9 @@ def _pool(program: Program, right: Outcome, facts: Facts, random: Random) -> Ite
         return _nouns(program, value, facts, random)
     if head in fields():
         near = sorted({value for thing in facts.things if (value := known_of(thing, head))})
-        kindred = _kindred(head, facts.by_tag[right.tags[0]])
-        usual = sorted(value for value in values(head) if head != "made_of" or " with " not in value)
+        kindred = _kindred(head, facts.by_tag[right.tags[0]], program.refs[0].noun)
+        usual = sorted(value for value in values(head) if head != "made_of" or not _UNLIKELY.search(value))
+        near = near if head != "made_of" else [value for value in near if not _UNLIKELY.search(value)]
         return _shuffled(kindred, random) + _shuffled(near, random) + _shuffled(usual, random)
     if head in CHOSEN:
         named = [str(ref) for ref in (program.refs[1:] if head == "nearer" else program.refs)]
@@ -79,13 +80,18 @@ def _pool(program: Program, right: Outcome, facts: Facts, random: Random) -> Ite
     return _shuffled(_listed(program, value), random)
 
 
-def _kindred(field: str, thing: Thing) -> list[str]:
-    """What is known of other things of the same kind, in the fields that speak of many kinds."""
+_UNLIKELY = re.compile(r" with |\b(?:asphalt|concrete|bricks?)\b")
+"""Materials that nobody would guess: of one thing only, or of what is built on the ground."""
+
+
+def _kindred(field: str, thing: Thing, asked: str) -> list[str]:
+    """What is known of other things of the same kind, or of the broad kind that is `asked` for, in fields that speak of many."""
     known = knowledge.known(thing.phrase.core)
     if known is None or field not in GENERAL:
         return []
-    found = {getattr(noun, field) for noun in knowledge.nouns().values() if noun.kind == known.kind}
-    return sorted(found & set(values(field)))
+    broad = asked if asked in lexicon.broad_kinds() else ""
+    alike = (noun for noun in knowledge.nouns().values() if (is_a(noun.name, broad) if broad else noun.kind == known.kind))
+    return sorted({getattr(noun, field) for noun in alike} & set(values(field)))
 
 
 def _listed(program: Program, value: str) -> list[str]:
@@ -151,7 +157,10 @@ def _nouns(program: Program, value: str, facts: Facts, random: Random) -> Iterat
         return
     if program.head == "what" and program.words[0].split(" ")[0] in RESTING:
         places = [*(thing.noun for thing in facts.things), *facts.absent(random, 24, beside=(value,))]
-        yield from _alike(_shuffled([noun for noun in dict.fromkeys(places) if _carries(noun)], random), number)
+        found = one(program, facts)
+        lifeless = found is not None and not found[0].animate
+        fits = _trodden if program.words[0].startswith(STRIDING) else _holds if lifeless else _carries
+        yield from _alike(_shuffled([noun for noun in dict.fromkeys(places) if fits(noun)], random), number)
         return
     if broad and broad != "person":
         yield from _alike(facts.absent(random, 6, broad, beside=(value,)), number)
@@ -177,14 +186,23 @@ CARRYING = (
 )
 
 
+STRIDING = ("walking", "running", "standing")
+TRODDEN = ("street", "sidewalk", "grass", "beach", "bridge", "stairs", "floor", "field")
+"""Where one goes: who walks on something is on no bed."""
+
+
+def _trodden(noun: str) -> bool:
+    return any(is_a(noun, kind) for kind in TRODDEN)
+
+
+def _holds(noun: str) -> bool:
+    """Whether things are often found on or in it: no screen is on an airplane."""
+    return _carries(noun) and not is_a(noun, "vehicle")
+
+
 def _carries(noun: str) -> bool:
     """Whether people and things are often found on or in it."""
     return any(is_a(noun, kind) for kind in CARRYING)
-
-
-def _present(facts: Facts, random: Random) -> list[str]:
-    """What the picture shows one of: "would the cup be the right choice" is asked only where there is a cup."""
-    return _shuffled([thing.noun for thing, ref in describable(facts) if ref == the(thing.noun) and not thing.animate], random)
 
 
 def _alike(nouns: Iterable[str], number: str) -> Iterator[str]:

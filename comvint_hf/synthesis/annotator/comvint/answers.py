@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from random import Random
 
 from comvint_hf.errors import InputError, ReplyError
-from comvint_hf.records import Sample
+from comvint_hf.records import Sample, trusted
 from comvint_hf.synthesis.annotator.comvint import alternatives, candidates, harder, phrasing, presence
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, facts_of
 from comvint_hf.synthesis.annotator.programs.evaluation import complexity, evaluate
@@ -28,6 +28,8 @@ EXISTENCE_SHARE = {True: 0.4, False: 0.3}
 """Share of yes/no questions that ask whether something is there, on drawn scenes and on photos."""
 SERVING_SHARE = 0.5
 """Share of those, in outside knowledge, that ask whether something serves a use."""
+UNCLAIMED = ("exists", "serves", "tool")
+"""Heads of which no value is claimed: nobody need look to know that the bottle is not what one travels through a town with."""
 POOL = 6
 """Wrong options to choose from by their length."""
 
@@ -42,7 +44,8 @@ def synthesize(prompt: Prompt, random: Random) -> Syntheses:
         question = phrasing.ask(program, facts, random)
         if question.casefold() not in taken and len(made) < count:
             made.append(
-                Synthesis.model_construct(
+                trusted(
+                    Synthesis,
                     reasoning=str(program),
                     evidence=list(_tags(program, facts)),
                     topic=phrasing.form_of(program).topic,
@@ -50,7 +53,7 @@ def synthesize(prompt: Prompt, random: Random) -> Syntheses:
                     answer=phrasing.answer(program, facts, random),
                 )
             )
-    return Syntheses.model_construct(samples=made)
+    return trusted(Syntheses, samples=made)
 
 
 def complicate(prompt: Prompt, random: Random) -> Rewrite:
@@ -60,7 +63,8 @@ def complicate(prompt: Prompt, random: Random) -> Rewrite:
     for change, version in harder.harder(program, facts, random):
         question = phrasing.ask(version, facts, random)
         if len(question.split()) <= LONGEST_QUESTION:
-            return Rewrite.model_construct(
+            return trusted(
+                Rewrite,
                 change=change,
                 reasoning=extend(sample.reasoning, version),
                 topic=phrasing.form_of(version).topic,
@@ -85,7 +89,8 @@ def verify(prompt: Prompt, random: Random) -> Verdict:
     absent = [ref.noun for ref in refs_in(last) if ref.article == "the" and resolve(ref, facts) is None]
     steps = complexity(first), complexity(last)
     more = steps[1] > steps[0] and sample.instruction.casefold() != before.instruction.casefold()
-    return Verdict.model_construct(
+    return trusted(
+        Verdict,
         match=f"Nothing here is a {absent[0]}."
         if absent
         else f"It rests on {', '.join(outcome.tags) or 'the whole picture'}."
@@ -105,7 +110,7 @@ def verify(prompt: Prompt, random: Random) -> Verdict:
 
 def _doubt(reason: str) -> Verdict:
     """Judge everything false: in doubt a rewrite is discarded."""
-    return Verdict.model_construct(match=reason, depth=reason, soundness=reason, complexity=1, **dict.fromkeys(CRITERIA, False))
+    return trusted(Verdict, match=reason, depth=reason, soundness=reason, complexity=1, **dict.fromkeys(CRITERIA, False))
 
 
 def boolean(prompt: Prompt, random: Random) -> Closed:
@@ -115,7 +120,8 @@ def boolean(prompt: Prompt, random: Random) -> Closed:
     for version in _closed(program, facts, random, wanted, sample):
         question = phrasing.ask(version, facts, random)
         if len(question.split()) <= LONGEST_QUESTION:
-            return Closed.model_construct(
+            return trusted(
+                Closed,
                 reasoning=extend(sample.reasoning, version),
                 topic=phrasing.form_of(version).topic,
                 evidence=list(_tags(version, facts)),
@@ -134,8 +140,10 @@ def _closed(program: Program, facts: Facts, random: Random, wanted: str, sample:
         yield from presence.serving(program, facts, random, wanted)
     if there and not sample.rounds and (sample.task == "cross_modal" or facts.drawn):
         yield from presence.existence(program, facts, random, wanted)
+    if program.head == "tool":
+        yield from presence.serving(program, facts, random, wanted)
     right = evaluate(program, facts)
-    if right is not None and program.head not in ("exists", "serves"):
+    if right is not None and program.head not in UNCLAIMED:
         values = [right.value] if wanted == "yes" else alternatives.wrong_values(program, facts, random, 1)
         yield from (claim(program, value) for value in values)
     yield from presence.existence(program, facts, random, wanted)
@@ -148,7 +156,8 @@ def choice(prompt: Prompt, random: Random) -> Choice:
         right = evaluate(version, facts)
         options = _options(version, right.value, facts, random) if right else []
         if right and len(options) == 4:
-            return Choice.model_construct(
+            return trusted(
+                Choice,
                 reasoning=extend(sample.reasoning, version),
                 topic=phrasing.form_of(version).topic,
                 evidence=list(right.tags),

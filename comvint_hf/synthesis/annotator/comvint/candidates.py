@@ -14,6 +14,7 @@ from comvint_hf.synthesis.annotator.comvint.references import (
     PARTS,
     answerable,
     landmarks,
+    misspelt,
     references,
     relational,
     telling,
@@ -133,7 +134,8 @@ def _photo_links(facts: Facts, random: Random) -> Iterator[Program]:
     relations = lexicon.relations()
     for link in facts.links:
         subject, target = facts.by_tag[link.subject], facts.by_tag[link.object]
-        if "object" in relations[link.verb].asks and answerable(target) and not is_a(target.phrase.core, "person"):
+        told = answerable(target) and not misspelt(target, facts)
+        if "object" in relations[link.verb].asks and told and not is_a(target.phrase.core, "person"):
             for ref in references(subject, facts, random, without=target.tag):
                 yield Program("what", (ref, link.verb))
         if "subject" in relations[link.verb].asks and is_a(subject.phrase.core, "person") and subject.noun != "person":

@@ -130,7 +130,7 @@ def _veiled(program: Program, ref: Ref, thing: Thing, facts: Facts) -> Iterator[
     for kind in () if program.head in LISTING else broad_nouns(thing, facts)[1:]:
         if kind != ref.noun and kind in SHOWN:
             yield "knowledge", replace(program, ref, the(kind))
-    use = use_of_thing(thing)
+    use = None if thing.plural else use_of_thing(thing)
     if use and program.head != "use" and telling(thing, use):
         yield from _known_by(program, ref, the(THING, where=Where("for", use)), thing, facts)
 
@@ -257,7 +257,7 @@ def _meant(program: Program, facts: Facts) -> Ref | None:
             return the(outcome.value, where=Where("does", program.words[0], program.refs[0]))
         case "name":
             return program.refs[0]._replace(article="the")
-        case "tool":
+        case "tool" if not facts.by_tag[outcome.tags[0]].plural:
             return the(THING, where=Where("for", program.words[0]))
     return None
 

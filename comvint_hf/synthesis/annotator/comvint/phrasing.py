@@ -30,6 +30,8 @@ _SPLIT = re.compile(
     r"|\{a\} (?:that|used|usually|normally|commonly|made|worn|powered|played|run|belong|called|serve|have)\b"
 )
 """What reads badly after a thing told by what is done to it: "is the shirt that the man is wearing used ...?"."""
+_STRESSED = re.compile(r"^Is it ")
+"""What reads badly of several: "is it some women who are wearing the jackets?"."""
 _START = re.compile(r"([.?!] )([a-z])")
 
 
@@ -79,7 +81,10 @@ def forms() -> dict[str, Form]:
 
 def fill(template: Template, slots: Slots) -> str:
     """The template in words; each sentence begins with a capital."""
-    return sentence(_START.sub(lambda match: match[1] + match[2].upper(), template.text.format_map(slots).strip()))
+    text = template.text.format_map(slots)
+    if ". " in text or "? " in text or "! " in text:
+        text = _START.sub(lambda match: match[1] + match[2].upper(), text.strip())
+    return sentence(text)
 
 
 def ask(program: Program, facts: Facts, random: Random) -> str:
@@ -121,6 +126,8 @@ def questions(program: Program, facts: Facts) -> tuple[Template, ...]:
     fitting = form.claim if program.head == "is" else form.ask if facts.drawn else (*form.ask, *form.more)
     if any(ref.noun == THING for ref in asked.refs):
         fitting = _without(_LIKE, fitting)
+    if program.head == "is" and asked.head in ("what", "who") and number_of(str(program.args[1])) == "plural":
+        fitting = _without(_STRESSED, fitting)
     if not facts.drawn and any(not ref.simple for ref in asked.refs[:1]):
         fitting = _without(_SPLIT, fitting)
     return fitting

@@ -63,7 +63,7 @@ def _spoken(facts: Facts, caption: str, named: list[Named]) -> Iterator[tuple[st
         words = _clean(between)
         verb = lexicon.verb_of(words) if words else None
         if verb and a and b:
-            verb = "wearing" if verb in ("in", "has") and b.category.startswith("clothing") else verb
+            verb = "wearing" if verb in ("in", "has") and _is_clothing(b) else verb
             together = len(doers) > 1 and _many(b)
             for subject in () if together else _subjects(a, doers, verb, opens=first is named[0]):
                 if subject is not b and _sensible(subject, verb, b) and facts.apart(subject, b):
@@ -137,6 +137,11 @@ def _single(thing: Thing) -> bool:
 def _many(thing: Thing) -> bool:
     """Whether several are meant, by a plural or by a word for a group; a pair of skis is one."""
     return thing.plural and thing.phrase.core.split(" ")[-1] not in PLURAL_ONLY or thing.phrase.head in COLLECTIVES
+
+
+def _is_clothing(thing: Thing) -> bool:
+    worn = thing.category.startswith("clothing") or lexicon.is_a(thing.phrase.core, "piece of clothing")
+    return worn and not lexicon.is_a(thing.phrase.core, "bag")
 
 
 def _worn(thing: Thing) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from comvint_hf.grounding import tags_in
 from comvint_hf.records import Scene
-from comvint_hf.synthesis.annotator.facts import links
+from comvint_hf.synthesis.annotator.facts import doubles, links
 from comvint_hf.synthesis.annotator.facts.geometry import AREA_RATIO, GAP, SIDES, beside, edge, same
 from comvint_hf.synthesis.annotator.facts.things import Thing, attribute_kinds, contested, doubtful, read_thing, unlike, word_of
 from comvint_hf.synthesis.annotator.words import lexicon
@@ -62,13 +62,18 @@ FURTHEST = {"left": "leftmost", "right": "rightmost"}
 
 
 class Facts:
-    """All facts of one scene; everything is computed when first asked for and kept."""
+    """All facts of one scene; everything is computed when first asked for and kept.
+
+    `memory` is for whoever reads the facts, `values` for what programs come to on the scene, `meant` for what references mean.
+    """
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.exhaustive = scene.source in EXHAUSTIVE
         self.drawn = scene.source == "shapes"
         self.memory: dict[Any, Any] = {}
+        self.values: dict[Any, Any] = {}
+        self.meant: dict[Any, Any] = {}
 
     @cached_property
     def things(self) -> tuple[Thing, ...]:
@@ -76,6 +81,9 @@ class Facts:
         things = (thing for item in self.scene.objects if (thing := read_thing(item, self.scene.source)))
         contesting = self.scene.regions if self.scene.source == "visual_genome" else ()
         found = tuple(contested(thing, contesting) if contesting else thing for thing in things)
+        if self.scene.source == "flickr30k":
+            odd = doubles.shared_tags(self._grounded_captions) | doubles.modifiers(self._grounded_captions)
+            return tuple(thing for thing in found if thing.tag not in odd)
         if self.scene.source != "coco":
             return found
         depicted = not DEPICTED.isdisjoint(self._words)
@@ -180,8 +188,16 @@ class Facts:
     @cached_property
     def _named_together(self) -> tuple[frozenset[str], ...]:
         """The tags that each caption names."""
-        captions = self.scene.meta.get("grounded_captions", ())
-        return tuple(frozenset(tags_in(caption)) for caption in captions)
+        return tuple(frozenset(tags_in(caption)) for caption in self._grounded_captions)
+
+    @property
+    def _grounded_captions(self) -> tuple[str, ...]:
+        return self.scene.meta.get("grounded_captions", ())
+
+    @cached_property
+    def second_names(self) -> dict[str, str]:
+        """The tags of things that may be another one under a second name, with that one's tag."""
+        return doubles.second_names(self.things, self._named_together) if self.scene.source == "flickr30k" else {}
 
     def place(self, thing: Thing) -> str | None:
         """The third of the picture it is clearly in: "left", "right", "top", "bottom" or "middle"; `None` if unsure."""
@@ -254,9 +270,15 @@ class Facts:
             return True
         if thing.plural and self.scene.source == "visual_genome":
             return True
+        if self.scene.source == "flickr30k" and self._worn_by_others(thing):
+            return True
         if not thing.plural and plural(noun) != noun and {plural(noun), plural(thing.phrase.head)} & self._words:
             return not self.exhaustive or len(self.called(noun)) < 2
         return False
+
+    def _worn_by_others(self, thing: Thing) -> bool:
+        wearers = frozenset(link.subject for link in self.links_to.get(thing.tag, ()) if link.verb == "wearing")
+        return doubles.dressed_alike(thing, self.things, wearers)
 
     def lacks(self, thing: Thing, attributes: Iterable[str]) -> bool:
         """Whether a thing surely lacks one of the attributes: it has a known other colour, size or age."""

@@ -12,7 +12,7 @@ from comvint_hf.records import Box, Object, Region
 from comvint_hf.synthesis.annotator.facts.geometry import around, overlap
 from comvint_hf.synthesis.annotator.words import lexicon
 from comvint_hf.synthesis.annotator.words.colouring import coloured
-from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, COLOURS, NounPhrase, noun_phrase
+from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, COLOURS, PROPER, NounPhrase, noun_phrase
 from comvint_hf.synthesis.annotator.words.language import words as _words
 from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be, is_a
 
@@ -127,14 +127,28 @@ def _best(phrases: list[NounPhrase], boxes: int) -> NounPhrase | None:
     def rank(place: int) -> tuple:
         phrase = phrases[place]
         fits = (boxes > 1) == (phrase.plural or phrase.head in COLLECTIVES)
-        return (-votes[place], not fits, phrase.text != phrase.core, len(phrase.text), phrase.text)
+        usual = phrase.core in lexicon.kinds()
+        return (-votes[place], not fits, phrase.text != phrase.core, not usual, len(phrase.text), phrase.text)
 
     first = min(range(len(phrases)), key=rank)
     agreed = sum(could_be(phrases[first].core, phrase.core) for phrase in phrases)
     if 2 * agreed <= len(phrases):
         return None
-    best = uncoloured(phrases[first])
+    best = uncoloured(_unclaimed(phrases[first], phrases))
     return best._replace(count=boxes if best.count == boxes else (1 if not best.plural and boxes == 1 else None))
+
+
+def _unclaimed(best: NounPhrase, phrases: list[NounPhrase]) -> NounPhrase:
+    """The phrase without a country that another wording contradicts: what one calls a Japanese flag and one a Korean is a flag."""
+    mine, *others = (_proper(phrase) for phrase in (best, *phrases))
+    if not mine or all(not other or mine & other for other in others):
+        return best
+    core = " ".join(word for word in best.core.split(" ") if word not in mine)
+    return best._replace(text=core + best.text[len(best.core) :], core=core)
+
+
+def _proper(phrase: NounPhrase) -> frozenset[str]:
+    return frozenset(word for word in phrase.core.split(" ")[:-1] if word in PROPER)
 
 
 def _confused(phrases: list[NounPhrase]) -> bool:
@@ -181,7 +195,7 @@ def _colours(item: Object, phrases: list[NounPhrase], source: str) -> frozenset[
 
 ALIKE = (
     {"red", "dark red", "orange", "pink"}, {"blue", "dark blue", "purple"}, {"white", "beige", "silver", "grey", "tan", "cream"},
-    {"yellow", "gold", "blond", "tan", "beige", "orange"}, {"brown", "tan", "dark red", "beige"}, {"green", "turquoise"},
+    {"yellow", "gold", "blond", "tan", "beige", "orange"}, {"brown", "tan", "dark red", "beige"}, {"green", "turquoise", "khaki"}, {"khaki", "tan", "beige", "brown", "grey"},
     {"blue", "turquoise"}, {"black", "dark blue", "grey", "brown"}, {"purple", "pink"}, {"white", "yellow", "blond"},
 )  # fmt: skip
 """Colours that two people may both use for one thing: neither is held against the other."""

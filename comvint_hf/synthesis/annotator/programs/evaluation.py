@@ -6,23 +6,24 @@ Yes/no programs give "yes" or "no". This file knows no wording.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing, unlike
 from comvint_hf.synthesis.annotator.programs import comparing, counting
 from comvint_hf.synthesis.annotator.programs.finding import find, hidden_kind, known_of, one, resolve, use_of_thing
-from comvint_hf.synthesis.annotator.programs.knowing import CORNERED, fields, know, overlap, serving
+from comvint_hf.synthesis.annotator.programs.knowing import CORNERED, fields, know, overlap, serving, uses_alike
 from comvint_hf.synthesis.annotator.programs.notation import THING, Outcome, Program, Ref, Where, read_ref, the
 from comvint_hf.synthesis.annotator.words import knowledge, lexicon
-from comvint_hf.synthesis.annotator.words.language import ONLY_ONES
+from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, ONLY_ONES, singular
 from comvint_hf.synthesis.annotator.words.lexicon import could_be, is_a
 
 
 def evaluate(program: Program, facts: Facts) -> Outcome | None:
     """What a program comes to on a scene and the tags it rests on; `None` where the scene leaves it open."""
-    key = ("value", program)
-    if key not in facts.memory:
-        facts.memory[key] = EVALUATE[program.head](program, facts) if program.head in EVALUATE else _know(program, facts)
-    return facts.memory[key]
+    known = facts.values
+    if program not in known:
+        known[program] = EVALUATE[program.head](program, facts) if program.head in EVALUATE else _know(program, facts)
+    return known[program]
 
 
 def _colour(program: Program, facts: Facts) -> Outcome | None:
@@ -117,7 +118,7 @@ def _who(program: Program, facts: Facts) -> Outcome | None:
     if len(subjects) != 1:
         return None
     thing = facts.by_tag[subjects.pop()]
-    return Outcome(thing.noun, (thing.tag, *found[1])) if thing.animate else None
+    return Outcome(thing.noun, (thing.tag, *found[1])) if thing.animate and thing.phrase.head not in COLLECTIVES else None
 
 
 def _seen(program: Program, facts: Facts) -> Outcome | None:
@@ -175,6 +176,8 @@ def _like(program: Program, facts: Facts) -> Outcome | None:
     if found is None:
         return None
     thing = found[0]
+    if not facts.drawn and any(thing.phrase.head in map(singular, word.split(" ")) for word in program.words):
+        return None  # the sky has the colour of a clear sky
     entry = knowledge.colours().get(_shade(thing) or "") if program.head == "like" else knowledge.shapes().get(thing.noun)
     value = (entry.hint if program.head == "like" else entry.like) if entry else None
     return Outcome(value, found[1]) if value in program.words else None
@@ -212,7 +215,8 @@ def differs(question: Program, right: Outcome, value: str, facts: Facts) -> bool
             return not could_be(right.value, value) and (facts.is_absent(value) or bool(things) and not linked)
         case head if head in fields():
             calls = facts.by_tag[right.tags[0]].calls
-            return not overlap(value, right.value) and all(know(head, name) != value for name in calls)
+            alike = head == "use" and value in uses_alike(facts.by_tag[right.tags[0]].phrase.core)
+            return not alike and not overlap(value, right.value) and all(know(head, name) != value for name in calls)
     return value != right.value
 
 
@@ -242,6 +246,7 @@ EVALUATE: dict[str, Callable[[Program, Facts], Outcome | None]] = {
 KNOWING = frozenset(("tool", "serves", "all_legs", "all_wheels", "all_corners", "corners", "mixed", "like", "twin"))
 
 
+@lru_cache(maxsize=65536)
 def complexity(program: Program) -> int:
     """Steps of reasoning: one for the head (two if it needs knowledge), and one for each thing, place or use on the way.
 

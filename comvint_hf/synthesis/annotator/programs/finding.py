@@ -47,10 +47,10 @@ def find(ref: Ref, facts: Facts) -> Found | None:
 
 def resolve(ref: Ref, facts: Facts) -> tuple[Thing, tuple[str, ...]] | None:
     """The one thing a reference means and the tags of all things used to find it; `None` unless it is exactly one."""
-    key = ("resolve", ref)
-    if key not in facts.memory:
-        facts.memory[key] = _resolve(ref, facts)
-    return facts.memory[key]
+    known = facts.meant
+    if ref not in known:
+        known[ref] = _resolve(ref, facts)
+    return known[ref]
 
 
 def _resolve(ref: Ref, facts: Facts) -> tuple[Thing, tuple[str, ...]] | None:
@@ -144,8 +144,13 @@ def known_of(thing: Thing, field: str) -> str | None:
     return _agreed(field, thing.cores)
 
 
+MATERIALS = frozenset(lexicon.read("comvint_attributes")["material"])
+
+
 @lru_cache(maxsize=65536)
 def _agreed(field: str, cores: frozenset[str]) -> str | None:
+    if field == "made_of" and any(not MATERIALS.isdisjoint(core.split(" ")) for core in cores):
+        return None  # its name says of what: a metal cabinet is not of wood
     values = {value for core in cores if (value := know(field, core))}
     return values.pop() if len(values) == 1 else None
 

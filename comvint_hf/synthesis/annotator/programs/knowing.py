@@ -54,6 +54,8 @@ def know(field: str, noun: str) -> str | None:
     table = _short_answers()[field]
     if (value := table.get(singular(noun.lower()))) is not None:
         return value
+    if field == "young" and singular(noun.lower()).rpartition(" ")[2] in table.values():
+        return None
     kinds = {table.get(kind) for kind in lexicon.meanings(noun)}
     return kinds.pop() if len(kinds) == 1 else None
 
@@ -88,6 +90,14 @@ def _stems(phrase: str) -> frozenset[str]:
 def _widely(phrase: str) -> frozenset[str]:
     """The stems with those of whatever is narrower: "metal" may be steel."""
     return _stems(phrase).union(*(_stems(narrower) for word, narrower in NARROWER.items() if _stems(word) <= _stems(phrase)))
+
+
+@lru_cache(maxsize=4096)
+def uses_alike(noun: str) -> frozenset[str]:
+    """What things of the same kind on as many wheels are used for: a bike may serve where a scooter does."""
+    known = knowledge.known(noun)
+    alike = (other for other in knowledge.nouns().values() if known and known.wheels and other.kind == known.kind)
+    return frozenset(other.use for other in alike if other.use and other.wheels == known.wheels)
 
 
 @lru_cache(maxsize=4096)

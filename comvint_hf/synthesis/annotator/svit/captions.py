@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 
+from comvint_hf.grounding import tags_in
 from comvint_hf.records import Scene
 from comvint_hf.synthesis.annotator.words import knowledge
 from comvint_hf.synthesis.annotator.words.colouring import agree, is_known
-from comvint_hf.synthesis.annotator.words.language import ARTICLES, PLURAL_ONLY, PROPER_OF, number_of
+from comvint_hf.synthesis.annotator.words.language import ARTICLES, COLLECTIVES, PLURAL_ONLY, PROPER_OF, number_of
 from comvint_hf.synthesis.annotator.words.language import words as _listed
 from comvint_hf.synthesis.annotator.words.lexicon import is_a
 
@@ -44,7 +45,7 @@ _DO = (
     "work|cook|sleep|pull|push|climb|perform|dance|sing|rest|sell|paint|clean|kick|prepare|cross|pass|fly|swim|laugh|hug"
 )
 _CLUMSY = re.compile(
-    r"\b(?:picture|photo|photograph|image|shot|view|close-?up|caption|out side|collage|there|who|which|that|and \w+ (?:\w+ )?is|s are|s is|one another is)\b"
+    r"\b(?:each others|lay|lays|laying|picture|photo|photograph|image|shot|view|close-?up|caption|out side|collage|there|who|which|that|and \w+ (?:\w+ )?is|s are|s is|one another is)\b"
     rf"|\ban? [a-z]+ (?:{_DO})\b|\bno (?!one)|\blook(?:s|ing)? (?:some|the |an? )"
     r"|\band (?:an?|one|two|the|another) (?:[a-z]+ )?[a-z]+ [a-z]+ing\b"
     r"|\ba [aeio](?!ne\b|uro)|\ban [bcdfgjklmnpqrstvwyz]|\b(\w+) \1\b"
@@ -69,10 +70,6 @@ _HAVING = frozenset(
 )
 """Words after which a countable noun has a determiner: "wearing jacket" was written in haste."""
 _OWN = ARTICLES | {"his", "her", "its", "their", "my", "our", "one", "each", "another", "no"}
-_ONE_PERSON = re.compile(
-    rf"^(?:A|An|One|The) {_WORDS}(?:man|woman|boy|girl|person|lady|guy|kid|child|toddler|passenger|worker|player|skier|surfer)\b"
-)
-"""Who is one person in two captions may be the same, seen differently."""
 SMALL_WORDS = _listed("small_words") | _listed("adverbs") | {"at", "by", "two", "three", "next", "near"}
 COUNTS = frozenset(("two", "three", "four", "five", "six", "several", "many"))
 FEWEST, MOST = 6, 16
@@ -88,6 +85,12 @@ def spoken(scene: Scene) -> list[str]:
     return list(dict.fromkeys(sentence for caption in scene.captions if (sentence := _sentence(caption))))
 
 
+def named(scene: Scene, sentence: str) -> list[str]:
+    """The tags of what a spoken caption names, where the corpus ties captions to things."""
+    grounded = scene.meta.get("grounded_captions", ())
+    return next((tags_in(tied) for raw, tied in zip(scene.captions, grounded, strict=False) if _sentence(raw) == sentence), [])
+
+
 def says_more(caption: str, before: str) -> bool:
     """Whether a caption speaks of other things than the one before, tells of another activity, and sees no other colours.
 
@@ -97,8 +100,23 @@ def says_more(caption: str, before: str) -> bool:
     words, known = ({word for word in text.lower().rstrip(".").split()} for text in (caption, before))
     starts = {word[:3] for word in known}
     doing = [word for word in words if word.endswith("ing") or word in DOES - {"is", "has"}]
-    again = any(word[:3] in starts for word in doing) or _ONE_PERSON.match(caption) and _ONE_PERSON.match(before)
+    again = any(word[:3] in starts for word in doing) or _about_people(words) and _about_people(known)
     return bool(doing) and not again and not (words & known) - SMALL_WORDS and agree(before, caption)
+
+
+def of_several(caption: str) -> bool:
+    """Whether a caption names people in the plural: "two adults" may be the man and the woman that another one names.
+
+    >>> of_several("Two children and two adults are gathered."), of_several("A man is singing.")
+    (True, False)
+    """
+    words = caption.lower().rstrip(".").replace(",", "").split()
+    return any(is_a(word, "person") and (number_of(word) == "plural" or word in COLLECTIVES) for word in words)
+
+
+def _about_people(words: set[str]) -> bool:
+    """Whether a caption names somebody, who in another one may be the same, seen differently."""
+    return any(is_a(word, "person") for word in words)
 
 
 def _sentence(caption: str) -> str | None:

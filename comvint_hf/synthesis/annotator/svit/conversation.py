@@ -74,7 +74,9 @@ def _overview(teller: Teller) -> list[Pair]:
         turns += filter(None, (existence(teller, None, _answers(turns)),))
     subject = _another(teller, turns)
     if subject:
-        turns += filter(None, (position(teller, subject, False), linked(teller, subject, True)))
+        placed = position(teller, subject, False)
+        doing = linked(teller, subject, bool(placed) or teller.view.drawn)
+        turns += filter(None, (placed, None if doing and _is_told(teller, doing, turns) else doing))
     return [*turns, *_setting(teller), *_next(teller)]
 
 
@@ -84,6 +86,8 @@ def _about(teller: Teller, subject: Subject) -> list[Pair]:
     looks = [turn for make in (colour, attribute, size) if (turn := make(teller, subject, True))][:2]
     around: list[_Turn] = teller.shuffled((position, linked, side, linked_place))
     seen = [turn for make in around if (turn := make(teller, subject, True))][:2]
+    if not teller.view.drawn:
+        seen.sort(key=lambda turn: turn.topic != "position")  # "and where is it?" is odd once one knows that
     general = (_use, _fact, _usual_place, _care) if subject.thing.attributes else (_use, _fact, _usual_place, _material, _care)
     known = [turn for make in teller.shuffled(general) if (turn := make(teller, subject, True))]
     if teller.view.drawn:
@@ -123,6 +127,12 @@ def _numbers(teller: Teller) -> list[Pair]:
     subject = _another(teller, [closed] if closed else [])
     extra = [colour_check(teller, subject), position(teller, subject, False), area(teller)] if subject else []
     return [*turns, *([closed] if closed else []), *filter(None, extra)]
+
+
+def _is_told(teller: Teller, turn: Pair, before: list[Pair]) -> bool:
+    """Whether a caption said already what somebody holds or rides: it names the thing."""
+    words = _answers([told for told in before if told.topic == "activity"]).lower().replace(".", " ").split()
+    return any(teller.facts.by_tag[tag].phrase.core.split(" ")[-1] in words for tag in turn.evidence[1:])
 
 
 def _answers(turns: list[Pair]) -> str:

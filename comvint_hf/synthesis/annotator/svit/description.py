@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from random import Random
 
@@ -18,10 +19,12 @@ from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.svit import Description
 
-MOST_SENTENCES = {"place": 5, "side": 4, "attribute": 5, "link": 5, "region": 4}
+MOST_SENTENCES = {"place": 5, "side": 3, "attribute": 5, "link": 5, "region": 4}
 """How many sentences of one kind a description has at most: it is to be read, not to be searched."""
 FEWEST_SENTENCES, FEWEST_WORDS, FEWEST_THINGS = 5, 30, 3
 """Fewer are no description of a photo; where a caption says what goes on, four sentences will do."""
+UNJOINED = ("As for", "Looking", "It ")
+"""Openings of sentences that read badly after "and" or "while"."""
 _Part = Callable[[], Iterator[tuple[str, list[str]]]]
 
 
@@ -31,7 +34,7 @@ def detail_description(prompt: Prompt, random: Random) -> Description:
     told = list(_drawn(teller) if teller.view.drawn else _pictured(teller))
     tags = [tag for _, mentioned in told for tag in mentioned]
     text = " ".join(sentence for sentence, _ in told)
-    opened = bool(told) and not told[0][1]
+    opened = bool(told) and told[0][0] in captions.spoken(teller.view.scene)
     if not teller.view.drawn and (
         len(told) < FEWEST_SENTENCES - opened or len(text.split()) < FEWEST_WORDS or len(set(tags)) < FEWEST_THINGS
     ):
@@ -57,15 +60,18 @@ def _drawn(teller: Teller) -> Iterator[tuple[str, list[str]]]:
 
 def _pictured(teller: Teller) -> Iterator[tuple[str, list[str]]]:
     """What goes on, what there is, then looks, places, relations and details in an order of the seed."""
-    opening = teller.shuffled(captions.spoken(teller.view.scene))
+    opening = [caption for caption in teller.shuffled(captions.spoken(teller.view.scene)) if _in_our_words(teller, caption)]
     opening = [*opening[:1], *[caption for caption in opening[1:] if captions.says_more(caption, opening[0])][:1]]
-    yield from ((caption, []) for caption in opening[:1])
-    yield from _contents(teller)
+    named = _named(teller, opening[0]) if opening else []
+    others = [item for item in _different(teller, named) if not (opening and _told(teller, item, opening[0], named))]
+    yield from ((caption, [item.tag for item in named]) for caption in opening[:1])
+    yield from _contents(teller, named, others)
+    known = {item.tag for item in (*named, *others)}
     parts: list[_Part] = [
-        lambda: flowing(teller, list(_looks(teller, " ".join(opening)))),
-        lambda: flowing(teller, list(_places(teller))),
-        lambda: flowing(teller, list(_sides(teller))),
-        lambda: flowing(teller, list(_links(teller, " ".join(opening)))),
+        lambda: flowing(teller, [told for told in _looks(teller, " ".join(opening)) if known.issuperset(told[1])]),
+        lambda: flowing(teller, [told for told in _places(teller) if known.issuperset(told[1])]),
+        lambda: flowing(teller, [told for told in _sides(teller) if known.issuperset(told[1])]),
+        lambda: flowing(teller, list(_links(teller, " ".join(opening), known))),
         lambda: _regions(teller),
         lambda: ((caption, []) for caption in opening[1:]),
     ]
@@ -74,30 +80,52 @@ def _pictured(teller: Teller) -> Iterator[tuple[str, list[str]]]:
     yield from ((teller.say("text", "say", text=text.text), []) for text in teller.view.scene.texts)
 
 
-def _contents(teller: Teller) -> Iterator[tuple[str, list[str]]]:
-    """The things in view: numbers where they are certain, "a" or "some" where they are not."""
+def _told(teller: Teller, item: Subject, caption: str, named: list[Subject]) -> bool:
+    """Whether a caption may speak of a thing that it does not name by its tag: of one adult of several, or of it without a tag."""
+    if item.person and captions.of_several(caption):
+        return True
+    words = caption.lower().rstrip(".").replace(",", "").split()
+    untied = not captions.named(teller.view.scene, caption) or any(known.thing.noun == item.thing.noun for known in named)
+    return not untied and item.thing.noun.split(" ")[-1].lower() in words
+
+
+def _named(teller: Teller, caption: str) -> list[Subject]:
+    """What a caption names that one may speak of; nothing where the corpus does not tie captions to things."""
+    second = teller.facts.second_names
+    tags = {second.get(tag, tag) for tag in captions.named(teller.view.scene, caption)}
+    return [item for item in teller.view.mentions if item.tag in tags]
+
+
+def _in_our_words(teller: Teller, caption: str) -> bool:
+    """Whether a caption calls things what we call them: a guy of one sentence and a young man of the next would be two."""
+    words = set(caption.lower().rstrip(".").replace(",", "").split())
+    return all(words.issuperset(item.thing.noun.lower().split(" ")) for item in _named(teller, caption))
+
+
+def _contents(teller: Teller, named: list[Subject], others: list[Subject]) -> Iterator[tuple[str, list[str]]]:
+    """The things in view that were not `named` yet: numbers where they are certain, "a" or "some" where they are not."""
     groups: dict[str, list[Subject]] = {}
-    for item in _different(teller):
+    for item in others:
         groups.setdefault(item.thing.noun, []).append(item)
     ranked = sorted(groups.values(), key=lambda items: -sum(item.thing.box.area for item in items))[:10]
-    phrases = [(_several(teller, items), items) for items in ranked]
+    before = {item.thing.noun for item in named}
+    phrases = [(_several(teller, items, items[0].thing.noun in before), items) for items in ranked]
+    wordings = teller.shuffled(teller.speaker.tables["count"]["more"])
     for number, start in enumerate(range(0, len(phrases), 5)):
         chunk = phrases[start : start + 5]
         text = listed([phrase for phrase, _ in chunk])
         verb = "are" if len(chunk[0][1]) > 1 or chunk[0][1][0].be_a == "are" else "is"
-        yield (
-            teller.say("count", "more" if number else "say", list=text, are=verb),
-            [item.tag for _, items in chunk for item in items],
-        )
+        form = wordings[number] if number or named else teller.speaker.draw(teller.speaker.tables["count"]["say"])
+        yield teller.speaker.fill(form, list=text, are=verb), [item.tag for _, items in chunk for item in items]
 
 
-def _different(teller: Teller) -> list[Subject]:
-    """The things in view, without those that may be another one under a second name."""
-    kept: list[Subject] = []
+def _different(teller: Teller, named: list[Subject]) -> list[Subject]:
+    """The things in view beside those `named`, without any that may be another one under a second name."""
+    kept = [*named]
     for item in teller.view.mentions:
-        if not any(_same(teller, item, other) for other in kept):
+        if not any(item is other or _same(teller, item, other) for other in kept):
             kept.append(item)
-    return kept
+    return kept[len(named) :]
 
 
 def _same(teller: Teller, one: Subject, two: Subject) -> bool:
@@ -105,6 +133,8 @@ def _same(teller: Teller, one: Subject, two: Subject) -> bool:
         return False
     if _unlike(one, two):
         return False
+    if one.person and two.person and one.thing.plural != two.thing.plural and shared(one, two) > 0.7:
+        return True  # the woman is one of the women
     related = one.thing.noun != two.thing.noun and could_be(one.thing.phrase.core, two.thing.phrase.core)
     return not teller.facts.apart(one.thing, two.thing) or (related and shared(one, two) > 0.5)
 
@@ -115,9 +145,12 @@ def _unlike(one: Subject, two: Subject) -> bool:
     return all(lexicon.meanings(core) & lexicon.kinds().keys() for core in cores) and not could_be(*cores)
 
 
-def _several(teller: Teller, items: list[Subject]) -> str:
-    """Things of one noun, with their number if it is certain."""
+def _several(teller: Teller, items: list[Subject], more: bool) -> str:
+    """Things of one noun, with their number if it is certain; there are `more` where one was named before."""
     noun = items[0].thing.noun
+    if more:
+        single = len(items) == 1 and items[0].thing.phrase.number == "singular"
+        return f"another {noun}" if single else f"some other {plural(noun)}"
     if len(items) == 1 and (not teller.facts.exhaustive or len(teller.facts.called(noun)) == 1):
         return items[0].a
     number = teller.facts.count(noun) if items[0].thing.phrase.number == "singular" else None
@@ -132,7 +165,7 @@ def _looks(teller: Teller, before: str) -> Iterator[tuple[str, list[str]]]:
     for subject in teller.shuffled(teller.view.subjects):
         words = {"the": subject.the, "is": subject.be, "it": subject.it, "has": subject.has}
         shade = plain_colour(subject)
-        if shade and {shade, subject.thing.phrase.head} <= known:
+        if shade and {shade, subject.thing.phrase.head.lower()} <= known:
             continue
         if shade:
             yield teller.say("attribute", "say", **words, attribute=shade), [subject.tag]
@@ -151,10 +184,15 @@ def flowing(teller: Teller, told: list[tuple[str, list[str]]]) -> Iterator[tuple
     rest = list(told)
     while rest:
         sentence, tags = rest.pop(0)
-        if rest and len(sentence.split()) < 14 and not rest[0][0].startswith("As for") and teller.coin():
+        if rest and len(sentence.split()) < 14 and not _unjoined(sentence, rest[0][0]) and teller.coin():
             after, more = rest.pop(0)
             sentence, tags = f"{sentence[:-1]}, {teller.random.choice(('and', 'while'))} {clause(after)}.", [*tags, *more]
         yield sentence, tags
+
+
+def _unjoined(sentence: str, after: str) -> bool:
+    """Whether two sentences read badly as one: an opening that must begin one, or the same subject twice."""
+    return after.startswith(UNJOINED) or sentence.split()[:2] == after.split()[:2]
 
 
 def _places(teller: Teller) -> Iterator[tuple[str, list[str]]]:
@@ -166,7 +204,8 @@ def _places(teller: Teller) -> Iterator[tuple[str, list[str]]]:
         }
         yield teller.say("large", "say", the=subject.the, **verbs), [subject.tag]
     placed = [item for item in teller.view.subjects if item.place and not item.outer]
-    for subject in teller.shuffled(placed)[: MOST_SENTENCES["place"]]:
+    different = {item.place: item for item in teller.shuffled(placed)}
+    for subject in [*different.values()][: MOST_SENTENCES["place"]]:
         words = {"the": subject.the, "is": subject.be, "where": teller.where(subject.place)}
         yield teller.say("place", "again", **words), [subject.tag]
 
@@ -182,27 +221,38 @@ def _sides(teller: Teller) -> Iterator[tuple[str, list[str]]]:
             return
 
 
-def _links(teller: Teller, before: str) -> Iterator[tuple[str, list[str]]]:
-    """What is done and where, unless the captions told `before` say so."""
+def _links(teller: Teller, before: str, known: set[str]) -> Iterator[tuple[str, list[str]]]:
+    """What is done and where by and with the `known` things, unless the captions told `before` say so."""
     told: set[frozenset[str]] = set()
     number = 0
+    nouns = Counter(item.thing.noun for item in teller.view.mentions if item.tag in known)
     for link in teller.shuffled(teller.view.links):
         subject, target = teller.view.mentioned(link.subject), teller.view.mentioned(link.object)
+        one, two = (_again(item, teller, nouns) for item in (subject, target))
+        if not one.startswith("the ") and frozenset(("any", one)) in told:
+            continue  # a man and again a man would be two
         said = {
             frozenset((link.subject, link.object)),
             frozenset((link.subject, link.verb)),
             frozenset((link.verb, link.object)),
             frozenset((subject.spoken, link.verb, target.spoken)),
             frozenset(("once", link.object)),
+            frozenset(("any", one)),
         }
-        if link.verb == "has" or said & told or _tells(before, link.verb, target):
+        new = {link.subject, link.object} <= known and link.verb != "has"
+        if not new or said & told or _tells(before, link.verb, target):
             continue
         told |= said
         number += 1
-        words = {"the": subject.spoken, "is": subject.be, "verb": link.verb, "object": target.spoken}
+        words = {"the": one, "is": subject.be, "verb": link.verb, "object": two}
         yield teller.say("link", "say", **words), [subject.tag, target.tag]
         if number == MOST_SENTENCES["link"]:
             return
+
+
+def _again(item: Subject, teller: Teller, nouns: Counter[str]) -> str:
+    """A thing that was mentioned before: "the man" where no other man was, be there one or not."""
+    return item.the if not teller.facts.exhaustive and nouns[item.thing.noun] == 1 else item.spoken
 
 
 def _tells(text: str, verb: str, target: Subject) -> bool:
@@ -212,7 +262,7 @@ def _tells(text: str, verb: str, target: Subject) -> bool:
     core = target.thing.phrase.core
     named = target.thing.phrase.head in words or any(could_be(word, core) for word in known)
     starts = ("lay", "lie", "lyi") if verb.startswith("lying") else (verb[:3],)
-    return named and (verb == "wearing" or any(word.startswith(starts) for word in words))
+    return named and (verb in ("wearing", "on", "in", "at") or any(word.startswith(starts) for word in words))
 
 
 def _regions(teller: Teller) -> Iterator[tuple[str, list[str]]]:

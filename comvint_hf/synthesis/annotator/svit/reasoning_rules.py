@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from comvint_hf.synthesis.annotator.svit.speaker import clause
-from comvint_hf.synthesis.annotator.svit.teller import Teller, conclusions
+from comvint_hf.synthesis.annotator.svit.teller import SURFACES, Teller, conclusions
 from comvint_hf.synthesis.annotator.svit.view import Subject, use_clause
 from comvint_hf.synthesis.annotator.words import lexicon
 from comvint_hf.synthesis.annotator.words.knowledge import Rule
@@ -118,7 +118,8 @@ def _linked(teller: Teller, verbs: tuple[str, ...], field: str) -> Iterator[tupl
         if link.verb not in verbs or not subject.thing.animate:
             continue
         target = teller.view.mentioned(link.object)
-        if target.noun and getattr(target.noun, field) and not target.person and "edible" not in target.noun.traits:
+        ground = target.thing.phrase.head in SURFACES
+        if target.noun and getattr(target.noun, field) and not (ground or target.person or "edible" in target.noun.traits):
             yield subject, link.verb, target
 
 

@@ -87,7 +87,7 @@ def area_of(tag: str) -> str:
 def identity(teller: Teller) -> Iterator[Pair]:
     """What stands in a marked area."""
     for subject in teller.shuffled(teller.view.speakable):
-        if len(subject.thing.boxes) == 1 and not _contains(teller, subject):
+        if len(subject.thing.boxes) == 1 and subject.be_a == "is" and not _contains(teller, subject):
             question = teller.say("identity", "ask", area=area_of(subject.tag))
             yield teller.pair(
                 "identity", [subject], question, teller.say("identity", "say", a=subject.a_ref, **{"is": subject.be_a})
@@ -162,6 +162,8 @@ def _links(teller: Teller, asks: str) -> Iterator[tuple[Subject, Link, Subject]]
 def linked(teller: Teller) -> Iterator[Pair]:
     """What somebody is holding, riding, sitting on."""
     for subject, link, target in _links(teller, "object"):
+        if target.be_a != "is" or target.person:
+            continue
         words = {"the": subject.the_ref, "is": subject.be, "verb": link.verb, "object": target.a_ref}
         topic = "relation" if lexicon.relations()[link.verb].place else "activity"
         yield teller.pair(topic, [subject, target], teller.say("linked", "ask", **words), teller.say("linked", "say", **words))

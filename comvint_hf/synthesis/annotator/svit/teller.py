@@ -54,10 +54,16 @@ class Teller:
 
     def side(self, one: Subject, two: Subject) -> str | None:
         """One side of `two` on which `one` clearly is, as in "to the left of", in photos the clearest; `None` if there is none."""
-        if not self.view.drawn and {one.thing.phrase.head, two.thing.phrase.head} & SURFACES:
+        if not self.view.drawn and ({one.thing.phrase.head, two.thing.phrase.head} & SURFACES or self._joined(one, two)):
             return None
         found = self.facts.sides(one.thing, two.thing)
         return SIDE_WORDS[self.random.choice(found)] if found else None
+
+    def _joined(self, one: Subject, two: Subject) -> bool:
+        """Whether a relation joins two things or their wearers: of a girl under a cart no one says that her hat is above it."""
+        first, second = ({item.tag, *self.view.wearers.get(item.tag, ())} for item in (one, two))
+        ends = ({link.subject, link.object} for link in self.view.links if link.verb != "wearing")
+        return any(first & pair and second & pair for pair in ends)
 
     def placed_pairs(self) -> Iterator[tuple[Subject, Subject, str]]:
         """Pairs of subjects with a clear side, in random order, each pair once."""

@@ -50,7 +50,7 @@ def _untold(teller: Teller, told: str) -> Iterator[Subject]:
     """Subjects that one may ask for after these sentences, because no word of them says that they are there."""
     known = frozenset().union(*(lexicon.broad(word) for word in _WORD.findall(told.lower())), ())
     for item in teller.view.subjects:
-        asked = item.thing.phrase.number != "plural" and not item.only_one
+        asked = item.thing.phrase.number != "plural" and not item.only_one and not (item.person and "person" in known)
         if asked and (
             item.thing.noun != item.name and teller.view.drawn or lexicon.meanings(item.thing.phrase.core).isdisjoint(known)
         ):
@@ -176,6 +176,7 @@ def side(teller: Teller, subject: Subject, follow: bool) -> Pair | None:
             other is not subject
             and not (other.outer and subject.outer)
             and not part_of(subject, other)
+            and (teller.view.drawn or other.clothes <= subject.clothes)
             and (side := teller.side(subject, other))
         ):
             return compared(teller, subject, other, side, follow)
@@ -221,7 +222,11 @@ def area(teller: Teller) -> Pair | None:
 
 def linked(teller: Teller, subject: Subject, follow: bool) -> Pair | None:
     """What somebody is holding, riding, ...: asked only where one answer is to be expected."""
-    links = [link for link in teller.view.links_of(subject.tag, "object") if not lexicon.relations()[link.verb].place]
+    links = [
+        link
+        for link in teller.view.links_of(subject.tag, "object")
+        if not lexicon.relations()[link.verb].place and not teller.view.mentioned(link.object).person
+    ]
     return link_turn(teller, "linked_object", "activity", subject, links, follow)
 
 

@@ -178,6 +178,11 @@ class Subject:
         return not self.thing.plural and (len(self.thing.boxes) > 1 or self.thing.phrase.head in COLLECTIVES)
 
     @property
+    def clothes(self) -> bool:
+        """Whether somebody wears it: then nothing else is told by where it is."""
+        return is_a(self.thing.phrase.core, "piece of clothing")
+
+    @property
     def person(self) -> bool:
         return is_a(self.thing.phrase.core, "person")
 
@@ -222,8 +227,10 @@ class View:
             or (BODY | UNSEEN) & {thing.phrase.head, thing.category.split("/")[0]}
         ):
             return False
-        return thing.box.area >= SMALLEST and (
-            self.noun_of(thing) is not None or not lexicon.meanings(thing.phrase.core).isdisjoint(lexicon.kinds())
+        return (
+            thing.box.area >= SMALLEST
+            and thing.tag not in self.facts.second_names
+            and (self.noun_of(thing) is not None or not lexicon.meanings(thing.phrase.core).isdisjoint(lexicon.kinds()))
         )
 
     def mention(self, thing: Thing) -> Subject:
@@ -239,6 +246,8 @@ class View:
     def noun_of(self, thing: Thing) -> Noun | None:
         """What is known of the thing by what we call it, in COCO else by its category."""
         found = knowledge.known(thing.phrase.core)
+        if found and any(knowledge.known(core) is None and core.endswith(f" {thing.phrase.head}") for core in thing.cores):
+            return None  # another of its names is an exception: a cap that is a swim cap has no peak
         return found or (knowledge.known(self.scene.by_tag[thing.tag].name) if self.scene.source == "coco" else None)
 
     def place_of(self, thing: Thing) -> str | None:
@@ -250,6 +259,15 @@ class View:
         return tuple(
             link for link in self.facts.links if self._spoken(link.subject) and self._spoken(link.object) and not self._odd(link)
         )
+
+    @cached_property
+    def wearers(self) -> dict[str, list[str]]:
+        """Who wears a thing, by its tag."""
+        worn: dict[str, list[str]] = {}
+        for link in self.links:
+            if link.verb == "wearing":
+                worn.setdefault(link.object, []).append(link.subject)
+        return worn
 
     def _odd(self, link: Link) -> bool:
         subject, target = self.facts.by_tag[link.subject], self.facts.by_tag[link.object]

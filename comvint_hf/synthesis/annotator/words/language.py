@@ -273,6 +273,8 @@ def noun_phrase(raw: str) -> NounPhrase | None:
     if not text or _ODD.search(text):
         return None
     words = _lowered(text).split(" ")
+    if words[0] == "no":
+        return None
     count, words = _without_determiner(words)
     text = " ".join(words)
     if not words or not text[0].isalpha() or len(text) < 2 or words[-1] in BREAKS | ARTICLES or words[0] in BREAKS:
