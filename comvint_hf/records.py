@@ -7,7 +7,7 @@ no language model and no dataset; it is what the rooms hand to each other.
 from __future__ import annotations
 
 import io
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
@@ -38,12 +38,21 @@ _set = object.__setattr__
 
 def trusted(kind: type[R], /, **fields: Any) -> R:
     """A record of fields that are known to be valid, every one of them given: `model_construct` in a fraction of its time."""
+    return _filled(kind, fields)
+
+
+def _filled(kind: type[R], fields: dict[str, Any]) -> R:
     record = kind.__new__(kind)
     _set(record, "__dict__", fields)
-    _set(record, "__pydantic_fields_set__", set(fields))
+    _set(record, "__pydantic_fields_set__", _names(kind))  # shared: a frozen record never changes it, and copies copy it
     _set(record, "__pydantic_extra__", None)
     _set(record, "__pydantic_private__", None)
     return record
+
+
+@cache
+def _names(kind: type[BaseModel]) -> set[str]:
+    return set(kind.model_fields)
 
 
 class Box(Record):
@@ -242,7 +251,7 @@ class Sample(Record):
 
     def changed(self, **changes: Any) -> Sample:
         """A copy with other values in some fields; they are taken as they are."""
-        return trusted(Sample, **{**self.__dict__, **changes})
+        return _filled(Sample, {**self.__dict__, **changes})
 
     def write(self, turns: list[Turn] | list[tuple[str, str]], **changes: Any) -> Sample:
         """A copy with these (question, answer) turns as its messages."""

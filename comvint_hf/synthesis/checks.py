@@ -164,6 +164,8 @@ def foreign(sample: Sample) -> str | None:
         letters = [letter for letter in text if letter.isalpha()]
         if sum(not letter.isascii() for letter in letters) > 0.3 * len(letters):
             return "not English: another script"
+    if " the " in text:
+        return None
     lowered = text.lower()
     if not ENGLISH.isdisjoint(lowered.split()):
         return None
