@@ -113,6 +113,10 @@ def test_a_flag_that_two_give_to_two_countries_is_a_flag():
     )
 
 
+def test_names_of_places_keep_their_capital():
+    assert nouns(facts("[A Georgia sign/o1] ."))["o1"] == "Georgia sign"
+
+
 def test_of_two_words_the_usual_one_is_taken():
     assert nouns(facts("[A guy/o1] waits .", "[A man/o1] waits ."))["o1"] == "man"
 
@@ -333,6 +337,12 @@ def test_a_screen_is_on_no_airplane():
     for seed in range(20):
         wrong = alternatives.wrong_values(read("what(the(screen), on)"), known, Random(seed), 6)
         assert not {"airplane", "bus", "tractor", "helicopter"} & set(wrong)
+
+
+def test_nobody_asks_what_the_man_wearing_the_cap_is_on():
+    known = facts("[A man/o1] in [a cap/o2] on [a roof/o3] .", "[A man/o1] in [a cap/o2] .", o3=(0.0, 0.5, 0.9, 0.9))
+    asked = [program for seed in range(20) for program in candidates.cross_modal(known, Random(seed)).get("what", ())]
+    assert asked and all(program.refs[0].simple for program in asked if program.words == ("on",))
 
 
 def test_of_some_women_nobody_asks_is_it():

@@ -135,9 +135,11 @@ def _photo_links(facts: Facts, random: Random) -> Iterator[Program]:
     for link in facts.links:
         subject, target = facts.by_tag[link.subject], facts.by_tag[link.object]
         told = answerable(target) and not misspelt(target, facts)
+        bare = " " not in link.verb and not relations[link.verb].animate  # "what is the man wearing the cap on?"
         if "object" in relations[link.verb].asks and told and not is_a(target.phrase.core, "person"):
             for ref in references(subject, facts, random, without=target.tag):
-                yield Program("what", (ref, link.verb))
+                if ref.simple or not bare:
+                    yield Program("what", (ref, link.verb))
         if "subject" in relations[link.verb].asks and is_a(subject.phrase.core, "person") and subject.noun != "person":
             for ref in references(target, facts, random, without=subject.tag):
                 yield Program("who", (link.verb, ref))

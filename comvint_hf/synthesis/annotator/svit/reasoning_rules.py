@@ -158,7 +158,7 @@ def _link_reason(teller: Teller, kind: str, subject: Subject, verb: str, target:
         "is": subject.be,
         "does": subject.does,
         "verb": verb,
-        "object": target.a,
+        "object": target.a.removeprefix("some "),
         "known": f"{said}.",
         "clause": said,
     }
