@@ -6,6 +6,7 @@ This file knows captions only; whether a sentence is true of the picture is its 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from comvint_hf.grounding import tags_in
 from comvint_hf.records import Scene
@@ -119,6 +120,7 @@ def _about_people(words: set[str]) -> bool:
     return any(is_a(word, "person") for word in words)
 
 
+@lru_cache(maxsize=4096)
 def _sentence(caption: str) -> str | None:
     text = re.sub(r"\s+([,.])", r"\1", " ".join(caption.split())).rstrip(". ")
     text = re.sub(r"\b([A-Za-z]+) - ([a-z]+)\b", r"\1-\2", text)
