@@ -85,15 +85,16 @@ def open_recipe(name: str, settings: tuple[str, ...] = ()) -> Recipe:
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("repository", metavar="ORG/NAME")
 @click.option("--private/--public", default=None, help=PRIVATE)
+@click.option("--base", metavar="ORG/NAME", help="Of a tuned model: its base on the Hub, if it was tuned from a folder.")
 @calm
-def push(folder: Path, repository: str, private: bool | None) -> None:
+def push(folder: Path, repository: str, private: bool | None, base: str | None) -> None:
     """Push a dataset, or the folder of a tuned model, to the Hub in one commit: all of it arrives, or nothing changes.
 
     \b
       comvint push build/comvint ORG/NAME
       comvint push build/demo/model ORG/NAME      # draws its card anew, with the scores in results.json if that lies there
     """
-    push_folder(folder, repository, private)
+    push_folder(folder, repository, private, base)
 
 
 @main.command()

@@ -329,12 +329,12 @@ def look_at(signs: Iterable[str]) -> None:
         click.echo(f"Look at this: {sign}")
 
 
-def push_folder(folder: Path, repository: str, private: bool | None) -> None:
+def push_folder(folder: Path, repository: str, private: bool | None, base: str | None = None) -> None:
     """Push the folder of a dataset or of a tuned model, and say where it is and how its version is called."""
     from comvint_hf.data import hub
 
     if hub.is_model(folder):
-        click.echo(f"Pushed: {hub.push_model(folder, repository, private=private)}")
+        click.echo(f"Pushed: {hub.push_model(folder, repository, private=private, base=base)}")
         return
     click.echo(f"Pushed: {hub.push(folder, repository, private=private)}")
     click.echo(f'This version: load_dataset("{repository}", revision="{hub.version_of(folder)}")')

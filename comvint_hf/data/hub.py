@@ -5,6 +5,8 @@ This file knows the folders of datasets and models and the terms of photos; how 
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,15 +15,15 @@ from typing import Any
 
 from comvint_hf.data import shards
 from comvint_hf.data.folder import read_about
-from comvint_hf.data.model_card import ADAPTER, write_model_card
+from comvint_hf.data.model_card import write_model_card
 from comvint_hf.data.patience import patiently
 from comvint_hf.data.pictures import FOLDER as PICTURES
+from comvint_hf.data.portable import ADAPTER, BASES, PICKLES, last, portable
 from comvint_hf.data.upload import Files, Place, publish
 from comvint_hf.errors import InputError
 
 NEVER_SHARED = {"flickr30k"}
 """Sources whose photos are never pushed, whatever a mix or a repository says of their terms."""
-PICKLES = (".bin", ".pt", ".pth", ".pkl")
 
 
 def push(
@@ -78,28 +80,46 @@ def dataset_file(repo_id: str, name: str) -> Path | None:
 
 
 def push_model(
-    folder: Path | str, repo_id: str, *, private: bool | None = None, token: str | bool | None = None, wait: float = 1.0
+    folder: Path | str,
+    repo_id: str,
+    *,
+    base: str | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    wait: float = 1.0,
 ) -> str:
     """Draw the card of a tuned model's folder and make the model repository hold it, in one commit; gives its address.
 
-    Checkpoints, logs and hidden files stay here; weights that the folder no longer has are deleted.
+    Checkpoints, logs and hidden files stay here, and so does every path of this machine that a file names; weights that
+    the folder no longer has are deleted. `base` is the base model's name on the Hub, if tuning began from a folder.
     Raises `InputError` if no tuned model lies in the folder, `EndpointError` where the Hub refuses.
     """
-    write_model_card(folder)
-    files = Files.of(_model_paths(Path(folder)))
+    folder = Path(folder)
+    write_model_card(folder, base=base)
+    paths = portable(folder, base)
+    _warn_of_missing_base(folder, paths)
     place = _made(repo_id, "model", token, wait, private=private)
-    return place.address(publish(place, files, _weights, "Tuned model, its conventions and its card"))
+    return place.address(publish(place, Files.of(paths), _weights, "Tuned model, its conventions and its card"))
+
+
+def _warn_of_missing_base(folder: Path, paths: Mapping[str, Path | bytes]) -> None:
+    """Say so if an adapter goes out that nobody else can use."""
+    if ADAPTER not in paths:
+        return
+    key = BASES[ADAPTER][0]
+    sent = paths[ADAPTER]
+    if not json.loads(sent if isinstance(sent, bytes) else sent.read_bytes()).get(key):
+        here = last(json.loads((folder / ADAPTER).read_bytes()).get(key)) or "nowhere"
+        warnings.warn(
+            f"The adapter's base is a folder of this machine ({here}), so nobody else can load it: push the base too, then the adapter "
+            "again with its name (comvint push --base ORG/NAME).",
+            stacklevel=3,
+        )
 
 
 def is_model(folder: Path | str) -> bool:
     """Whether a folder holds a model or an adapter, and no dataset."""
     return any((Path(folder) / name).exists() for name in ("config.json", ADAPTER)) and not (Path(folder) / "build.json").exists()
-
-
-def _model_paths(folder: Path) -> dict[str, Path]:
-    """A model's own files: the top of its folder without pickles, which nobody should have to trust."""
-    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    return {path.name: path for path in files if path.suffix not in PICKLES}
 
 
 def _weights(name: str) -> bool:

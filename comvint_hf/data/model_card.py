@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.conventions import FILE, Conventions
+from comvint_hf.data.portable import ADAPTER, hub_name, last
 from comvint_hf.data.shards import write_atomically
 from comvint_hf.errors import InputError
 
-CARD, SETTINGS, SCORES, ADAPTER = "README.md", "tuning.json", "results.json", "adapter_config.json"
+CARD, SETTINGS, SCORES = "README.md", "tuning.json", "results.json"
 TAGS = ["comvint_hf", "multimodal", "grounding", "visual-instruction-tuning", "trl", "sft"]
 TOLD = (
     "num_train_epochs",
@@ -48,11 +49,11 @@ LEARNT = {
 }
 
 
-def write_model_card(folder: Path | str, settings: Mapping[str, Any] | None = None) -> Path:
+def write_model_card(folder: Path | str, settings: Mapping[str, Any] | None = None, base: str | None = None) -> Path:
     """Draw README.md of a folder that tuning left; gives its path.
 
-    `settings` (a trainer's, by name) are kept in tuning.json, so that the card can be drawn again when there are scores.
-    Raises `InputError` if the folder has no comvint.json.
+    `settings` (a trainer's, by name) are kept in tuning.json, so that the card can be drawn again when there are scores;
+    `base` is the base model's name on the Hub, if it is not what the folder says. Raises `InputError` if the folder has no comvint.json.
     """
     folder = Path(folder)
     if not (folder / FILE).exists():
@@ -60,7 +61,7 @@ def write_model_card(folder: Path | str, settings: Mapping[str, Any] | None = No
     if settings is not None:
         kept = {name: _plain(settings[name]) for name in TOLD if settings.get(name) is not None}
         write_atomically(folder / SETTINGS, json.dumps(kept, indent=2) + "\n")
-    agreed, scores = Conventions.read(folder), _read(folder / SCORES)
+    agreed, scores = _agreed(folder, base), _read(folder / SCORES)
     text = "\n\n".join(
         [
             f"# {folder.resolve().name}",
@@ -81,13 +82,14 @@ def write_model_card(folder: Path | str, settings: Mapping[str, Any] | None = No
     return folder / CARD
 
 
-def hub_name(name: str | None) -> str | None:
-    """The name if it can be one on the Hub; a folder of somebody's machine is nobody's business.
-
-    >>> hub_name("org/model"), hub_name("build/demo/base"), hub_name("/data/model")
-    ('org/model', None, None)
-    """
-    return name if name and name.count("/") == 1 and not name.startswith(("/", ".", "~")) and not Path(name).exists() else None
+def _agreed(folder: Path, base: str | None) -> Conventions:
+    """The folder's conventions, the base as others find it; what is no name on the Hub is an absolute path, so that no link is made."""
+    agreed = Conventions.read(folder)
+    if base and base != agreed.base_model:
+        agreed = agreed.model_copy(update={"base_model": base, "base_revision": None})
+    here = {name: getattr(agreed, name) for name in ("base_model", "dataset")}
+    placed = {name: str(Path(told).resolve()) for name, told in here.items() if told and not hub_name(told, folder)}
+    return agreed.model_copy(update=placed)
 
 
 def _plain(value: Any) -> Any:
@@ -107,7 +109,7 @@ def _yaml(folder: Path, agreed: Conventions, scores: Mapping[str, Any]) -> str:
         EvalResult(
             task_type="image-text-to-text",
             dataset_type=data or "comvint_hf",
-            dataset_name=_last(agreed.dataset) or "held-out rows",
+            dataset_name=last(agreed.dataset) or "held-out rows",
             metric_type=figure,
             metric_name=told,
             metric_value=round(scores[figure], 4),
@@ -128,19 +130,18 @@ def _yaml(folder: Path, agreed: Conventions, scores: Mapping[str, Any]) -> str:
     ).to_yaml()
 
 
-def _last(name: str | None) -> str:
-    return hub_name(name) or Path(name or "").name
-
-
 def _linked(name: str | None, kind: str = "") -> str:
     """A name on the Hub as a link, another one without its folders."""
-    return f"[{name}](https://huggingface.co/{kind}{name})" if hub_name(name) else f"`{_last(name) or 'unknown'}`"
+    return f"[{name}](https://huggingface.co/{kind}{name})" if hub_name(name) else f"`{last(name) or 'unknown'}`"
 
 
 def _opening(folder: Path, agreed: Conventions) -> str:
     what = "An adapter (LoRA) for" if (folder / ADAPTER).exists() else "A model tuned from"
     revision = f" at revision `{agreed.base_revision}`" if agreed.base_revision else ""
-    return f"{what} {_linked(agreed.base_model)}{revision}, made with comvint_hf's `train/sft.py` on TRL's SFTTrainer."
+    made = f"{what} {_linked(agreed.base_model)}{revision}, made with comvint_hf's `train/sft.py` on TRL's SFTTrainer."
+    if hub_name(agreed.base_model) or not (folder / ADAPTER).exists():
+        return made
+    return f"{made} That base is not on the Hub: whoever has it names its folder, `load_chat(..., base=FOLDER)`."
 
 
 _USE = """\

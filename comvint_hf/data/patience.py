@@ -58,7 +58,8 @@ def _passes(error: BaseException | None) -> bool:
         return False
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in PASSING or isinstance(error, RevisionNotFoundError)
-    return isinstance(error, httpx2.TransportError) or _passes(error.__cause__)
+    # hf_xet says ConnectionError where it cannot reach its store
+    return isinstance(error, (httpx2.TransportError, ConnectionError)) or _passes(error.__cause__)
 
 
 def _refusal(error: Exception) -> EndpointError | None:

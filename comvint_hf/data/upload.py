@@ -62,7 +62,8 @@ class Files:
     additions: dict[str, CommitOperationAdd]
 
     @classmethod
-    def of(cls, paths: Mapping[str, Path]) -> Files:
+    def of(cls, paths: Mapping[str, Path | bytes]) -> Files:
+        """The files at these paths, or with these bytes."""
         from huggingface_hub import CommitOperationAdd
 
         return cls({name: CommitOperationAdd(name, path) for name, path in sorted(paths.items())})

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from datasets import load_dataset_builder
 from huggingface_hub import DatasetCard
 
-from comvint_hf import load_scenes
+from comvint_hf import build, load_scenes
 from comvint_hf.data.card import configs, write_folder
 from comvint_hf.data.folder import read_about, read_rows, read_statistics, row_files
 from comvint_hf.data.health import Health
+from comvint_hf.data.inputs import open_input
+from comvint_hf.data.mix import mix
 from comvint_hf.data.plan import Plan
 from comvint_hf.data.report import Statistics
 from comvint_hf.data.rows import features
 from comvint_hf.errors import InputError
 from comvint_hf.sources import LICENCES
+from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
 
 
 def test_the_yaml_names_configs_features_sizes_licence_and_language(toy_dataset) -> None:
@@ -137,3 +141,37 @@ def test_build_json_holds_the_plan(toy_dataset) -> None:
     (part,) = about["parts"]
     assert (part["recipe"], part["scenes"], part["settings"], part["seed"]) == ("toy", "shapes:12", {"size": "small"}, 0)
     assert load_scenes(part["scenes"]).name == "shapes"
+
+
+def _strings(value) -> Iterator[str]:
+    """All text in a row or in JSON; photos are bytes and left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for inner in (*value.keys(), *value.values()) for text in _strings(inner))
+    elif isinstance(value, list):
+        yield from (text for inner in value for text in _strings(inner))
+
+
+@pytest.mark.parametrize("images", [True, "table"])
+def test_no_file_names_a_place_of_the_machine(tmp_path, toy_recipe, images) -> None:
+    """Scenes from files: neither cards nor figures nor any column say where they lay."""
+    source, out = tmp_path / "secret place" / "corpus", tmp_path / "built"
+    source.mkdir(parents=True)
+
+    class Stream(list):
+        name, licence, spec = "coco", LICENCES["coco"], f"coco:{source},flickr30k:{source}"
+
+    scenes = []
+    for scene in load_scenes("shapes:6"):
+        photo = source / f"{scene.id.rpartition('/')[2]}.png"
+        photo.write_bytes(scene.image_bytes())
+        scenes.append(scene.model_copy(update={"image": photo}))
+    build(Stream(scenes), toy_recipe, LLMs.one(ScriptedLLM([])), out, images=images, progress=False)
+    mix([open_input(str(out))], mixed := tmp_path / "mixed")
+    for folder in (out, mixed):
+        assert read_about(folder)["parts"][0]["scenes"] == "coco:corpus,flickr30k:corpus"
+        told = [path.read_text() for path in folder.iterdir() if path.suffix in (".md", ".json")]
+        rows = [row for name in read_about(folder)["files"] for row in read_rows(folder / name)]
+        assert len(told) >= 4 and rows
+        assert not [text for text in (*told, *_strings(rows)) if "secret place" in text or str(tmp_path) in text]

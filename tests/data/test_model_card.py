@@ -31,3 +31,15 @@ def test_settings_stay_when_the_card_is_drawn_again(tmp_path) -> None:
 def test_a_folder_without_a_model_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="no tuned model lies there"):
         write_model_card(tmp_path)
+
+
+def test_an_adapter_whose_base_is_a_folder_says_so(tmp_path) -> None:
+    folder = tmp_path / "adapter"
+    Conventions(base_model="build/base", learn="response").write(folder)
+    (folder / "adapter_config.json").write_text("{}")
+    (tmp_path / "build" / "base").mkdir(parents=True)
+    card = write_model_card(folder).read_text()
+    assert ModelCard(card).data.base_model is None
+    assert "for `base`" in card and "That base is not on the Hub" in card
+    card = write_model_card(folder, base="org/base").read_text()
+    assert ModelCard(card).data.base_model == "org/base" and "not on the Hub" not in card

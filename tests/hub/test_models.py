@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from comvint_hf.conventions import Conventions
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import runpy, sys
@@ -21,7 +23,7 @@ import json, sys
 from huggingface_hub import HfApi, ModelCard, hf_hub_download
 api, (name, kind) = HfApi(), sys.argv[1:]
 files = api.list_repo_files(name, repo_type=kind)
-read = {file: open(hf_hub_download(name, file, repo_type=kind)).read() for file in files if file.endswith((".md", "comvint.json", ".txt"))}
+read = {file: open(hf_hub_download(name, file, repo_type=kind)).read() for file in files if file.endswith((".md", "comvint.json", "adapter_config.json", ".txt"))}
 commits = len(api.list_repo_commits(name, repo_type=kind))
 card = ModelCard(read["README.md"]).data.to_dict() if kind == "model" else None
 print(json.dumps({"files": files, "read": read, "commits": commits, "card": card}))
@@ -77,6 +79,27 @@ def test_training_leaves_a_card_and_conventions_on_the_hub(client, held, base, t
     figures = {one["type"]: one["value"] for one in card["model-index"][0]["results"][0]["metrics"]}
     assert figures == {"closed_accuracy": 0.75, "mean_iou": 0.5} and card["base_model"] == "tester/base"
     assert "| closed questions, accuracy | 0.750 |" in held("tester/adapter")["read"]["README.md"]
+
+
+def test_an_adapter_tuned_from_a_folder_leaves_the_folder_out(client, held, tmp_path) -> None:
+    folder, base = tmp_path / "adapter", str(tmp_path / "base")
+    Conventions(base_model=base, dataset=str(tmp_path / "rows"), learn="response").write(folder)
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    push = "import sys, warnings\nfrom comvint_hf.cli import main\nwarnings.showwarning = lambda *told: print(told[0])\n"
+    push += "main(['push', sys.argv[1], 'tester/local', *sys.argv[2:]])"
+    told = client(push, str(folder))
+    assert "The adapter's base is a folder of this machine (base), so nobody else can load it" in told
+    found = held("tester/local")
+    assert str(tmp_path) not in json.dumps(found) and "base_model" not in found["card"]
+    assert json.loads(found["read"]["comvint.json"])["base_model"] is None
+
+    assert "nobody else" not in client(push, str(folder), "--base", "org/base")
+    found = held("tester/local")
+    assert (
+        found["card"]["base_model"] == json.loads(found["read"]["adapter_config.json"])["base_model_name_or_path"] == "org/base"
+    )
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == base
 
 
 @pytest.mark.timeout(240)
