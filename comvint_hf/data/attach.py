@@ -1,17 +1,18 @@
 """Give rows their photos: join a folder of photos, or a dataset's config `images`, to rows by `image_id`.
 
-Rows get the photo's path, not another copy of its bytes. This file knows rows and photos; it knows no build.
+A table's rows get the photo's path, not another copy of its bytes; a stream's rows get the bytes as they pass. Memory does
+not grow with the rows or the photos. This file knows rows and photos; it knows no build.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
+from comvint_hf.data.image_table import ImageTable
 from comvint_hf.data.rows import Row
 from comvint_hf.errors import RowError
 
@@ -21,56 +22,85 @@ if TYPE_CHECKING:
     D = TypeVar("D", Dataset, DatasetDict, IterableDataset, IterableDatasetDict)
 
 Find = Callable[[str], Path | None]
+Missing = Literal["error", "drop"]
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
-def attach_images(dataset: D, images: Path | str | Mapping[str, Path | str], *, missing: Literal["error", "drop"] = "error") -> D:
+class Photos(Protocol):
+    """Where photos come from."""
+
+    def files(self, image_ids: Iterable[str]) -> dict[str, Path]:
+        """The files of these photos, those apart that are not there."""
+
+    def photo(self, image_id: str) -> Row:
+        """A photo as datasets takes it: {"path", "bytes"}."""
+
+    def __contains__(self, image_id: str) -> bool: ...
+
+
+def attach_images(dataset: D, images: Path | str | Mapping[str, Path | str], *, missing: Missing = "error") -> D:
     """Add the column `images` to rows that name their photo by `image_id`; plain and streaming datasets alike.
 
     `images` is a folder of photos (named by the image's id, zero-padded or not, in any subfolder), a dataset folder or Hub
-    repository with a config `images`, or a mapping from image ids to files. Rows of one image share one file. A row
-    without an `image_id` is text-only and gets no photo. A photo that is not there raises `RowError`, at once or, when
-    streaming, on reaching the row; `missing="drop"` leaves such rows out instead.
+    repository with a config `images`, of which only the photos of these rows are read, or a mapping from image ids to
+    files. Rows of one image share one file. A row without an `image_id` is text-only and gets no photo. A photo that is
+    not there raises `RowError`, at once or, when streaming, on reaching the row; `missing="drop"` leaves such rows out
+    instead. Raises `InputError` if `images` is nothing of that.
     """
+    return _attached(dataset, _photos(images), missing)
+
+
+def _attached(dataset: D, photos: Photos, missing: Missing) -> D:
     from datasets import Dataset, IterableDataset
 
-    find = _finder(images)
     if isinstance(dataset, Dataset):
-        return _attach_to_table(dataset, find, missing)
+        return _attach_to_table(dataset, photos, missing)
     if isinstance(dataset, IterableDataset):
-        return _attach_to_stream(dataset, find, missing)
-    attached = {split: attach_images(rows, _Found(find), missing=missing) for split, rows in dataset.items()}
-    return type(dataset)(attached)
+        return _attach_to_stream(dataset, photos, missing)
+    return type(dataset)({split: _attached(rows, photos, missing) for split, rows in dataset.items()})
 
 
-def _attach_to_table(dataset: Dataset, find: Find, missing: str) -> Dataset:
-    from datasets import Image, List
+def _attach_to_table(dataset: Dataset, photos: Photos, missing: Missing) -> Dataset:
+    from datasets import Features, Image, List, concatenate_datasets
 
     _refuse_second_column(dataset.column_names)
-    ids = dataset.select_columns("image_id")["image_id"][:]
-    paths = {image_id: find(image_id) for image_id in set(ids) if image_id}
-    lost = sorted(image_id for image_id, path in paths.items() if path is None)
+    named = [image_id for image_id in dataset.select_columns("image_id").unique("image_id") if image_id]
+    paths = photos.files(named)
+    lost = sorted(set(named) - paths.keys())
     if lost and missing == "error":
-        raise _not_found(lost[0], len(lost), len(paths))
+        raise _not_found(lost[0], len(lost), len(named))
     if lost:
-        dataset = dataset.select([place for place, image_id in enumerate(ids) if not image_id or paths[image_id] is not None])
-        ids = [image_id for image_id in ids if not image_id or paths[image_id] is not None]
-    column = [[{"path": str(paths[image_id]), "bytes": None}] if image_id else [] for image_id in ids]
-    return dataset.add_column("images", column, feature=List(Image()))
+        dataset = dataset.filter(lambda ids: [not id or id in paths for id in ids], input_columns="image_id", batched=True)
+
+    def pictures(ids: list[str]) -> dict[str, list[list[Row]]]:
+        return {"images": [[{"path": str(paths[id]), "bytes": None}] if id else [] for id in ids]}
+
+    feature = List(Image())
+    if not len(dataset):
+        return dataset.add_column("images", [], feature=feature)
+    column = dataset.select_columns("image_id").map(
+        pictures,
+        input_columns="image_id",
+        batched=True,
+        remove_columns="image_id",
+        features=Features({"images": feature}),
+        desc="Attaching photos",
+    )
+    return concatenate_datasets([dataset, column], split=dataset.split, axis=1)
 
 
-def _attach_to_stream(dataset: IterableDataset, find: Find, missing: str) -> IterableDataset:
+def _attach_to_stream(dataset: IterableDataset, photos: Photos, missing: Missing) -> IterableDataset:
     from datasets import Features, Image, List
 
     _refuse_second_column(dataset.column_names or ())
     if missing == "drop":
-        dataset = dataset.filter(lambda row: not row["image_id"] or find(row["image_id"]) is not None)
+        dataset = dataset.filter(lambda row: not row["image_id"] or row["image_id"] in photos)
 
     def attach(row: Row) -> Row:
-        path = find(row["image_id"]) if row["image_id"] else None
-        if row["image_id"] and path is None:
-            raise _not_found(row["image_id"], 1, None)
-        return {"images": [{"path": str(path), "bytes": None}] if path else []}
+        image_id = row["image_id"]
+        if image_id and image_id not in photos:
+            raise _not_found(image_id, 1, None)
+        return {"images": [photos.photo(image_id)] if image_id else []}
 
     features = Features({**dataset._resolve_features().features, "images": List(Image())})
     return dataset.map(attach).cast(features)  # a cast decodes photos; the argument `features` of map would not
@@ -86,31 +116,30 @@ def _not_found(image_id: str, lost: int, whole: int | None) -> RowError:
     return RowError(f"{of} {image_id}; add the missing photos, or leave such rows out with missing='drop'.")
 
 
-class _Found(Mapping[str, Path]):
-    """A finder in a mapping's clothes, so that the splits of a dataset share one look at the disk."""
+@dataclass(frozen=True)
+class _Files:
+    """Photos that are files already."""
 
-    def __init__(self, find: Find) -> None:
-        self.find = find
+    find: Find
 
-    def __getitem__(self, image_id: str) -> Path:
-        if (path := self.find(image_id)) is None:
-            raise KeyError(image_id)
-        return path
+    def __contains__(self, image_id: str) -> bool:
+        return self.find(image_id) is not None
 
-    def __iter__(self):
-        raise TypeError("a finder answers for an id and lists none")
+    def files(self, image_ids: Iterable[str]) -> dict[str, Path]:
+        found = {image_id: self.find(image_id) for image_id in image_ids}
+        return {image_id: path for image_id, path in found.items() if path is not None}
 
-    def __len__(self) -> int:
-        return 1
+    def photo(self, image_id: str) -> Row:
+        return {"path": str(self.find(image_id)), "bytes": None}
 
 
-def _finder(images: Path | str | Mapping[str, Path | str]) -> Find:
+def _photos(images: Path | str | Mapping[str, Path | str]) -> Photos:
     if isinstance(images, Mapping):
-        return lambda image_id: Path(found) if (found := images.get(image_id)) is not None else None
+        return _Files(lambda image_id: Path(found) if (found := images.get(image_id)) is not None else None)
     folder = Path(images)
     if folder.is_dir() and not (folder / "build.json").exists():
-        return _in_folder(folder)
-    return _in_folder(_unpacked(str(images)))
+        return _Files(_in_folder(folder))
+    return ImageTable(str(images))
 
 
 def _in_folder(folder: Path) -> Find:
@@ -126,26 +155,3 @@ def _in_folder(folder: Path) -> Find:
         return files.get(quote(image_id, safe="")) or files.get(name) or files.get(name.lstrip("0"))
 
     return find
-
-
-def _unpacked(dataset: str) -> Path:
-    """Write the photos of a config `images` into datasets' cache, once for each version of it."""
-    from datasets import Image, config, load_dataset
-
-    rows = load_dataset(dataset, "images", split="train").cast_column("image", Image(decode=False))
-    version = hashlib.sha256("\n".join(file["filename"] for file in rows.cache_files).encode()).hexdigest()[:16]
-    folder = Path(config.HF_DATASETS_CACHE) / "comvint_images" / version
-    done = folder / ".done"
-    if not done.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for row in rows:
-            path = folder / f"{quote(row['image_id'], safe='')}{_suffix(row['image']['bytes'])}"
-            temporary = path.with_suffix(".partial")
-            temporary.write_bytes(row["image"]["bytes"])
-            os.replace(temporary, path)
-        done.touch()
-    return folder
-
-
-def _suffix(encoded: bytes) -> str:
-    return ".png" if encoded.startswith(b"\x89PNG") else ".webp" if encoded[8:12] == b"WEBP" else ".jpg"
