@@ -25,6 +25,7 @@ TAGS = ["comvint_hf", "visual-instruction-tuning", "multimodal", "grounding", "s
 TASK_CATEGORIES = ["image-text-to-text", "visual-question-answering"]
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 HUGE = "10M<n<100M"
+HERE = "    # this folder, or its name on the Hub"
 
 
 def write_folder(out: Path, about: dict[str, Any], statistics: Statistics) -> list[str]:
@@ -42,6 +43,17 @@ def write_folder(out: Path, about: dict[str, Any], statistics: Statistics) -> li
     write(out / "build.json", json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     write(out / "README.md", _yaml(out, about, statistics) + _text(out.resolve().name, about, statistics, signs, pictures))
     return signs
+
+
+def card_on_hub(card: str, name: str, repo_id: str) -> str:
+    """The card of a folder of this name as it stands in a repository, whose readers load it by that name.
+
+    >>> print(card_on_hub('load_dataset("mine", "images")', "mine", "org/ours"))
+    load_dataset("org/ours", "images")
+    """
+    for call in ('load_dataset("{}"', 'attach_images(dataset, "{}"'):
+        card = card.replace(call.format(name), call.format(repo_id))
+    return card.replace(HERE, "")
 
 
 def _told(statistics: Statistics, signs: list[str]) -> dict[str, Any]:
@@ -175,8 +187,16 @@ def _loading(name: str, files: dict[str, int]) -> str:
         "```python",
         "from datasets import load_dataset",
         "",
-        f'dataset = load_dataset("{name}")    # this folder, or its name on the Hub',
+        f'dataset = load_dataset("{name}"){HERE}',
     ]
+    if any(name.startswith(f"{shards.IMAGES}/") for name in files):
+        lines += [
+            "",
+            "from comvint_hf import attach_images",
+            "",
+            f'dataset = attach_images(dataset, "{name}")    # photos, from the config `images`',
+            "",
+        ]
     for config, splits in configs(files).items():
         if config != "default":
             rows = sum(files[path] for paths in splits.values() for path in paths)

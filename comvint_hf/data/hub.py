@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.data import shards
+from comvint_hf.data.card import card_on_hub
 from comvint_hf.data.folder import read_about
-from comvint_hf.data.model_card import write_model_card
+from comvint_hf.data.model_card import CARD, write_model_card
 from comvint_hf.data.patience import patiently
 from comvint_hf.data.pictures import FOLDER as PICTURES
 from comvint_hf.data.portable import ADAPTER, BASES, PICKLES, last, portable
@@ -50,12 +51,15 @@ def push(
     if private is None and _unshareable(about) & {part["source"] for part in about["parts"]}:
         private = True
     files = Files.of(_paths(folder))
+    tag = _tag(files)  # of the folder, wherever it goes
     place = _made(repo_id, "dataset", token, wait, private=private)
+    card = (folder / CARD).read_text(encoding="utf-8")
+    files = files.with_bytes(CARD, card_on_hub(card, folder.resolve().name, place.repo_id).encode())
     if revision:
         place = replace(place, branch=revision)
         patiently(lambda: place.api.create_branch(**place.where, branch=revision, exist_ok=True), wait)
     commit = publish(place, files, _ours, message or f"Dataset of {about['rows']:,} rows")
-    patiently(lambda: place.api.create_tag(**place.where, tag=_tag(files), revision=commit, exist_ok=True), wait)
+    patiently(lambda: place.api.create_tag(**place.where, tag=tag, revision=commit, exist_ok=True), wait)
     return place.address(commit)
 
 

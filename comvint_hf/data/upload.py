@@ -68,6 +68,10 @@ class Files:
 
         return cls({name: CommitOperationAdd(name, path) for name, path in sorted(paths.items())})
 
+    def with_bytes(self, name: str, content: bytes) -> Files:
+        """The same files, one of them with this content instead."""
+        return Files(self.additions | Files.of({name: content}).additions)
+
     @property
     def digest(self) -> str:
         """Equal for equal files under equal paths: 12 hexadecimal digits."""

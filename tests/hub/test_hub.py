@@ -42,6 +42,25 @@ def test_push_then_load_plain_streaming_and_by_revision(hub, client, toy_dataset
     assert json.loads(client(IDS, "tester/whole", version_of(first), "plain")) == ids(first)
 
 
+def test_the_card_on_the_hub_says_how_to_load_it_there(client, toy_dataset) -> None:
+    """The commands that it shows are run as they stand."""
+    folder = toy_dataset(scenes=12, images="table")
+    client(PUSH, str(folder), "tester/shown")
+    code = """
+import re
+from huggingface_hub import DatasetCard
+text = DatasetCard.load("tester/shown").text
+(commands,) = re.findall("```python\\n(.*?)```", text, re.DOTALL)
+exec(commands)
+print(commands)
+print(dataset["train"][0]["images"][0].size)
+"""
+    told = client(code)
+    assert told.count('"tester/shown"') >= 4 and folder.name not in told and "this folder" not in told
+    assert 'load_dataset("toy-12")    # this folder' in (folder / "README.md").read_text()
+    assert told.strip().endswith("(96, 96)")
+
+
 def test_a_push_deletes_what_the_folder_no_longer_has_and_leaves_strangers_alone(hub, client, toy_dataset) -> None:
     large, small = toy_dataset(scenes=30), toy_dataset(scenes=12)
     client(PUSH, str(large), "tester/shrinks")
@@ -157,6 +176,25 @@ for split in plain:
 print(plain["train"].features["images"])
 """
     assert client(code).startswith("List(Image(")
+
+
+def test_a_stream_that_is_left_early_does_not_keep_its_process(hub, client, process, toy_dataset) -> None:
+    """Plain and with photos joined, by `break`, by `take`, and with iterators that are still held at the end."""
+    client(PUSH, str(toy_dataset(scenes=30, images="table")), "tester/left")
+    code = """
+from datasets import load_dataset
+from comvint_hf import attach_images
+rows = load_dataset("tester/left", split="train", streaming=True)
+streams = [rows, attach_images(rows, "tester/left")]
+held = [iter(stream) for stream in streams]
+print([next(one)["id"] for one in held], [row["id"] for stream in streams for row in stream.take(2)])
+for stream in streams:
+    for row in stream:
+        break
+"""
+    leaving = process(code)
+    said, complaint = leaving.communicate(timeout=120)
+    assert leaving.returncode == 0 and said.count("shapes/") == 6, complaint
 
 
 def test_a_builder_pushes_what_it_built(hub, client, tmp_path) -> None:
