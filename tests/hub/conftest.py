@@ -45,6 +45,10 @@ class Hub:
     def log(self) -> dict[str, int]:
         return json.loads(urllib.request.urlopen(f"{self.url}/_log", timeout=10).read())
 
+    def sent_by_xet(self) -> dict[str, int]:
+        """Bytes of new content, and of what describes it, in clients' Xet stores."""
+        return json.loads(urllib.request.urlopen(f"{self.url}/_xet", timeout=10).read())
+
     def fail(self, pattern: str, status: int, times: int = 1, after: bool = False) -> None:
         self._post("_fault", {"pattern": pattern, "status": status, "times": times, "after": after})
 
@@ -57,6 +61,12 @@ class Hub:
         finally:
             self._post("_release", {})
 
+    def kill(self, pushing: subprocess.Popen) -> None:
+        """`kill -9` a client whose request is held, and wait until the Hub has noticed."""
+        pushing.kill()
+        pushing.wait(10)
+        urllib.request.urlopen(f"{self.url}/_gone", timeout=PATIENCE).read()
+
     def forget(self, everything: bool = False) -> None:
         self._post("_forget", {"all": everything})
 
@@ -66,12 +76,14 @@ class Hub:
 
 
 @pytest.fixture(scope="module")
-def _hub_process() -> Iterator[str]:
-    server = subprocess.Popen([sys.executable, Path(__file__).with_name("local_hub.py")], stdout=subprocess.PIPE, text=True)
+def _hub_process(tmp_path_factory) -> Iterator[str]:
+    command = [sys.executable, Path(__file__).with_name("local_hub.py")]
+    own = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("hub"))}
+    server = subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True)
     try:
         yield server.stdout.readline().strip()
     finally:
-        server.terminate()
+        server.kill()
         server.wait(10)
 
 

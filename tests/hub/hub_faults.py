@@ -1,7 +1,7 @@
 """What the local Hub does wrong on purpose: errors, cut connections, and requests that wait until a test lets them go.
 
-`POST /_fault` asks for a fault, `GET /_held` answers when requests are held, `POST /_release` lets them go on. This file
-knows requests; it knows no repository.
+`POST /_fault` asks for a fault, `GET /_held` answers when requests are held, `GET /_gone` when the client of one has died,
+`POST /_release` lets them go on. This file knows requests; it knows no repository.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ CUT, HOLD = 0, 1
 """Statuses of faults that cut the connection instead of answering, and that keep the request waiting until `/_release`."""
 router = APIRouter()
 faults: list[dict] = []
-held: list[asyncio.Event] = []
+held: list[tuple[asyncio.Event, tuple[str, int]]] = []
+"""Requests that wait, and whose they are."""
 connections: dict[tuple[str, int], asyncio.Transport] = {}
 
 
@@ -39,7 +40,8 @@ async def meet(request: Request, call_next) -> Response:
     if fault is None:
         return await call_next(request)
     if fault["status"] == HOLD:
-        held.append(released := asyncio.Event())
+        await request.body()  # a connection that is not read from does not tell that its client is gone
+        held.append((released := asyncio.Event(), tuple(request.client)))
         await released.wait()
         there = tuple(request.client) in connections
         return await call_next(request) if there else Response(status_code=410)  # nobody waits for it any more
@@ -77,10 +79,18 @@ async def wait_for_held(count: int) -> dict:
     return {}
 
 
+@router.get("/_gone")
+async def wait_for_gone() -> dict:
+    """Answer as soon as the client of a held request is known to be gone."""
+    while all(client in connections for _, client in held):
+        await asyncio.sleep(0.005)
+    return {}
+
+
 @router.post("/_release")
 async def release() -> dict:
     """Let the held requests go on, and hold no more."""
     faults[:] = [fault for fault in faults if fault["status"] != HOLD]
     while held:
-        held.pop().set()
+        held.pop()[0].set()
     return {}

@@ -1,8 +1,8 @@
 """A Hugging Face Hub for tests: the wire protocol that unmodified clients speak, over one process's memory.
 
 Run it as `python local_hub.py`; it prints the address it listens on. Only what datasets and huggingface_hub ask for
-when they push, list and read is here; Xet is not (clients run with HF_HUB_DISABLE_XET=1). `hub_faults` makes
-requests fail, `GET /_log` tells what was asked.
+when they push, list and read is here. Files come by LFS or, from clients that have it, by Xet (`hub_xet`). `hub_faults`
+makes requests fail, `GET /_log` tells what was asked.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import hub_faults
+import hub_xet
 import uvicorn
 from fastapi import FastAPI, Form, Request, Response
 from fastapi.responses import JSONResponse
@@ -68,9 +69,11 @@ class Missing(Exception):
 
 app = FastAPI()
 app.include_router(hub_faults.router)
+app.include_router(hub_xet.router)
 repositories: dict[tuple[str, str], Repository] = {}
 blobs: dict[str, bytes] = {}
 large: set[str] = set()
+xet_hashes: dict[str, str] = {}
 asked: Counter[str] = Counter()
 
 
@@ -95,8 +98,11 @@ async def log() -> dict:
 @app.post("/_forget")
 async def forget(request: Request) -> dict:
     """Forget what was asked and the faults to come; with {"all": true} every repository and file too."""
-    for memory in (asked, hub_faults.faults, *((repositories, blobs, large) if (await request.json()).get("all") else ())):
+    everything = (await request.json()).get("all")
+    for memory in (asked, hub_faults.faults, *((repositories, blobs, large, xet_hashes) if everything else ())):
         memory.clear()
+    if everything:
+        hub_xet.forget()
     return {}
 
 
@@ -116,6 +122,8 @@ def entry(path: str, sha: str) -> dict:
     found: dict = {"type": "file", "path": path, "size": len(data), "oid": git_sha(data)}
     if sha in large:
         found["lfs"] = {"oid": sha, "size": len(data), "pointerSize": 130}
+    if sha in xet_hashes:
+        found["xetHash"] = xet_hashes[sha]
     return found
 
 
@@ -125,6 +133,13 @@ def store(data: bytes, is_large: bool = False) -> str:
     if is_large:
         large.add(sha)
     return sha
+
+
+def came(sha: str) -> bool:
+    """Whether a large file was uploaded; one that came by Xet is put together and checked."""
+    if sha not in blobs and (found := hub_xet.content(sha)) is not None and store(found, True) == sha:
+        xet_hashes[sha] = hub_xet.known[sha][0]
+    return sha in blobs
 
 
 @app.get("/api/whoami-v2")
@@ -232,7 +247,7 @@ async def commit(kind: str, owner: str, name: str, revision: str, request: Reque
             case "file":
                 files[value["path"]] = store(base64.b64decode(value["content"]))
             case "lfsFile":
-                if value["oid"] not in blobs:
+                if not came(value["oid"]):
                     return JSONResponse({"error": f"LFS object {value['oid']} was never uploaded"}, 400)
                 large.add(value["oid"])
                 files[value["path"]] = value["oid"]
@@ -355,6 +370,9 @@ async def resolve(kind: str, owner: str, name: str, rest: str, request: Request)
     headers = {"X-Repo-Commit": commit.sha, "ETag": tag, "Accept-Ranges": "bytes"}
     if sha in large:
         headers |= {"X-Linked-Etag": tag, "X-Linked-Size": str(len(data))}
+    if sha in xet_hashes:
+        route = f"{request.base_url}api/{kind}/{owner}/{name}/xet-read-token/{commit.sha}"
+        headers |= {"X-Xet-Hash": xet_hashes[sha], "X-Xet-Refresh-Route": route}
     asked_range = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
     if request.method == "HEAD":
         return Response(headers={**headers, "Content-Length": str(len(data))})

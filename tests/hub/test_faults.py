@@ -85,8 +85,7 @@ def test_a_push_killed_while_it_uploads_goes_on_and_sends_nothing_twice(
     with hub.holding(UPLOAD, after=2) as until_held:
         pushing = process(code, str(second), "tester/killed")
         until_held()
-        pushing.kill()
-        pushing.wait(10)
+        hub.kill(pushing)
     assert 0 < (sent := hub.log()["lfs put"]) < shards_of(second)
     assert read("tester/killed") == ids(first)
     client(code, str(second), "tester/killed")
@@ -106,8 +105,7 @@ def test_many_files_are_staged_and_a_reader_sees_the_old_version_until_the_switc
         pushing = process(PUSH, str(second), "tester/many")
         until_held()
         assert read("tester/many") == ids(first)
-        pushing.kill()
-        pushing.wait(10)
+        hub.kill(pushing)
     sent = hub.log()["lfs put"]
     with hub.holding(f"{COMMIT}main") as until_held:
         pushing = process(PUSH, str(second), "tester/many")
@@ -148,8 +146,7 @@ def test_a_push_killed_after_its_commit_is_finished_by_the_next(hub, client, pro
     with hub.holding("GET /api/datasets/.*/refs") as until_held:
         pushing = process(PUSH_SMALL_PORTIONS, str(folder), "tester/late")
         until_held()
-        pushing.kill()
-        pushing.wait(10)
+        hub.kill(pushing)
     found = history("tester/late")
     assert len(found["main"]) == 2 and len(found["branches"]) == 2 and not found["tags"]
     hub.forget()
