@@ -64,6 +64,24 @@ def with_shards(count: int, folder: Path) -> None:
     shard.commit({})
 
 
+def with_card(count: int, folder: Path) -> None:
+    """Ours to the end: rows counted as they come, and the card with its pictures drawn from the counts."""
+    from comvint_hf.data.card import write_folder
+    from comvint_hf.data.report import Statistics
+    from comvint_hf.data.shards import WITH_IMAGES, Shard, read_marker
+
+    shard, statistics = Shard(folder, 0), Statistics()
+    for row in rows(count):
+        shard.add(WITH_IMAGES, "conversation", "train", row)
+        statistics.add(row, "train")
+    shard.commit({})
+    nothing = {name: {} for name in ("settings", "prompts", "asking")}
+    part = dict.fromkeys(("version", "recipe", "generator", "judge", "scenes", "source"), "bench")
+    licence = {"name": "unknown", "text": "", "share_images": True}
+    about = {"parts": [{**part, **nothing, "seed": 0, "licence": licence}], "files": read_marker(folder, 0)["files"]}
+    write_folder(folder, {**about, "rows": count, "rejected": 0, "usage": {}}, statistics)
+
+
 def with_datasets(count: int, folder: Path) -> None:
     """The usual way: `Dataset.from_generator`, then `to_parquet`."""
     from datasets import Dataset, disable_progress_bars
@@ -98,7 +116,12 @@ def with_conductor(count: int, folder: Path) -> None:
     build(scenes(), Ready(), LLMs.one(ScriptedLLM([])), folder / "out", images=False, progress=False)
 
 
-WAYS = {"shards": with_shards, "from_generator + to_parquet": with_datasets, "conductor": with_conductor}
+WAYS = {
+    "shards": with_shards,
+    "shards and card": with_card,
+    "from_generator + to_parquet": with_datasets,
+    "conductor": with_conductor,
+}
 
 
 def measure(way: str, count: int) -> dict:

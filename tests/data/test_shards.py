@@ -11,7 +11,7 @@ from datasets import Dataset, Features, load_dataset
 
 from comvint_hf.data import shards
 from comvint_hf.data.rows import features
-from comvint_hf.data.shards import RowFile, Shard
+from comvint_hf.data.shards import IMAGES, WITHOUT_IMAGES, RowFile, Shard
 
 
 def row(number: int, photo: bytes = b"") -> dict:
@@ -129,3 +129,28 @@ def test_the_schema_is_the_one_that_datasets_itself_would_write(tmp_path) -> Non
     theirs, ours = pq.read_schema(tmp_path / "theirs.parquet"), pq.read_schema(tmp_path / "ours.parquet")
     assert ours == theirs
     assert json.loads(ours.metadata[b"huggingface"]) == json.loads(theirs.metadata[b"huggingface"])
+
+
+def test_photos_that_lie_once_cost_little_beside_themselves_and_the_text(tmp_path) -> None:
+    """SVIT's layout: many rows over few photos that do not compress; text counts as the messages, uncompressed."""
+    shard, photos, text = Shard(tmp_path, 0), 0, 0
+    for image in range(20):
+        data = random.Random(image).randbytes(50_000)
+        photos += len(data)
+        shard.add(IMAGES, "", "train", {"image_id": f"toy/{image}", "image": {"bytes": data, "path": None}})
+        for number in range(39):
+            said = [
+                f"What is {number} steps from the door of house {image}?",
+                f"A cup, <st>cup<ed>[0.100, 0.200, 0.{image:03}, 0.4{number:02}].",
+            ]
+            text += sum(map(len, said))
+            turns = [{"role": role, "content": content} for role, content in zip(("user", "assistant"), said, strict=True)]
+            shard.add(
+                WITHOUT_IMAGES,
+                "conversation",
+                "train",
+                {"id": f"{image}/{number}", "image_id": f"toy/{image}", "messages": turns},
+            )
+    shard.commit({})
+    stored = sum(path.stat().st_size for path in tmp_path.rglob("*.parquet"))
+    assert photos < stored <= 1.1 * (photos + text)

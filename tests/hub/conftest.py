@@ -52,6 +52,10 @@ class Hub:
     def fail(self, pattern: str, status: int, times: int = 1, after: bool = False) -> None:
         self._post("_fault", {"pattern": pattern, "status": status, "times": times, "after": after})
 
+    def unmet(self) -> int:
+        """How many times faults are still to come."""
+        return int(urllib.request.urlopen(f"{self.url}/_unmet", timeout=10).read())
+
     @contextmanager
     def holding(self, pattern: str, count: int = 1, after: int = 0) -> Iterator[Callable[[], None]]:
         """Hold requests of a kind, all but the first `after`; what is given waits until `count` are held. Lets them go in the end."""

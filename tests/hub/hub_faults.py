@@ -71,6 +71,12 @@ async def ask_for_fault(request: Request) -> dict:
     return {}
 
 
+@router.get("/_unmet")
+async def unmet() -> int:
+    """How many times faults that were asked for are still to come."""
+    return sum(fault["times"] for fault in faults)
+
+
 @router.get("/_held")
 async def wait_for_held(count: int) -> dict:
     """Answer as soon as so many requests are held."""
