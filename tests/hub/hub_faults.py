@@ -40,7 +40,8 @@ async def meet(request: Request, call_next) -> Response:
     if fault is None:
         return await call_next(request)
     if fault["status"] == HOLD:
-        await request.body()  # a connection that is not read from does not tell that its client is gone
+        await request.body()
+        connections[tuple(request.client)].resume_reading()  # or it would not tell that its client is gone
         held.append((released := asyncio.Event(), tuple(request.client)))
         await released.wait()
         there = tuple(request.client) in connections

@@ -1,7 +1,9 @@
 """Recipes: samples run through stages in order, nothing disappears, and a failed complication falls back."""
 
 import asyncio
-from collections import Counter
+import gc
+import weakref
+from collections import Counter, OrderedDict
 from functools import partial
 
 import pytest
@@ -10,6 +12,8 @@ from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.records import FAILED, Sample, Scene, Turn
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis import checks, recipes
+from comvint_hf.synthesis.annotator import AnnotationLLM
+from comvint_hf.synthesis.annotator.facts import scene_facts
 from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
 from comvint_hf.synthesis.stages import verification
 from comvint_hf.synthesis.stages.asking import asks, draw, prompts_of
@@ -337,3 +341,20 @@ def test_nobody_is_asked_what_cannot_matter(settings, overrides, asked):
 
 def test_nobody_is_asked_about_a_picture_of_which_nothing_is_known():
     assert requests(recipes.comvint(), EMPTY) == {}
+
+
+@pytest.mark.parametrize("recipe", [recipes.svit(), recipes.comvint(1), recipes.vlit()], ids=lambda recipe: recipe.name)
+def test_scenes_are_let_go_when_they_are_done(recipe, monkeypatch) -> None:
+    """The annotator keeps the facts of the last few scenes, and nothing of those before."""
+    monkeypatch.setattr(scene_facts, "_KEPT", OrderedDict())
+    monkeypatch.setattr(scene_facts, "KEPT_SCENES", 3)
+    llms, seen = LLMs.one(AnnotationLLM()), []
+
+    async def run() -> None:
+        for scene in load_scenes("shapes:12"):
+            await recipe.run(scene, llms)
+            seen.append(weakref.ref(scene))
+
+    asyncio.run(run())
+    gc.collect()
+    assert [made() is not None for made in seen] == [False] * 9 + [True] * 3

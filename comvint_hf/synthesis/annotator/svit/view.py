@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
 from comvint_hf.records import Box, Scene
-from comvint_hf.synthesis.annotator.facts.scene_facts import SMALLEST, Facts, Link, facts_of
+from comvint_hf.synthesis.annotator.facts.scene_facts import SMALLEST, Link, facts_of
 from comvint_hf.synthesis.annotator.facts.things import Thing, attribute_kinds
 from comvint_hf.synthesis.annotator.words import knowledge, lexicon
 from comvint_hf.synthesis.annotator.words.knowledge import Noun
@@ -336,13 +335,9 @@ def use_clause(subject: Subject) -> str:
     return f"people use {subject.kind} to {subject.noun.use}"
 
 
-_VIEWS: WeakKeyDictionary[Facts, View] = WeakKeyDictionary()
-
-
 def view_of(scene: Scene) -> View:
-    """The view of a scene, made once while its facts are kept."""
+    """The view of a scene, made once and kept with its facts."""
     facts = facts_of(scene)
-    view = _VIEWS.get(facts)
-    if view is None:
-        view = _VIEWS[facts] = View(scene)
-    return view
+    if View not in facts.memory:
+        facts.memory[View] = View(scene)
+    return facts.memory[View]
