@@ -18,8 +18,8 @@ from comvint_hf.synthesis.annotator import AnnotationLLM
 from comvint_hf.synthesis.annotator.comvint.harder import harder
 from comvint_hf.synthesis.annotator.comvint.phrasing import forms
 from comvint_hf.synthesis.annotator.facts.scene_facts import facts_of
-from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
-from comvint_hf.synthesis.annotator.programs.notation import read
+from comvint_hf.synthesis.annotator.programs.evaluation import complexity, evaluate
+from comvint_hf.synthesis.annotator.programs.notation import chain, read
 from comvint_hf.synthesis.llm import LLMs
 
 CORPORA = {"coco": "coco", "flickr30k": "flickr30k_entities"}
@@ -181,3 +181,9 @@ def test_existence_at_a_place_is_told_by_position_and_kind_alike():
     assert len(answers) > 5
     for looks, found in answers.items():
         assert found.total() < 40 or 0.3 < found["Yes"] / found.total() < 0.7, (looks, found)
+
+
+def test_a_complicated_question_stays_as_hard_when_it_is_asked_by_yes_or_no():
+    for sample in made(recipes.comvint(3, ("bool",)), load_scenes("shapes:40")):
+        *_, before, last = chain(sample.reasoning)
+        assert not sample.rounds or complexity(last) >= complexity(before), sample.reasoning

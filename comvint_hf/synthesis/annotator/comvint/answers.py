@@ -146,7 +146,8 @@ def _closed(program: Program, facts: Facts, random: Random, wanted: str, sample:
     if right is not None and program.head not in UNCLAIMED:
         values = [right.value] if wanted == "yes" else alternatives.wrong_values(program, facts, random, 1)
         yield from (claim(program, value) for value in values)
-    yield from presence.existence(program, facts, random, wanted)
+    if not sample.rounds:
+        yield from presence.existence(program, facts, random, wanted)
 
 
 def choice(prompt: Prompt, random: Random) -> Choice:

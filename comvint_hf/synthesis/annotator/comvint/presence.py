@@ -8,7 +8,7 @@ from random import Random
 from comvint_hf.synthesis.annotator.comvint.candidates import DRAWN_COLOURS, SHAPES
 from comvint_hf.synthesis.annotator.comvint.references import UNWORTHY, describable, familiar, telling
 from comvint_hf.synthesis.annotator.facts.scene_facts import SIDES, Facts, Thing
-from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
+from comvint_hf.synthesis.annotator.programs.evaluation import complexity, evaluate
 from comvint_hf.synthesis.annotator.programs.finding import use_of_thing
 from comvint_hf.synthesis.annotator.programs.knowing import values
 from comvint_hf.synthesis.annotator.programs.notation import Program, Ref, Where, every, refs_in
@@ -29,10 +29,15 @@ def existence(program: Program, facts: Facts, random: Random, wanted: str) -> It
 
 
 def existence_harder(program: Program, facts: Facts, random: Random, wanted: str) -> Iterator[Program]:
-    """Questions whether there is a drawn shape at some place, or one that is like something, answered `wanted`."""
+    """Questions whether there is a drawn shape at some place, or one that is like something, answered `wanted`.
+
+    None is easier than the program whose place it takes; that is asked before the answer is known, so that it tells nothing.
+    """
     if not facts.drawn:
         return
-    for ref in _form_first([*_somewhere(program, facts, random), *_told_by_likeness()], random):
+    refs = [*_somewhere(program, facts, random), *_told_by_likeness()]
+    hard = [ref for ref in refs if complexity(Program("exists", (ref,))) >= complexity(program)]
+    for ref in _form_first(hard, random):
         outcome = evaluate(Program("exists", (ref,)), facts)
         if outcome and outcome.value == wanted:
             yield Program("exists", (ref,))
