@@ -27,6 +27,8 @@ class Family:
     - `prefix`: tokens of type 0 see each other, ahead too, so only tokens of type 1 may be learnt.
     - `picture`: a row without a picture cannot be encoded.
     - `reads`: the part that looks at the picture is given text too, and must be given none that is learnt.
+    - `grid`: a picture's tokens have a position in time, down and across (M-RoPE), and text goes on behind its longer side.
+    - `whole`: tokens of one picture see each other, ahead too. `windows`: some layers see a window of what is before.
     - `trl`: TRL's trainer takes the family.
     - `projector`: paths of what hands pictures on to the language model, from the model's core; lists stand for their entries.
     - `stand_in`: another processor class that makes the same of pictures and text, where the family's own cannot be built.
@@ -40,6 +42,9 @@ class Family:
     prefix: bool = False
     picture: bool = False
     reads: bool = False
+    grid: bool = False
+    whole: bool = False
+    windows: bool = False
     trl: bool = True
     stand_in: str | None = None
     projector: tuple[str, ...] = ("multi_modal_projector",)
@@ -55,10 +60,12 @@ FAMILIES: dict[str, Family] = {
     "Idefics3Processor": Family("Idefics3", "utterance", projector=_CONNECTOR),
     "SmolVLMProcessor": Family("SmolVLM", "utterance", stand_in="Idefics3Processor", projector=_CONNECTOR),
     "PaliGemmaProcessor": Family("PaliGemma", "prefix", boxes="location", silent=True, prefix=True, picture=True),
-    "Gemma3Processor": Family("Gemma 3", "gemma", "<start_of_image>", "thousand_yx"),
-    "Qwen2VLProcessor": Family("Qwen2-VL", "chatml", _QWEN, "corners", projector=_MERGER),
-    "Qwen2_5_VLProcessor": Family("Qwen2.5-VL", "chatml", _QWEN, "pixel", projector=_MERGER),
-    "Qwen3VLProcessor": Family("Qwen3-VL", "chatml", _QWEN, "thousand", projector=(*_MERGER, "visual.deepstack_merger_list")),
+    "Gemma3Processor": Family("Gemma 3", "gemma", "<start_of_image>", "thousand_yx", whole=True, windows=True),
+    "Qwen2VLProcessor": Family("Qwen2-VL", "chatml", _QWEN, "corners", grid=True, projector=_MERGER),
+    "Qwen2_5_VLProcessor": Family("Qwen2.5-VL", "chatml", _QWEN, "pixel", grid=True, projector=_MERGER),
+    "Qwen3VLProcessor": Family(
+        "Qwen3-VL", "chatml", _QWEN, "thousand", grid=True, projector=(*_MERGER, "visual.deepstack_merger_list")
+    ),
     "InternVLProcessor": Family("InternVL", "chatml", "<IMG_CONTEXT>\n", "boxed"),
     "Blip2Processor": Family("BLIP-2", "question", "", silent=True, picture=True, trl=False, projector=_QFORMER),
     "InstructBlipProcessor": Family(

@@ -19,8 +19,8 @@ from comvint_hf.errors import ModelError, writable
 from comvint_hf.families import family_of
 from comvint_hf.tuning import mishaps, ordering, qlora, run, skipping
 from comvint_hf.tuning.counting import Telling, Tuner, told
+from comvint_hf.tuning.masks import Attention, attention_of
 from comvint_hf.tuning.trainer import quiet_progress
-from comvint_hf.tuning.tree import require_tree_attention
 
 
 @dataclass
@@ -92,7 +92,7 @@ def main() -> None:
     with mishaps.enough_memory(training, model_args, collator, traceback=ours.traceback):
         model = load_model(model_args, checkpoint)
         if ours.pack:
-            require_tree_attention(model)
+            collator.attention = attention_of(model)
         projector = qlora.projector(model, family_of(processor).projector)
         adapter = choose_trained(model, model_args, ours, projector)
         trainer = make_trainer(
@@ -139,6 +139,7 @@ def make_collator(processor: Any, train: Any, training: Tuning, ours: Ours) -> L
         min_pixels=ours.min_pixels,
         max_pixels=ours.max_pixels,
         skip_bad=ours.skip_bad_rows,
+        attention=Attention(),  # what rows are tried with, until the model is there to say what it asks for
     )
     print(f"{len(collator.templates)} task templates carry no loss: {'; '.join(collator.templates) or 'none'}")
     return collator

@@ -8,7 +8,7 @@ Two rules at the borders. A token carries loss if one of its characters does: " 
 blank that joins a task template to the question belongs to the template, so " Answer" in "Is it? Answer yes or no." is not.
 
 The work is done by reading (rows), rendering (whose characters are whose), encoding (tokens), spans (characters to tokens) and
-tree; this file puts them in a row and knows no trainer and no model.
+packing (trees); this file puts them in a row and knows no trainer and no model.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from comvint_hf.families import family_of, picture_tokens, reader_inputs, types_
 from comvint_hf.grounding import MARKERS
 from comvint_hf.tuning.boxes import in_dialect
 from comvint_hf.tuning.encoding import Encoded, encode, tokenizer_of
+from comvint_hf.tuning.masks import Attention
+from comvint_hf.tuning.packing import collate_trees, require_trees
 from comvint_hf.tuning.preview import Preview, preview_of
 from comvint_hf.tuning.reading import Conversation, Reserved, read_row
 from comvint_hf.tuning.rendering import ChatTemplate, Rendered
@@ -47,14 +49,16 @@ class L2TCollator:
 
     `learn` is "instruction+response" (L2T) or "response" (VIT, TRL's `assistant_only_loss`). `templates` are task sentences in
     user texts that carry no loss (see `mine_templates`). A row of over `max_length` tokens is refused, never cut. `text_only`
-    accepts rows whose picture is missing. `pack="tree"` lays rows of one image out as one sequence (see `tree`). `boxes` names
-    the dialect in which boxes are learnt ("family": that of the processor's family); "fraction" leaves texts as they are.
-    `min_pixels` and `max_pixels` bound a picture before the processor sees it. `skip_bad` leaves a row that cannot be trained on
-    out of its batch instead of refusing it; `skipped` counts such rows by reason, in this process.
+    accepts rows whose picture is missing. `pack="tree"` lays rows of one image out as one sequence (see `tree`), with the masks that
+    `attention` asks for (`masks.attention_of(model)`; by default SDPA without windows). `boxes` names the dialect in which boxes
+    are learnt ("family": that of the processor's family); "fraction" leaves texts as they are. `min_pixels` and
+    `max_pixels` bound a picture before the processor sees it. `skip_bad` leaves a row that cannot be trained on out of its batch
+    instead of refusing it; `skipped` counts such rows by reason, in this process.
 
     A call takes a list of rows and returns `input_ids`, `attention_mask` and `labels` (`[B, T]` int64, labels -100 where there is
     no loss) and what the processor makes of the pictures (`pixel_values`, ...). With `pack="tree"` B is the number of sequences,
-    `attention_mask` is `[B, 1, T, T]` bool, and `position_ids` (`[B, T]` int64) come with it.
+    `attention_mask` is `[B, 1, T, T]` bool (or what `Attention.masks` says), and `position_ids` come with it (`[B, T]` int64, or
+    `[3, B, T]` for a family that counts a picture's rows and columns).
 
     Raises `RowError` for a row that cannot be trained on or a batch without a trainable token, `ModelError` for a processor
     that does not fit.
@@ -68,6 +72,7 @@ class L2TCollator:
     text_only: bool = False
     pack: Literal["tree"] | None = None
     boxes: str = "fraction"
+    attention: Attention | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
     skip_bad: bool = False
@@ -92,6 +97,8 @@ class L2TCollator:
                 f"In {family.name} the part that looks at the picture reads the question too, so a question's words would be learnt "
                 "from themselves: use learn='response' (--learn response)."
             )
+        if self.pack == "tree":
+            require_trees(family, self.learn)
         if self.boxes == "family":
             self.boxes = family.boxes
         self._dialect = dialect_named(self.boxes)
@@ -113,8 +120,6 @@ class L2TCollator:
         if not rows:
             raise RowError("The batch has no rows: expected at least one, as there is nothing to train on.")
         if self.pack == "tree":
-            from comvint_hf.tuning.tree import collate_trees
-
             return collate_trees(self, rows)
         conversations = [self.read(row, place) for place, row in enumerate(rows)]
         encoded, labels = self._encode(conversations)

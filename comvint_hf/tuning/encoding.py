@@ -78,7 +78,7 @@ def encode_alike(
 
     `known` are the leader's replacements. The features may be `input_ids` and `attention_mask` only.
     """
-    if len(known) < len(images):
+    if sum(one.end > one.start for one in known) < len(images):
         return encode(processor, texts, [images for _ in texts], names)
     replacements = [_replaced_alike(text, leader, known) for text in texts]
     whole = [expand(text, row) for text, row in zip(texts, replacements, strict=True)]
@@ -151,11 +151,12 @@ def _joined(pictures: list[Replacement], added: list[Replacement]) -> list[Repla
 
 
 def _replaced_alike(text: str, leader: str, known: Sequence[Replacement]) -> list[Replacement]:
-    found, last = [], 0
+    """Where the leader's replacements fall in another text: what was added right behind a picture stays there, the rest at the end."""
+    found, last, told = [], 0, 0
     for one in known:
         placeholder = leader[one.start : one.end]
-        start = text.index(placeholder, last)
-        last = start + len(placeholder)
+        start = text.index(placeholder, last) if placeholder or one.start == told else len(text)
+        last, told = start + len(placeholder), one.end
         found.append(Replacement(start, last, one.expansion))
     return found
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from comvint_hf.errors import InputError
 from comvint_hf.tuning.collator import IGNORED
+from comvint_hf.tuning.masks import is_of_trees, tokens_in
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,8 @@ def count_tokens(rows: Sequence[Any], collator: Collator, at_once: int = 64) -> 
     seen = trained = 0
     for start in range(0, len(rows), at_once):
         batch = collator([rows[number] for number in range(start, min(start + at_once, len(rows)))])
-        seen += int(batch["attention_mask"].sum())
+        mask = batch["attention_mask"]
+        seen += int(tokens_in(mask) if is_of_trees(mask) else mask.sum())
         trained += int((batch["labels"] != IGNORED).sum())
     return Tokens(len(rows), seen, trained)
 

@@ -28,7 +28,6 @@ TASK = "Answer the question using a single word or phrase."
 QUESTION = "What is the man in the blue shirt holding in his left hand, next to the parked car?"
 ANSWER = "He is holding a small umbrella, which he has not opened although the street is still wet from the rain."
 WANTED = {1: 1.1, 5: 1.2, 15: 1.5}
-TEMPLATE = CHAT_TEMPLATE.replace("<image>", "{{- '<image>\\n' -}}")
 
 
 def processor() -> LlavaProcessor:
@@ -39,7 +38,7 @@ def processor() -> LlavaProcessor:
         patch_size=14,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=TEMPLATE,
+        chat_template=CHAT_TEMPLATE,
     )
 
 

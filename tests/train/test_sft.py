@@ -25,7 +25,10 @@ def losses(folder: Path, figure: str = "loss") -> dict[int, float]:
     return {entry["step"]: entry[figure] for entry in state["log_history"] if "loss" in entry}
 
 
-@pytest.mark.parametrize("flags", [[], ADAPTER, [*NF4, "--train_projector"]], ids=["full", "lora", "qlora"])
+TREES = ["--pack", "tree", "--per_device_train_batch_size", "2"]
+
+
+@pytest.mark.parametrize("flags", [[], ADAPTER, [*NF4, "--train_projector"], TREES], ids=["full", "lora", "qlora", "trees"])
 def test_resumed_run_goes_on_as_if_it_had_not_stopped(tune, tmp_path, flags):
     """In the middle of an epoch; losses and the weights at the end are the same to the last bit."""
     from safetensors.torch import load_file
@@ -146,13 +149,22 @@ def test_trees_of_a_real_run_have_the_loss_of_their_rows(tune, tmp_path, model, 
     assert state["log_history"][1]["num_tokens"] == seen
 
 
-def test_trees_evaluate_and_are_refused_where_they_cannot_be(tune, tmp_path, batches, capsys):
-    tree = ["--pack", "tree", "--max_steps", "1", "--save_strategy", "no"]
-    tune(tmp_path / "out", *tree, "--eval_strategy", "steps", "--eval_steps", "1", "--branches", "3")
-    assert len(batches) > 3 and max(len(entry["rows"]) for rows, _ in batches for entry in rows) == 3
-    with pytest.raises(SystemExit):
-        tune(tmp_path / "eager", *tree, "--attn_implementation", "eager")
-    assert "needs SDPA attention: the model uses 'eager'" in capsys.readouterr().err
+def test_trees_evaluate_and_are_refused_where_they_cannot_be(tune, tmp_path, model, batches, capsys):
+    tree = ["--pack", "tree", "--max_steps", "1", "--learning_rate", "0", "--templates", "none"]
+    tune(tmp_path / "out", *tree, "--save_steps", "1", "--eval_strategy", "steps", "--eval_steps", "1", "--branches", "3")
+    evaluated = [entry for rows, batch in batches[2:] for entry in rows]
+    assert max(len(entry["rows"]) for entry in evaluated) == 3
+    loss, labels = loss_of_rows(model, [row for entry in evaluated for row in entry["rows"]])
+    history = json.loads((tmp_path / "out" / "checkpoint-1" / "trainer_state.json").read_text())["log_history"]
+    told = next(entry["eval_loss"] for entry in history if "eval_loss" in entry)
+    assert told == pytest.approx(loss / labels, rel=1e-5), "the mean over labels, however many rows a batch has"
+    for attention, said in (
+        ("eager", "the model uses 'eager'"),
+        ("flex_attention", "FlexAttention computes no gradients on a CPU"),
+    ):
+        with pytest.raises(SystemExit):
+            tune(tmp_path / attention, *tree, "--save_strategy", "no", "--attn_implementation", attention)
+        assert said in capsys.readouterr().err
 
 
 def test_long_rows_are_left_out_and_counted(tune, tmp_path, capsys):
