@@ -42,17 +42,29 @@ class Sight(NamedTuple):
 
 
 def may_see(token: Sight, other: Sight) -> Any:
-    """Whether `token` may look at `other`: back into its own branch and the open prefix, and within a block."""
-    back = other.index <= token.index
-    near = token.place - other.place < token.window
-    line = (token.branch == other.branch) | ((other.open == 1) & (token.branch >= PREFIX))
-    return near & ((back & line) | ((token.block == other.block) & (token.block >= 0)))
+    """Whether `token` may look at `other`: back into its own branch and the open prefix, and within a block.
+
+    A `block` or `window` of `None` is one that makes no difference.
+    """
+    seen = (token.branch == other.branch) | ((other.open == 1) & (token.branch >= PREFIX))
+    seen = seen & (other.index <= token.index)
+    if token.block is not None:
+        seen = seen | ((token.block == other.block) & (token.block >= 0))
+    if token.window is not None:
+        seen = seen & (token.place - other.place < token.window)
+    return seen
 
 
 def dense_mask(sight: torch.Tensor) -> torch.Tensor:
     """`[B, 1, T, T]` bool, true where a query (third) may look at a key (last), from `[B, 6, T]`."""
-    token = Sight(*sight[:, :, None, :, None].unbind(1))
-    other = Sight(*sight[:, :, None, None, :].unbind(1))
+    columns = Sight(*sight.unbind(1))
+    token = Sight(*(column[:, None, :, None] for column in columns))
+    other = Sight(*(column[:, None, None, :] for column in columns))
+    # Each part of the rule is a pass over all pairs, the dearest work of the whole batch: what is not needed is left out.
+    if not (columns.block >= 0).any():
+        token = token._replace(block=None)
+    if (columns.window > columns.place.max()).all():
+        token = token._replace(window=None)
     return may_see(token, other)
 
 

@@ -149,12 +149,13 @@ def test_trees_of_a_real_run_have_the_loss_of_their_rows(tune, tmp_path, model, 
     assert state["log_history"][1]["num_tokens"] == seen
 
 
-def test_trees_evaluate_and_are_refused_where_they_cannot_be(tune, tmp_path, model, batches, capsys):
+def test_trees_evaluate_and_are_refused_where_they_cannot_be(tune, tmp_path, model, dataset, batches, capsys):
+    from datasets import load_dataset
+
     tree = ["--pack", "tree", "--max_steps", "1", "--learning_rate", "0", "--templates", "none"]
     tune(tmp_path / "out", *tree, "--save_steps", "1", "--eval_strategy", "steps", "--eval_steps", "1", "--branches", "3")
-    evaluated = [entry for rows, batch in batches[2:] for entry in rows]
-    assert max(len(entry["rows"]) for entry in evaluated) == 3
-    loss, labels = loss_of_rows(model, [row for entry in evaluated for row in entry["rows"]])
+    assert max(len(entry["rows"]) for rows, _ in batches[2:] for entry in rows) == 3
+    loss, labels = loss_of_rows(model, list(load_dataset(str(dataset), split="test")))
     history = json.loads((tmp_path / "out" / "checkpoint-1" / "trainer_state.json").read_text())["log_history"]
     told = next(entry["eval_loss"] for entry in history if "eval_loss" in entry)
     assert told == pytest.approx(loss / labels, rel=1e-5), "the mean over labels, however many rows a batch has"
