@@ -2,9 +2,9 @@
 
     python tests/benchmarks/bench_collator.py [--rounds 15] [--trees]
 
-Batches of 8 photos of 640x480, resized to 336 (576 image tokens), conversations of 1, 5 and 15 turns. The collators take turns,
-so that whatever else the machine does falls on each of them; medians are printed with their ratio. `--trees` adds one tree of
-45 questions.
+Batches of 8 photos of 640x480, resized to 336 (576 image tokens), conversations of 1, 5 and 15 turns with a box in each answer, which
+`boxes="family"` turns into the family's dialect and frame. The collators take turns; medians of CPU time are printed with their ratios.
+`--trees` adds one tree of 45 questions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from comvint_hf.tuning.tiny import CHAT_TEMPLATE, tiny_tokenizer
 
 TASK = "Answer the question using a single word or phrase."
 QUESTION = "What is the man in the blue shirt holding in his left hand, next to the parked car?"
-ANSWER = "He is holding a small umbrella, which he has not opened although the street is still wet from the rain."
+ANSWER = "He is holding <st>a small umbrella<ed>[0.412, 0.350, 0.633, 0.648], not opened although the street is still wet from the rain."
 WANTED = {1: 1.1, 5: 1.2, 15: 1.5}
 
 
@@ -52,15 +52,15 @@ def rows(turns: int, number: int = 8) -> list[dict[str, Any]]:
 
 
 def medians(collators: dict[str, Callable[[Any], Any]], batch: list[dict[str, Any]], rounds: int) -> dict[str, float]:
-    """Milliseconds a batch, each collator in turn, after one round to warm up."""
+    """Milliseconds of CPU a batch, each collator in turn, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in collators}
     for turn in range(rounds + 1):
         for name, collate in collators.items():
             fresh = [dict(row) for row in batch]
-            start = time.perf_counter()
+            start = time.process_time()
             collate(fresh)
             if turn:
-                times[name].append(1000 * (time.perf_counter() - start))
+                times[name].append(1000 * (time.process_time() - start))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -73,13 +73,17 @@ def main() -> None:
     collators = {
         "TRL default": DataCollatorForVisionLanguageModeling(model_input),
         "L2TCollator": L2TCollator(model_input, templates=[TASK]),
+        "boxes='family'": L2TCollator(model_input, templates=[TASK], boxes="family"),
         "TRL answers only": DataCollatorForVisionLanguageModeling(model_input, assistant_only_loss=True),
     }
-    print(f"{'turns':>5}  " + "  ".join(f"{name:>18}" for name in collators) + f"  {'ratio':>6}  {'wanted':>6}")
+    print(f"{'turns':>5}  " + "  ".join(f"{name:>18}" for name in collators) + f"  {'ratios':>12}  {'wanted':>6}")
     for turns, wanted in WANTED.items():
         found = medians(collators, rows(turns), arguments.rounds)
-        ratio = found["L2TCollator"] / found["TRL default"]
-        print(f"{turns:>5}  " + "  ".join(f"{found[name]:>15.1f} ms" for name in collators) + f"  {ratio:>6.2f}  {wanted:>6.1f}")
+        ratios = " / ".join(f"{found[name] / found['TRL default']:.2f}" for name in ("L2TCollator", "boxes='family'"))
+        print(
+            f"{turns:>5}  " + "  ".join(f"{found[name]:>15.1f} ms" for name in collators) + f"  {ratios:>12}  {wanted:>6.1f}",
+            flush=True,
+        )
     if arguments.trees:
         tree = L2TCollator(model_input, templates=[TASK], pack="tree")
         found = medians({"tree": tree}, [{"rows": rows(1, number=1) * 45}], arguments.rounds)
