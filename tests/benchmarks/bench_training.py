@@ -129,11 +129,11 @@ def trainer(steps: int, rounds: int) -> None:
             made = SFTTrainer(llava(model_input), SFTConfig(folder, **settings), collator, data, processing_class=model_input)
             return seconds(made.train)
 
-        ours = L2TCollator(model_input)
-        times = [(run(None), run(ours)) for _ in range(rounds + 1)][1:]
-    without, ours = (steps / statistics.median(times[key]) for key in (True, False))
+        collator = L2TCollator(model_input)
+        times = [(run(None), run(collator)) for _ in range(rounds + 1)][1:]
+    without, ours = (steps / statistics.median(column) for column in zip(*times, strict=True))
     print(
-        f"SFTTrainer, steps/s: {without:.2f} with TRL's collator, {ours:.2f} with L2TCollator: {ours / without:.2f} times (wanted 0.97)"
+        f"SFTTrainer, steps/s of CPU: {without:.2f} with TRL's collator, {ours:.2f} with ours: {ours / without:.2f} times (wanted 0.97)"
     )
 
 

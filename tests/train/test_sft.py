@@ -41,7 +41,7 @@ def test_resumed_run_goes_on_as_if_it_had_not_stopped(tune, tmp_path, flags):
     expected, found = losses(whole / "checkpoint-6"), losses(resumed / "checkpoint-6")
     assert found == expected and losses(resumed / "checkpoint-6", "num_tokens") == losses(whole / "checkpoint-6", "num_tokens")
     assert expected[6] < expected[1] - 0.1, "the steps are too small for the test to tell a fresh model from a resumed one"
-    file = "adapter_model.safetensors" if flags else "model.safetensors"
+    file = "adapter_model.safetensors" if "--use_peft" in flags else "model.safetensors"
     first, second = load_file(whole / file), load_file(resumed / file)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
