@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,7 +22,8 @@ class Conventions(BaseModel):
 
     `box_dialect` names an entry of `dialects.DIALECTS`; `min_pixels` and `max_pixels` bound a picture before the
     processor sees it (`None`: as the processor does); `templates` are the task sentences that carried no loss;
-    `learn` says which side did; `prompts` maps each prompt's name to a hash of its text.
+    `learn` says which side did; `prompts` maps each prompt's name to a hash of its text. `base_dtype` and `quantization` say how
+    the base was loaded while it was tuned: its dtype, and bitsandbytes' settings where it was quantised.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +36,8 @@ class Conventions(BaseModel):
     learn: str | None = None
     base_model: str | None = None
     base_revision: str | None = None
+    base_dtype: str | None = None
+    quantization: dict[str, Any] | None = None
     dataset: str | None = None
     recipe: str | None = None
     generator: str | None = None

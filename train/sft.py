@@ -17,7 +17,7 @@ from comvint_hf.data.hub import push_model
 from comvint_hf.data.model_card import write_model_card
 from comvint_hf.errors import ModelError, writable
 from comvint_hf.families import family_of
-from comvint_hf.tuning import mishaps, ordering, qlora, run, skipping
+from comvint_hf.tuning import merge, mishaps, ordering, qlora, run, skipping
 from comvint_hf.tuning.counting import Telling, Tuner, told
 from comvint_hf.tuning.masks import Attention, attention_of
 from comvint_hf.tuning.trainer import quiet_progress
@@ -203,7 +203,7 @@ def leave(trainer: Tuner, collator: L2TCollator, script: ScriptArguments, model_
     trainer.save_model()
     trainer.save_state()
     collator.processor.save_pretrained(folder)
-    run.write_conventions(folder, collator, script.dataset_name, model_args)
+    run.write_conventions(folder, collator, script.dataset_name, model_args, merge.loaded_as(trainer.model))
     if trainer.is_world_process_zero():
         print(trainer.counted)
         write_model_card(folder, {**training.to_dict(), "pack": collator.pack})

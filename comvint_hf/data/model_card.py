@@ -32,6 +32,7 @@ TOLD = (
     "max_length",
     "seed",
     "pack",
+    "merged",
 )
 """The settings that a reader of the card wants to know, of all that a trainer has."""
 FIGURES = {

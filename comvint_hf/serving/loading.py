@@ -35,9 +35,9 @@ def load_local(
     if not hasattr(torch, dtype) or not isinstance(getattr(torch, dtype), torch.dtype):
         raise ModelError(f"dtype is {dtype!r}; expected float32, bfloat16 or float16.")
     conventions = read_conventions(model)
-    place, revision = _base_of(model, base, conventions)
+    place, revision = base_of(model, base, conventions)
     loaded = _model(place, revision, getattr(torch, dtype))
-    processor = _processor(model, place, revision)
+    processor = processor_of(model, place, revision)
     if place != str(model):
         loaded = _adapted(loaded, str(model))
     _check_fit(loaded, processor, str(model))
@@ -46,7 +46,7 @@ def load_local(
 
 def find_model(model: str | Path, base: str | Path | None = None) -> None:
     """Raise `ModelError` if there is no such model or adapter, or no base of it; weights are not read for this."""
-    place, revision = _base_of(model, base, read_conventions(model))
+    place, revision = base_of(model, base, read_conventions(model))
     if _file(place, "config.json", revision) is None:
         raise ModelError(
             f"{place} has no config.json, so it is no model; expected a folder that training wrote, or a Hub id like org/name."
@@ -74,8 +74,8 @@ def _check_device(device: str) -> None:
         ) from error
 
 
-def _base_of(model: str | Path, base: str | Path | None, conventions: Conventions) -> tuple[str, str | None]:
-    """Where the weights lie, and their revision: the model itself unless it is an adapter."""
+def base_of(model: str | Path, base: str | Path | None, conventions: Conventions) -> tuple[str, str | None]:
+    """Where the weights lie, and their revision: the model itself unless it is an adapter. Raises `ModelError`."""
     from transformers.utils.peft_utils import find_adapter_config_file
 
     if not str(model or "").strip():
@@ -114,7 +114,8 @@ def _model(place: str, revision: str | None, dtype: Any) -> PreTrainedModel:
         ) from error
 
 
-def _processor(model: str | Path, base: str, revision: str | None) -> ProcessorMixin:
+def processor_of(model: str | Path, base: str, revision: str | None) -> ProcessorMixin:
+    """The model's own processor, else its base's. Raises `ModelError`."""
     own = _file(model, "processor_config.json") or _file(model, "preprocessor_config.json")
     place, revision = (str(model), None) if own else (base, revision)
     try:

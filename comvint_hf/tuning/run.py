@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from itertools import islice, takewhile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +196,9 @@ def dataset_conventions(dataset: str) -> Conventions:
     return Conventions.read(found.parent) if found else Conventions()
 
 
-def write_conventions(folder: Path | str, collator: L2TCollator, dataset: str, model: ModelConfig) -> None:
+def write_conventions(
+    folder: Path | str, collator: L2TCollator, dataset: str, model: ModelConfig, loaded_as: Mapping[str, Any] | None = None
+) -> None:
     """Write beside the tuned model what serving must know: the dataset's conventions, and how the model was tuned."""
     dataset_conventions(dataset).model_copy(
         update={
@@ -207,5 +210,6 @@ def write_conventions(folder: Path | str, collator: L2TCollator, dataset: str, m
             "templates": tuple(collator.templates),
             "min_pixels": collator.min_pixels,
             "max_pixels": collator.max_pixels,
+            **(loaded_as or {}),
         }
     ).write(folder)
