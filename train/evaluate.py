@@ -7,12 +7,15 @@ from typing import Any
 import click
 from rich.console import Console
 
-from comvint_hf import attach_images, load_chat
+from comvint_hf import L2TCollator, attach_images, load_chat
 from comvint_hf.cli import calm
 from comvint_hf.errors import InputError, first_line, writable
 from comvint_hf.serving.asking import answer_questions, evaluate, questions_of
 from comvint_hf.serving.benchmarks import BENCHMARKS, Files
 from comvint_hf.serving.benchmarks.files import write_records
+from comvint_hf.serving.contribution import contributions
+from comvint_hf.serving.contribution import records as contribution_records
+from comvint_hf.serving.contribution import summarise as summarise_contributions
 from comvint_hf.serving.loading import find_model
 from comvint_hf.serving.report import benchmark_tables, progress, results, table
 from comvint_hf.serving.scoring import records, summarise
@@ -28,6 +31,7 @@ FILE = click.Path(path_type=Path, exists=True)
 @click.option("--split", default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Ask only so many rows, drawn with --seed.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--vc", is_flag=True, help="Measure too how much likelier the picture makes the true answers than noise does.")
 @click.option("--text-only", is_flag=True, help="Ask rows without their picture, on purpose.")
 @click.option("--benchmark", type=click.Choice(list(BENCHMARKS)), help="Score a benchmark instead.")
 @click.option("--answers", type=click.Path(path_type=Path), help="The benchmark's answer file: read, or written with --model.")
@@ -52,6 +56,8 @@ def main(**given: Any) -> None:
     \b
     A dataset's held-out rows; writes results.json and, beside it, every answer with its verdicts:
       python train/evaluate.py --model DIR --dataset DIR --out results.json
+    The same with visual contribution (L2T's measure), row by row in results_vc.jsonl:
+      python train/evaluate.py --model DIR --dataset DIR --out results.json --vc
     An answer file in a benchmark's official format:
       python train/evaluate.py --benchmark mme --answers FOLDER
       python train/evaluate.py --benchmark pope --answers FILE --questions coco_pope_random.json
@@ -59,6 +65,8 @@ def main(**given: Any) -> None:
     The same, with a model that answers first:
       python train/evaluate.py --benchmark pope --model DIR --questions FILE --images DIR --answers FILE
     """
+    if given["vc"] and given["benchmark"]:
+        raise InputError("--vc needs true answers beside the questions: use it with --dataset, not with --benchmark.")
     if not given["benchmark"] and not (given["model"] and given["dataset"]):
         raise InputError("Nothing to do: give --model and --dataset, or --benchmark and --answers. See --help.")
     (score_benchmark if given["benchmark"] else score_dataset)(given)
@@ -73,10 +81,22 @@ def score_dataset(given: dict[str, Any]) -> None:
     with progress("asking", len(questions_of(rows))) as done:
         judged = evaluate(chat, rows, batch_size=given["batch_size"], text_only=given["text_only"], done=done)
     figures = summarise(judged)
+    if given["vc"]:
+        figures["visual_contribution"] = score_contribution(chat, rows, out.with_name(f"{out.stem}_vc.jsonl"), given)
     write_json(out, results(figures, given["model"], Path(__file__).parent))
     write_records(out.with_name(f"{out.stem}_answers.jsonl"), records(judged))
     Console().print(table(figures))
     click.echo(f"{out} holds the figures, {out.stem}_answers.jsonl every answer.")
+
+
+def score_contribution(chat: Any, rows: Any, out: Path, given: dict[str, Any]) -> dict[str, Any]:
+    collator = L2TCollator(chat.processor, learn="response", boxes=chat.conventions.box_dialect)
+    # The logits of whole rows are held at once, so a batch is smaller than one of questions.
+    size = min(given["batch_size"], 8)
+    with progress("visual contribution", len(rows)) as done:
+        found = contributions(chat, collator, rows, seed=given["seed"], batch_size=size, done=done)
+    write_records(out, contribution_records(found))
+    return summarise_contributions(found)
 
 
 def score_benchmark(given: dict[str, Any]) -> None:

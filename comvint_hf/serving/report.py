@@ -110,7 +110,19 @@ def table(figures: Mapping[str, Any]) -> Table:
                     drawn.add_row(
                         f"  {kind} {group or '-'}", f"{share['n']:,}", _number(share["value"]), _interval(share), style="dim"
                     )
+    if contribution := figures.get("visual_contribution"):
+        _add_contribution(drawn, contribution)
     return drawn
+
+
+def _add_contribution(drawn: Table, contribution: Mapping[str, Any]) -> None:
+    """Lines for the visual contribution, in nats a row, over all rows and by kind."""
+    lines = {"visual contribution, nats a row": contribution}
+    for kind in ("task", "format"):
+        lines |= {f"  {kind} {group or '-'}": own for group, own in contribution[f"by_{kind}"].items()}
+    for words, own in lines.items():
+        dim = "dim" if words.startswith(" ") else None
+        drawn.add_row(words, f"{own['n']:,}", _number(own["value"]), _interval(own), style=dim)
 
 
 def benchmark_tables(name: str, scores: Mapping[str, Any]) -> Iterator[Table]:

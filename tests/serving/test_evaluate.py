@@ -88,10 +88,15 @@ def dataset(folder: Path, *, picture: bool = True) -> Path:
 def test_a_dataset_is_asked_judged_and_written(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     made = dataset(tmp_path / "rows")
-    done = run("--model", tiny, "--dataset", made, "--out", out, "--max-new-tokens", 8, "--device", "cpu")
+    done = run("--model", tiny, "--dataset", made, "--out", out, "--max-new-tokens", 8, "--device", "cpu", "--vc")
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text())
+    contribution = results.pop("visual_contribution")
     assert list(results) == KEYS
+    assert contribution["n"] == 5 and contribution["by_task"]["conversation"]["n"] == 2
+    rows_told = [json.loads(line) for line in (tmp_path / "results_vc.jsonl").read_text().splitlines()]
+    assert sum(row["value"] for row in rows_told) / 5 == pytest.approx(contribution["value"])
+    assert "visual contribution, nats a row" in done.stdout
     assert results["n"] == {"closed": 3, "grounding": 1, "absent": 1, "description": 1}
     assert results["closed_accuracy"] in (0, 1 / 3, 2 / 3, 1) and results["mean_iou"] is not None
     assert results["train_minutes"] is None and results["versions"]["transformers"]
@@ -146,6 +151,7 @@ def test_a_model_answers_a_benchmark_and_is_scored(tiny: Path, tmp_path: Path) -
     [
         ((), "Nothing to do"),
         (("--benchmark", "mme"), "--answers is missing"),
+        (("--benchmark", "mme", "--answers", "x", "--vc"), "--vc needs true answers"),
         (("--benchmark", "chair", "--answers", "x"), "--gold is missing"),
         (("--model", "/nope", "--dataset", "/neither"), "There is no folder /nope"),
         (("--model", "/nope", "--dataset", "/neither", "--out", "/proc/no/results.json"), "The folder /proc/no cannot be made"),
