@@ -3,6 +3,8 @@
 python train/sft.py --config train/demo.yaml
 python train/sft.py --model_name_or_path llava-hf/llava-1.5-7b-hf --dataset_name ORG/NAME --output_dir DIR \
     --use_peft --load_in_4bit --dtype bfloat16
+
+BLIP-2 and InstructBLIP, which TRL's trainer cannot take, are trained by transformers' Trainer with the same flags.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from comvint_hf.data.model_card import write_model_card
 from comvint_hf.errors import ModelError, writable
 from comvint_hf.families import family_of
 from comvint_hf.tuning import merge, mishaps, ordering, qlora, run, skipping
-from comvint_hf.tuning.counting import Telling, Tuner, told
+from comvint_hf.tuning.counting import PlainTuner, Telling, Tuner, told
 from comvint_hf.tuning.masks import Attention, attention_of
 from comvint_hf.tuning.trainer import quiet_progress
 
@@ -190,14 +192,15 @@ def choose_trained(model: PreTrainedModel, model_args: ModelConfig, ours: Ours, 
     return adapter
 
 
-def make_trainer(**parts: Any) -> Tuner:
+def make_trainer(**parts: Any) -> Tuner | PlainTuner:
+    """TRL's trainer, or transformers' own for the families that TRL's cannot train."""
     with mishaps.agreeing():
-        trainer = Tuner(**parts)
+        trainer = (Tuner if family_of(parts["processing_class"]).trl else PlainTuner)(**parts)
     quiet_progress(trainer)
     return trainer
 
 
-def leave(trainer: Tuner, collator: L2TCollator, script: ScriptArguments, model_args: ModelConfig) -> None:
+def leave(trainer: Tuner | PlainTuner, collator: L2TCollator, script: ScriptArguments, model_args: ModelConfig) -> None:
     """Save what was tuned with all that serving needs, draw its card, and push it if asked to."""
     training, folder = trainer.args, trainer.args.output_dir
     trainer.save_model()

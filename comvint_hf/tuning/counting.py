@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from comvint_hf.errors import RowError
+from comvint_hf.tuning.plain import PlainTrainer
 from comvint_hf.tuning.skipping import NONE_LEFT, learns_nothing
 from comvint_hf.tuning.trainer import TreeTrainer
 
@@ -97,8 +98,8 @@ def told(what: str, counts: Mapping[str, int]) -> str:
     return f"{number:,} {'row was' if number == 1 else 'rows were'} left out of {what}: {reasons}."
 
 
-class Tuner(TreeTrainer):
-    """TRL's trainer for rows and message trees: told by its collator (`Telling`) what was left out, and exact in resuming."""
+class Counting:
+    """What is told to a trainer of either kind by its collator (`Telling`), and exact resuming; mixed in before the trainer."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -113,12 +114,28 @@ class Tuner(TreeTrainer):
             if one.dtype != before.get(name, one.dtype):
                 one.data = one.data.to(before[name])
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **more: Any) -> Any:
+    def _count(self, inputs: dict[str, Any]) -> None:
+        """Take the numbers of rows left out of a batch, and add them up over all processes."""
         numbers = inputs.pop(SKIPPED, None)
         if numbers is not None and self.model.training:
             self.counted.add(self.accelerator.gather(numbers.sum(0, keepdim=True)).sum(0).tolist())
+
+
+class Tuner(Counting, TreeTrainer):
+    """TRL's trainer for rows and message trees: told by its collator (`Telling`) what was left out, and exact in resuming."""
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **more: Any) -> Any:
+        self._count(inputs)
         # TRL begins at 0 again in a resumed run.
         self._total_train_tokens = max(self._total_train_tokens, self.counted.tokens)
         result = super().compute_loss(model, inputs, *arguments, **more)
         self.counted.tokens = self._total_train_tokens
         return result
+
+
+class PlainTuner(Counting, PlainTrainer):
+    """The same for the families that TRL's trainer cannot train."""
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **more: Any) -> Any:
+        self._count(inputs)
+        return super().compute_loss(model, inputs, *arguments, **more)

@@ -69,13 +69,7 @@ def load_processor(model: ModelConfig) -> Any:
     if not model.model_name_or_path:
         raise ModelError("No model is named: give --model_name_or_path DIR or ORG/NAME.")
     with loading(model.model_name_or_path):
-        processor = families.load_processor(model.model_name_or_path, model.model_revision)
-    family = families.family_of(processor)
-    if not family.trl:
-        raise ModelError(
-            f"TRL's trainer cannot train {family.name}: use L2TCollator with transformers' Trainer, as the README's support table says."
-        )
-    return processor
+        return families.load_processor(model.model_name_or_path, model.model_revision)
 
 
 def trainable_rows(rows: Dataset | IterableDataset, *, text_only: bool = False, decode: bool = True) -> Dataset | IterableDataset:

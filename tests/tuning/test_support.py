@@ -51,16 +51,6 @@ def test_a_checkpoint_without_a_chat_template_gets_its_familys_only_where_all_ar
     assert load_processor(str(tmp_path / "LLaVA-1.5, SigLIP")).chat_template is None
 
 
-def test_a_family_that_trls_trainer_cannot_take_is_refused_before_it_is_loaded(tmp_path) -> None:
-    from types import SimpleNamespace
-
-    from comvint_hf.tuning.run import load_processor as load_for_training
-
-    processor_of("BLIP-2").save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="TRL's trainer cannot train BLIP-2: use L2TCollator with transformers' Trainer"):
-        load_for_training(SimpleNamespace(model_name_or_path=str(tmp_path), model_revision="main"))
-
-
 def test_a_family_that_needs_a_picture_says_so() -> None:
     collate = L2TCollator(processor_of("PaliGemma"))
     with pytest.raises(RowError, match="Row 1 of the batch has no picture, and PaliGemmaProcessor takes no row without one"):
