@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 import math
-from itertools import islice, takewhile
 from collections.abc import Mapping
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
