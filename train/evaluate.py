@@ -96,6 +96,8 @@ def score_contribution(chat: Any, rows: Any, out: Path, given: dict[str, Any]) -
     with progress("visual contribution", len(rows)) as done:
         found = contributions(chat, collator, rows, seed=given["seed"], batch_size=size, done=done)
     write_records(out, contribution_records(found))
+    if found.left_out:
+        click.echo(f"{len(found.left_out):,} rows have no visual contribution; the first: {found.left_out[0]}")
     return summarise_contributions(found)
 
 

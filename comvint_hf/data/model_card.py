@@ -25,7 +25,7 @@ TOLD = (
     "gradient_accumulation_steps",
     "learning_rate",
     "lr_scheduler_type",
-    "warmup_ratio",
+    "warmup_steps",
     "weight_decay",
     "optim",
     "bf16",
@@ -139,7 +139,7 @@ def _linked(name: str | None, kind: str = "") -> str:
 def _opening(folder: Path, agreed: Conventions) -> str:
     what = "An adapter (LoRA) for" if (folder / ADAPTER).exists() else "A model tuned from"
     revision = f" at revision `{agreed.base_revision}`" if agreed.base_revision else ""
-    made = f"{what} {_linked(agreed.base_model)}{revision}, made with comvint_hf's `train/sft.py` on TRL's SFTTrainer."
+    made = f"{what} {_linked(agreed.base_model)}{revision}, made with comvint_hf's `train/sft.py`."
     if hub_name(agreed.base_model) or not (folder / ADAPTER).exists():
         return made
     return f"{made} That base is not on the Hub: whoever has it names its folder, `load_chat(..., base=FOLDER)`."
