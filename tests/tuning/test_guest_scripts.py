@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -107,11 +108,17 @@ def test_the_scripts_run_in_an_empty_environment_with_the_wheel(workplace, tmp_p
             list(map(str, command)), check=True, capture_output=True, text=True, timeout=1500, cwd=workplace
         ).stdout
 
-    do(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path / "wheel", ROOT)
-    do(sys.executable, "-m", "venv", tmp_path / "empty")
+    # Building leaves files beside the sources, so a copy is built.
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "comvint_hf", source / "comvint_hf")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    do(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path / "wheel", source)
+    do(sys.executable, "-m", "venv", "--without-pip", tmp_path / "empty")
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-compile", *pins]
     wheel = next((tmp_path / "wheel").glob("*.whl"))
-    do(python, "-m", "pip", "install", "-q", *pins, f"{wheel}[collator]")
+    do(*install, f"{wheel}[collator]")
     for script in (*SCRIPTS[1:], SCRIPTS[0]):
         if script is SCRIPTS[0]:
-            do(python, "-m", "pip", "install", "-q", *pins, "trl")
+            do(*install, "trl")
         assert "loss" in do(python, "-c", script)
