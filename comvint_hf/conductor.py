@@ -323,7 +323,7 @@ class _Page:
 
 
 def _open_page(job: _Job, number: int) -> _Page:
-    page = _Page(Book(job.out, number, job.plan))
+    page = _Page(Book(job.out, number, job.plan), job.closed)
     job.healths.append(page.book.health)
     return page
 
