@@ -32,10 +32,10 @@ KINDS = ("task", "format")
 
 
 class Collator(Protocol):
-    """What makes a batch of rows, with labels on their responses alone, and says why it would refuse a row."""
+    """What makes a batch of rows, with labels on their responses alone, and raises `RowError` for a row it cannot read."""
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]: ...
-    def check(self, row: Mapping[str, Any], *, length: bool = True) -> str | None: ...
+    def read(self, row: Mapping[str, Any], place: int) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,11 @@ def _unusable(row: Mapping[str, Any], collator: Collator) -> str | None:
     """Why a row cannot be measured, else `None`."""
     if not row.get("images"):
         return f"Row {row.get('id')!r} has no picture."
-    return collator.check(row, length=False)
+    try:
+        collator.read(row, 0)
+    except RowError as error:
+        return str(error)
+    return None
 
 
 def _measured(chat: LocalChat, collator: Collator, rows: Sequence[Mapping[str, Any]], seed: int) -> list[Contribution]:

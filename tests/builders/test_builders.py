@@ -79,11 +79,11 @@ def test_help_says_what_a_paid_run_can_be_told_and_how_it_ends(script) -> None:
 )
 def test_real_annotations_become_rows_whose_boxes_are_annotated(script, spec, source, shared, tmp_path) -> None:
     spec = spec.format(shared)
-    done = run(script, "--scenes", spec, "--llm", "annotations", "--limit", 12, "--out", tmp_path / "out")
+    done = run(script, "--scenes", spec, "--llm", "annotations", "--limit", 30, "--out", tmp_path / "out")
     rows = rows_of(tmp_path / "out")
     assert f"{len(rows):,} rows" in done.stdout and len(rows) > 12
     known = {}
-    for scene in load_scenes(spec, limit=12):
+    for scene in load_scenes(spec, limit=30):
         boxes = [box for thing in scene.objects for box in thing.boxes] + [region.box for region in scene.regions]
         known[scene.id] = {tuple(round(side, 3) for side in box.xyxy) for box in boxes}
     for row in rows:

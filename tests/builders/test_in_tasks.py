@@ -217,7 +217,7 @@ def test_a_batch_is_not_split(tmp_path) -> None:
     endpoint = Endpoint()
     with serve(endpoint) as url:
         child = start(url, tmp_path / "set", "--tasks", 2, "--batch")
-        assert "--batch and --tasks do not go together" in finish(child, code=1)[1]
+        assert "--batch and --tasks do not go together" in finish(child, code=2)[1]
     assert not endpoint.asked
 
 
