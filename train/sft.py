@@ -106,6 +106,7 @@ def main() -> None:
             processing_class=processor,
             peft_config=adapter,
         )
+        qlora.as_their_originals(trainer.model)
         qlora.check(trainer.model, adapter.modules_to_save or () if adapter else ())
         if trainer.is_world_process_zero():
             print(qlora.table(trainer.model, projector))

@@ -167,6 +167,8 @@ def in_float32(model: nn.Module) -> None:
         for held in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
             if held.is_floating_point() and type(held).__name__ not in _PACKED:
                 held.data = held.data.float()
+            if state := getattr(held, "quant_state", None):
+                state.dtype = torch.float32  # what it is unpacked to
         if hasattr(module, "compute_dtype"):
             module.compute_dtype = torch.float32
             # On some CPUs bitsandbytes would repack the weights for the bfloat16 of its own kernel, and not give them back exactly.
@@ -177,9 +179,9 @@ def full_precision(model: PreTrainedModel) -> PreTrainedModel:
     """The same weights in float32, none of them packed."""
     import torch
 
+    in_float32(model)
     if any(type(parameter).__name__ in _PACKED for parameter in model.parameters()):
         model = model.dequantize(dtype=torch.float32)
-    in_float32(model)
     return model
 
 

@@ -161,6 +161,15 @@ def check_adapted(model: nn.Module, saved: Collection[str] = ()) -> None:
         raise ModelError(f"{lost.removesuffix('.modules_to_save.')} is not trained; expected a copy of it beside the adapter.")
 
 
+def as_their_originals(model: nn.Module) -> None:
+    """Give modules that are saved whole the dtype of those they were copied from: TRL makes all that QLoRA trains bfloat16."""
+    from peft.utils import ModulesToSaveWrapper
+
+    for module in model.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            module.modules_to_save.to(next(module.original_module.parameters()).dtype)
+
+
 def freeze(model: nn.Module, names: Iterable[str], projector: Iterable[str] = ()) -> None:
     """Stop training every module whose own name is one of `names`; "family" is what looks at the picture before the projector.
 

@@ -63,6 +63,13 @@ def test_full_run_leaves_a_model_that_loads_with_its_conventions(tune, tmp_path,
     assert json.loads((tmp_path / "all_results.json").read_text())["train_runtime"] > 0
 
 
+def test_a_projector_is_trained_in_its_models_own_precision(tune, tmp_path, capsys):
+    """TRL makes all that QLoRA trains bfloat16, which a float32 model without autocast cannot calculate with."""
+    tune(tmp_path, "--max_steps", "1", "--save_strategy", "no", *ADAPTER, "--load_in_4bit", "--train_projector")
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("model.multi_modal_projector"))
+    assert "float32" in line and "bfloat16" not in line
+
+
 def test_qlora_quantises_and_trains_the_language_model_only(tune, tmp_path, capsys):
     tune(tmp_path, "--max_steps", "2", "--save_strategy", "no", *NF4)
     table = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("model.")}

@@ -71,7 +71,7 @@ def asked(folder: Path, processor) -> torch.Tensor:
 def test_the_merged_model_says_what_the_trained_one_said(trained, tmp_path, name, quantised, options) -> None:
     base, adapter = trained(name, quantised, **options)
     found = merge.merge(adapter, base, processor_of(name), tmp_path / "merged", dtype="float32")
-    assert found.difference < 0.01 * found.effect and found.effect > 0.01
+    assert found.difference < 1e-3 * found.effect and found.effect > 0.01
     assert "quantization_config" not in (tmp_path / "merged" / "config.json").read_text()
     # What is loaded again, processor included, says the same.
     again = asked(tmp_path / "merged", load_processor(str(tmp_path / "merged")))
