@@ -178,8 +178,8 @@ async def build_share(
 ) -> None:
     """Write the shards of one of several tasks into `out`, beside the others; `decided` is what `plan_of` takes.
 
-    `closed` hears the number of each shard that this call finished. No card is drawn, and nobody is kept out of the folder: whoever starts the tasks holds it (`data.plan.hold`), and runs
-    `build` over it when they are done. Raises `InputError` if the folder holds another plan's rows.
+    `closed` hears the number of each shard that this call finished. No card is drawn, and nobody is kept out of the folder:
+    whoever starts the tasks holds it (`data.plan.hold`), and runs `build` over it when they are done. Raises `InputError` if the folder holds another plan's rows.
     """
     job = _Job(plan_of(scenes, recipe, llms, **decided), recipe, llms, Path(out), concurrency, share, closed)
     claim(job.out, job.plan.to_json())
@@ -333,24 +333,23 @@ def _unfinished(job: _Job, scenes: Iterator[Scene], progress: Progress) -> Itera
     number, count = 0, job.plan.shard_scenes
     while count == job.plan.shard_scenes:
         run = islice(scenes, job.plan.shard_scenes)
-        done = shards.read_marker(job.out, number)
-        earlier = Statistics.from_json(done["statistics"]) if done else Statistics()
-        failed = job.failed(earlier.rejected)
         if number not in job.share:
             count = sum(1 for _ in run)
-        elif done is None:
+        elif (done := shards.read_marker(job.out, number)) is None:
             count = 0
             for count, scene in enumerate(run, start=1):
                 yield number, scene
-        elif failed and job.retry_failed:
-            opened = list(run)
-            count = _compare(job, number, done, opened)
-            job.again.update(_failed_images(job.out, done))
-            yield from ((number, scene) for scene in opened)
         else:
-            count = _compare(job, number, done, run)
-            job.healths.append(earlier.health)
-            progress.advance(count, earlier.kept, earlier.refused - failed, failed, fresh=False)
+            earlier = Statistics.from_json(done["statistics"])
+            failed = job.failed(earlier.rejected)
+            opened = list(run) if failed and job.retry_failed else []
+            count = _compare(job, number, done, opened or run)
+            if opened:
+                job.again.update(_failed_images(job.out, done))
+                yield from ((number, scene) for scene in opened)
+            else:
+                job.healths.append(earlier.health)
+                progress.advance(count, earlier.kept, earlier.refused - failed, failed, fresh=False)
         number += 1
 
 

@@ -36,8 +36,6 @@ FLOAT_ERROR = 1e-5
 TOLERANCE = 0.1
 PICTURES = ((64, 48), (40, 96))
 TALK = ("What is in the picture?", "A cup on a table.", "What stands beside it?", "Nothing else is to be seen.")
-_PACKED = ("Params4bit", "Int8Params")
-"""bitsandbytes' parameter classes, by name so that it need not be installed."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ def in_float32(model: nn.Module) -> None:
 
     for module in model.modules():
         for held in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
-            if held.is_floating_point() and type(held).__name__ not in _PACKED:
+            if held.is_floating_point() and not qlora.packed(held):
                 held.data = held.data.float()
             if state := getattr(held, "quant_state", None):
                 state.dtype = torch.float32  # what it is unpacked to
@@ -180,7 +178,7 @@ def full_precision(model: PreTrainedModel) -> PreTrainedModel:
     import torch
 
     in_float32(model)
-    if any(type(parameter).__name__ in _PACKED for parameter in model.parameters()):
+    if qlora.is_quantised(model):
         model = model.dequantize(dtype=torch.float32)
     return model
 

@@ -126,14 +126,14 @@ def check(model: nn.Module, saved: Collection[str] = ()) -> None:
 
 def is_quantised(model: nn.Module) -> bool:
     """Whether any parameter is stored in few bits."""
-    return any(_packed(parameter) for parameter in model.parameters())
+    return any(packed(parameter) for parameter in model.parameters())
 
 
 def check_quantised(model: nn.Module) -> None:
     """Raise `ModelError` unless exactly the language model's linear layers are stored in few bits."""
     path, base = decoder_path(model), _base(model)
     inside = {name for name, _ in _linears(base) if name.startswith(f"{path}.")}
-    small = {name.rpartition(".")[0].removesuffix(".base_layer") for name, one in base.named_parameters() if _packed(one)}
+    small = {name.rpartition(".")[0].removesuffix(".base_layer") for name, one in base.named_parameters() if packed(one)}
     if strange := sorted(small - inside):
         raise ModelError(f"{strange[0]} was quantised; expected only linear layers under {path}. Check llm_int8_skip_modules.")
     if whole := sorted(inside - small):
@@ -253,7 +253,8 @@ _PACKED = {"Params4bit": "4-bit", "Int8Params": "8-bit"}
 """bitsandbytes' parameter classes, by name so that it need not be installed."""
 
 
-def _packed(parameter: nn.Parameter) -> bool:
+def packed(parameter: nn.Parameter) -> bool:
+    """Whether bitsandbytes holds a parameter in fewer bits than it stands for."""
     return type(parameter).__name__ in _PACKED
 
 

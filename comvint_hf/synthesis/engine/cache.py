@@ -66,6 +66,10 @@ class Paid(NamedTuple):
     cost: float | None
 
 
+PAID = ", ".join(Paid._fields)
+"""The columns that hold a reply, in the order of `Paid`."""
+
+
 class Cache:
     """The file, opened: what is asked for happens at once where it can, and in a thread of its own where it must wait.
 
@@ -103,7 +107,7 @@ class Cache:
 
     def replies(self, key: bytes) -> list[Paid]:
         """The replies to one question, attempt by attempt; [] if it was never answered."""
-        query = "SELECT text, finish, mode, prompt_tokens, completion_tokens, cost FROM replies WHERE key = ? ORDER BY attempt"
+        query = f"SELECT {PAID} FROM replies WHERE key = ? ORDER BY attempt"
         earlier = [] if self._known is None else self._known.execute(query, (key,)).fetchall()
         return [Paid._make(row) for row in (*earlier, *self._reader.execute(query, (key,)).fetchall())]
 
@@ -133,7 +137,7 @@ class Cache:
         if added:
             return paid
         row = connection.execute(
-            "SELECT text, finish, mode, prompt_tokens, completion_tokens, cost FROM replies WHERE key = ? AND attempt = ?",
+            f"SELECT {PAID} FROM replies WHERE key = ? AND attempt = ?",
             (key, attempt),
         ).fetchone()
         return Paid._make(row)

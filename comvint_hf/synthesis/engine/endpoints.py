@@ -93,8 +93,8 @@ def open_llms(
     """Open the writer `llm` and the `judge` (the same model where none is named).
 
     "annotations" stands for the embedded annotator, in either place; every other name is a model at `base_url`, with its
-    replies in `cache`, and earlier ones read from `known` (see `merging`). Only the writer sees pictures. The rates a minute and `concurrency` are each model's. Raises
-    `EndpointError` for a missing key and `InputError` for a budget without a price.
+    replies in `cache`, and earlier ones read from `known` (see `merging`). Only the writer sees pictures. The rates a minute
+    and `concurrency` are each model's. Raises `EndpointError` for a missing key and `InputError` for a budget without a price.
     """
     judge = judge or llm
     usage = Usage()

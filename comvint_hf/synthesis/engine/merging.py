@@ -12,10 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 from comvint_hf.errors import InputError
-from comvint_hf.synthesis.engine.cache import Cache
+from comvint_hf.synthesis.engine.cache import PAID, Cache
 from comvint_hf.synthesis.engine.money import committed
 
-_PAID = "key, attempt, text, finish, mode, prompt_tokens, completion_tokens, cost, model, prompt"
+_ASKED = f"key, attempt, {PAID}, model, prompt"
 
 
 def snapshot(cache: Path, to: Path) -> None:
@@ -64,7 +64,7 @@ def _merge(connection: sqlite3.Connection, other: Path) -> None:
         for run, *counts in connection.execute("SELECT id, started, granted, spent FROM other.runs").fetchall():
             number = connection.execute("INSERT INTO runs (started, granted, spent) VALUES (?, ?, ?)", counts).lastrowid
             connection.execute(
-                f"INSERT OR IGNORE INTO main.replies ({_PAID}, run) SELECT {_PAID}, ? FROM other.replies WHERE run = ?",
+                f"INSERT OR IGNORE INTO main.replies ({_ASKED}, run) SELECT {_ASKED}, ? FROM other.replies WHERE run = ?",
                 (number, run),
             )
         connection.execute("INSERT OR IGNORE INTO main.abilities SELECT * FROM other.abilities")
