@@ -17,6 +17,9 @@ from datatrove.executor import LocalPipelineExecutor
 from datatrove.utils.logging import logger
 from multiprocess.connection import wait
 
+SECONDS_TO_LEAVE = 2.0
+"""After a second Ctrl-C, a task that still runs after so long is told again."""
+
 
 class LocalTasks(LocalPipelineExecutor):
     """datatrove's local executor with processes of its own; after `run`, `ended` holds the exit code of each task."""
@@ -48,9 +51,11 @@ class LocalTasks(LocalPipelineExecutor):
                     running[rank] = process
                     if stopped:  # while it started
                         process.terminate()
-                wait([process.sentinel for process in running.values()])
+                wait([process.sentinel for process in running.values()], timeout=SECONDS_TO_LEAVE)
                 for rank in [rank for rank, process in running.items() if process.exitcode is not None]:
                     self.ended[rank] = running.pop(rank).exitcode
+                if len(stopped) > 1:  # two signals that meet before a process looks are one to it, and it would still wait for replies
+                    stop()
         if stopped:
             raise KeyboardInterrupt
 

@@ -54,6 +54,12 @@ def gone(pid: int) -> bool:
         return True
 
 
+def pending(pid: int, number: int) -> bool:
+    """Whether a signal was sent to a process that has not yet looked."""
+    masks = re.search(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return bool(int(masks[1], 16) >> (number - 1) & 1)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "set"
@@ -188,6 +194,23 @@ def test_a_second_signal_leaves_at_once(rehearsed, tmp_path) -> None:
         _, said = child.communicate(timeout=60)
     assert child.returncode == 130 and "Stopped." in said and "Traceback" not in said
     assert len(left) == 2 and all(gone(pid) for pid in left)
+
+
+def test_tasks_to_which_both_signals_are_one_leave_as_well(rehearsed, tmp_path) -> None:
+    endpoint = Endpoint(answer=rehearsed.answer, latency=3600)
+    with serve(endpoint) as url:
+        child = start(url, tmp_path / "set", *SHARDS, "--tasks", 2, "--concurrency", 8)
+        until(child, lambda: endpoint.asked.total() >= 8)
+        left = children(child.pid)
+        for pid in left:
+            os.kill(pid, signal.SIGSTOP)  # as if it had no processor just then
+        for number in (signal.SIGINT, signal.SIGTERM):  # two of one kind might be one to the parent too
+            child.send_signal(number)
+        until(child, lambda: all(pending(pid, signal.SIGTERM) for pid in left))
+        for pid in left:
+            os.kill(pid, signal.SIGCONT)
+        _, said = finish(child, code=130)
+    assert "Stopped." in said and all(gone(pid) for pid in left)
 
 
 def test_the_budget_holds_over_all_tasks_and_is_said_once(rehearsed, asked, tmp_path) -> None:
