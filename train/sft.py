@@ -22,6 +22,7 @@ from comvint_hf.families import family_of
 from comvint_hf.tuning import merge, mishaps, ordering, qlora, run, skipping
 from comvint_hf.tuning.counting import PlainTuner, Telling, Tuner, told
 from comvint_hf.tuning.masks import Attention, attention_of
+from comvint_hf.tuning.sparse import use_sparse_attention
 from comvint_hf.tuning.trainer import quiet_progress
 
 
@@ -94,7 +95,7 @@ def main() -> None:
     with mishaps.enough_memory(training, model_args, collator, traceback=ours.traceback):
         model = load_model(model_args, checkpoint)
         if ours.pack:
-            collator.attention = attention_of(model)
+            collator.attention = attend_to_trees(model, training)
         projector = qlora.projector(model, family_of(processor).projector)
         adapter = choose_trained(model, model_args, ours, projector)
         trainer = make_trainer(
@@ -176,6 +177,14 @@ def load_model(model_args: ModelConfig, checkpoint: str | None) -> PreTrainedMod
             attn_implementation=model_args.attn_implementation,
             quantization_config=qlora.decoder_only(get_quantization_config(model_args), config),
         )
+
+
+def attend_to_trees(model: PreTrainedModel, training: Tuning) -> Attention:
+    """What the model asks of a tree's mask; on a CPU its SDPA becomes the sparse one, which gives the same and is faster there."""
+    attention = attention_of(model)
+    if attention.kernel == "sdpa" and training.device.type == "cpu":
+        use_sparse_attention(model)
+    return attention
 
 
 def choose_trained(model: PreTrainedModel, model_args: ModelConfig, ours: Ours, projector: list[str]) -> Any:

@@ -54,7 +54,7 @@ class LocalTasks(LocalPipelineExecutor):
                 wait([process.sentinel for process in running.values()], timeout=SECONDS_TO_LEAVE)
                 for rank in [rank for rank, process in running.items() if process.exitcode is not None]:
                     self.ended[rank] = running.pop(rank).exitcode
-                if len(stopped) > 1:  # two signals that meet before a process looks are one to it, and it would still wait for replies
+                if len(stopped) > 1:  # two that meet before a process looks are one to it, and it would still wait for replies
                     stop()
         if stopped:
             raise KeyboardInterrupt

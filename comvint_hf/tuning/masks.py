@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
     from transformers import PreTrainedModel
 
-KERNELS = ("sdpa", "flex_attention")
+SPARSE = "sparse_sdpa"
+"""SDPA as `tuning.sparse` does it, by the name under which transformers knows it."""
+KERNELS = ("sdpa", SPARSE, "flex_attention")
 PREFIX = 0
 ALL = 2**31 - 1
 """The window of a layer that sees everything before."""
@@ -118,7 +120,7 @@ class Attention:
 
         seen = torch.from_numpy(sight.copy())
         seen[:, Sight._fields.index("window")] = window
-        return dense_mask(seen) if self.kernel == "sdpa" else seen
+        return seen if self.kernel == "flex_attention" else dense_mask(seen)
 
 
 def attention_of(model: PreTrainedModel) -> Attention:

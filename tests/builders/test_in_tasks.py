@@ -56,7 +56,7 @@ def gone(pid: int) -> bool:
 
 def pending(pid: int, number: int) -> bool:
     """Whether a signal was sent to a process that has not yet looked."""
-    masks = re.search(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    masks = re.search(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return bool(int(masks[1], 16) >> (number - 1) & 1)
 
 

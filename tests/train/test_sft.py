@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from comvint_hf.conventions import Conventions
+from comvint_hf.tuning import sparse
 
 SFT = Path(__file__).parents[2] / "train" / "sft.py"
 QUIET = ["--bf16", "false", "--use_cpu", "--gradient_checkpointing", "false", "--report_to", "none", "--logging_steps", "1"]
@@ -154,6 +155,17 @@ def test_trees_of_a_real_run_have_the_loss_of_their_rows(tune, tmp_path, model, 
         assert told[step] == pytest.approx(loss / labels, abs=2e-4)
         seen += sum(int((batch["input_ids"] != 0).sum()) for _, batch in pair)
     assert state["log_history"][1]["num_tokens"] == seen
+
+
+def test_trees_attend_sparsely_on_a_cpu_and_rows_as_ever(tune, tmp_path, monkeypatch):
+    masks = []
+    monkeypatch.setattr(sparse, "QUERIES", 8)
+    monkeypatch.setattr(sparse, "runs", lambda mask, found=sparse.runs: masks.append(mask) or found(mask))
+    step = ["--max_steps", "1", "--save_strategy", "no"]
+    tune(tmp_path / "rows", *step)
+    assert not masks
+    tune(tmp_path / "trees", *step, "--pack", "tree")
+    assert masks
 
 
 def test_trees_evaluate_and_are_refused_where_they_cannot_be(tune, tmp_path, model, dataset, batches, capsys):
