@@ -24,7 +24,7 @@ _DOORS = {
     "ScriptedLLM": "synthesis.llm",
     "VLIT": "synthesis.recipes",
     "attach_images": "data.attach",
-    "build": "conductor",
+    "build": "building.conductor",
     "by_image": "data.rows",
     "from_llava": "data.llava",
     "load_chat": "serving.chat",
@@ -36,7 +36,7 @@ _DOORS = {
 __all__ = list(_DOORS)
 
 if TYPE_CHECKING:
-    from comvint_hf.conductor import build as build
+    from comvint_hf.building.conductor import build as build
     from comvint_hf.conventions import Conventions as Conventions
     from comvint_hf.data.attach import attach_images as attach_images
     from comvint_hf.data.hub import push as push

@@ -22,16 +22,12 @@ MAY_IMPORT = {
     "sources": GROUND,
     "synthesis": GROUND,
     "data": GROUND,
-    "order": set(),
-    "conductor": GROUND | {"order", "sources", "synthesis", "data"},
     "tuning": GROUND | {"data"},
     "serving": GROUND | {"data"},
-    "flags": {"errors"},
     "executors": {"errors"},
-    "shares": GROUND | {"flags", "executors", "synthesis", "data"},
-    "running": GROUND | {"flags", "shares", "sources", "synthesis", "data", "conductor"},
-    "cli": GROUND | {"flags", "running", "synthesis", "data"},
-    "__init__": GROUND | {"sources", "synthesis", "data", "conductor", "tuning", "serving"},
+    "building": GROUND | {"synthesis", "data", "executors"},
+    "cli": GROUND | {"sources", "synthesis", "data", "building"},
+    "__init__": GROUND | {"sources", "synthesis", "data", "building", "tuning", "serving"},
 }
 DATA_DOORS = {"comvint_hf.data.rows", "comvint_hf.data.hub"}
 DOORS = {

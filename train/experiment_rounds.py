@@ -24,10 +24,10 @@ from transformers import AutoProcessor
 
 from comvint_hf import L2TCollator
 from comvint_hf.cli import calm
+from comvint_hf.cli.endings import INCOMPLETE
 from comvint_hf.data.coreset import take
 from comvint_hf.errors import InputError
 from comvint_hf.records import FORMATS
-from comvint_hf.running import INCOMPLETE
 from comvint_hf.serving.comparing import (
     Estimate,
     Graded,

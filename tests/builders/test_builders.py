@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from comvint_hf.cli.endings import INCOMPLETE
 from comvint_hf.grounding import bare_boxes
-from comvint_hf.running import INCOMPLETE
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis.engine.eyes import PIXELS
 

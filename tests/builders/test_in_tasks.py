@@ -16,7 +16,7 @@ from builders.wired import BUILDERS, contents, finish, kill, rehearse, start, un
 from endpoint.answers import Rehearsed
 from endpoint.server import Endpoint, serve
 
-from comvint_hf import shares
+from comvint_hf.building import shares
 
 pytest.importorskip("datatrove", reason="tasks need datatrove: pip install '.[scale]'")
 SCENES = 24

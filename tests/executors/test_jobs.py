@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import pytest
 from builders.wired import contents
 
-from comvint_hf import shares
+from comvint_hf.building import shares
+from comvint_hf.building.options import BuildOptions
+from comvint_hf.cli import make_dataset
 from comvint_hf.data.depot import Depot
 from comvint_hf.errors import InputError
-from comvint_hf.flags import BuildOptions
-from comvint_hf.running import make_dataset
 from comvint_hf.synthesis.recipes import svit
 
 PACKAGE = "comvint-hf[scale] @ git+https://example.org/comvint"

@@ -12,8 +12,8 @@ from endpoint.asking import QA, opened, toy_prompt
 from endpoint.faults import Faults
 from endpoint.server import Endpoint, serve
 
+from comvint_hf.building.order import in_order
 from comvint_hf.errors import BudgetError, EndpointError
-from comvint_hf.order import in_order
 from comvint_hf.synthesis.engine.cache import Cache
 from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
 

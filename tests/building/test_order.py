@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from comvint_hf.order import BEHIND, in_order
+from comvint_hf.building.order import BEHIND, in_order
 
 
 class Desk:

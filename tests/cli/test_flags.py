@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner, Result
 
-from comvint_hf import running
-from comvint_hf.cli import main
+from comvint_hf.cli import main, running
 
 
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     """Run `comvint build` up to the moment where the work would begin."""
-    monkeypatch.setattr("comvint_hf.cli.make_dataset", lambda recipe, options: print("building"))
+    monkeypatch.setattr("comvint_hf.cli.commands.make_dataset", lambda recipe, options: print("building"))
 
     def run(*flags: object, recipe: str = "svit", scenes: str = "shapes:3") -> Result:
         named = ["build", "--recipe", recipe, "--scenes", scenes, "--out", tmp_path / "out", *flags]
@@ -78,11 +77,11 @@ def test_a_wrong_setting_is_refused_as_a_wrong_flag_is(recipe, setting, said, bu
 
 @pytest.mark.parametrize("scenes", ["photos:here", "coco:/nowhere", "shapes:many", "shapes:3,level=none"])
 def test_wrong_scenes_are_refused_as_a_wrong_flag_is(scenes, build, monkeypatch) -> None:
-    monkeypatch.setattr("comvint_hf.cli.make_dataset", running.make_dataset)
+    monkeypatch.setattr("comvint_hf.cli.commands.make_dataset", running.make_dataset)
     done = build(scenes=scenes)
     assert done.exit_code == 2 and done.stderr.splitlines()[-1].startswith("Error: ")
 
 
 def test_a_judge_is_for_recipes_that_have_something_judged(build, monkeypatch) -> None:
-    monkeypatch.setattr("comvint_hf.cli.make_dataset", running.make_dataset)
+    monkeypatch.setattr("comvint_hf.cli.commands.make_dataset", running.make_dataset)
     assert "the recipe svit makes none" in build("--judge", "m").stderr

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from comvint_hf import AnnotationLLM, build, conductor, load_scenes
+from comvint_hf import AnnotationLLM, build, load_scenes
+from comvint_hf.building import conductor
 from comvint_hf.records import Sample
 from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
 from comvint_hf.synthesis.recipes import comvint

@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from comvint_hf.building.options import BuildOptions
 from comvint_hf.data import shards
 from comvint_hf.data.depot import Depot
 from comvint_hf.data.plan import Share
 from comvint_hf.data.progress import Progress
 from comvint_hf.data.reports import Report, Told, Watch, read_reports, report_path
 from comvint_hf.errors import ComvintError, InputError, first_line
-from comvint_hf.flags import BuildOptions
 from comvint_hf.synthesis.engine import merging
 from comvint_hf.synthesis.engine.usage import Usage
 

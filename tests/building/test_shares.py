@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from comvint_hf import build, load_scenes
-from comvint_hf import shares as together
-from comvint_hf.conductor import build_share, plan_of
+from comvint_hf.building import shares as together
+from comvint_hf.building.conductor import build_share
+from comvint_hf.building.options import BuildOptions
+from comvint_hf.building.planning import plan_of
 from comvint_hf.data import shards
 from comvint_hf.data.plan import Share, hold
 from comvint_hf.data.progress import Progress
 from comvint_hf.data.reports import Report, read_reports
 from comvint_hf.errors import ComvintError, InputError
-from comvint_hf.flags import BuildOptions
 from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
 
 NOBODY = LLMs.one(ScriptedLLM([]))

@@ -1,7 +1,4 @@
-"""The command `comvint`: build, push, preview, stats.
-
-Everything here parses and calls one function; the flags are `flags`', the work is `running`'s.
-"""
+"""The command `comvint`: build, push, preview, stats. Each parses and calls one function."""
 
 from __future__ import annotations
 
@@ -10,26 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from comvint_hf.building.options import BuildOptions
+from comvint_hf.cli.endings import calm, wrong_use
+from comvint_hf.cli.flags import PRIVATE, build_options
+from comvint_hf.cli.pushing import push_folder
+from comvint_hf.cli.running import make_dataset
+from comvint_hf.cli.showing import look_at, show
 from comvint_hf.errors import InputError
-from comvint_hf.flags import PRIVATE, BuildOptions, Several, build_options, limits, wrong_use
-from comvint_hf.running import calm, look_at, make_dataset, push_folder, show
 
 if TYPE_CHECKING:
     from comvint_hf.synthesis.recipes import Recipe
 
-__all__ = [
-    "PRIVATE",
-    "BuildOptions",
-    "Several",
-    "build_options",
-    "calm",
-    "limits",
-    "main",
-    "make_dataset",
-    "push_folder",
-    "show",
-    "wrong_use",
-]
 RECIPES = ("svit", "comvint", "vlit")
 
 
@@ -134,7 +122,3 @@ def stats(folder: Path, pictures: Path | None, quality: bool) -> None:
     if quality:
         for name, value in measure(folder).items():
             click.echo(f"{name}: {value}")
-
-
-if __name__ == "__main__":
-    main()

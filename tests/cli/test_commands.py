@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from comvint_hf.cli import calm, main, open_recipe
+from comvint_hf.cli import calm, main
+from comvint_hf.cli.commands import open_recipe
+from comvint_hf.cli.endings import GO_ON
 from comvint_hf.errors import InputError
-from comvint_hf.running import GO_ON
 
 
 def run(*arguments: object, code: int = 0) -> str:

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 K = TypeVar("K")
 T = TypeVar("T")
-Job = Callable[[], Awaitable[T]]
+Start = Callable[[], Awaitable[T]]
 BEHIND = 4
 """A slow job holds nobody back until this many times `at_once` jobs stand in line from it on."""
 
 
 async def in_order(
-    jobs: Iterable[tuple[K, Job[T]]], at_once: int, fatal: type[BaseException] | tuple[()] = ()
+    jobs: Iterable[tuple[K, Start[T]]], at_once: int, fatal: type[BaseException] | tuple[()] = ()
 ) -> AsyncIterator[tuple[K, T]]:
     """Keep `at_once` jobs running and yield each one's key and result, in the order of `jobs`.
 

@@ -111,7 +111,7 @@ print("done", flush=True)
 
 def test_killed_at_any_moment_and_run_again_the_bytes_are_the_same(tmp_path) -> None:
     def start(out: Path) -> subprocess.Popen:
-        code = [sys.executable, "-c", CHILD, str(out), str(Path(__file__).parent)]
+        code = [sys.executable, "-c", CHILD, str(out), str(Path(__file__).parents[1])]
         return subprocess.Popen(code, stdout=subprocess.PIPE, text=True)
 
     start(tmp_path / "whole" / "set").communicate(timeout=60)
@@ -385,7 +385,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 def test_memory_does_not_grow_with_the_data(tmp_path) -> None:
     def peak(scenes: int) -> float:
-        code = [sys.executable, "-c", MEASURE, str(tmp_path / str(scenes)), str(scenes), str(Path(__file__).parent)]
+        code = [sys.executable, "-c", MEASURE, str(tmp_path / str(scenes)), str(scenes), str(Path(__file__).parents[1])]
         return float(subprocess.run(code, capture_output=True, text=True, check=True, timeout=120).stdout)
 
     assert peak(3000) - peak(500) < 30, "MiB"
