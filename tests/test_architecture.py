@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "executors": {"errors"},
     "building": GROUND | {"synthesis", "data", "executors"},
     "cli": GROUND | {"sources", "synthesis", "data", "building"},
+    "experiments": GROUND | {"sources", "data", "tuning", "serving", "cli"},
     "__init__": GROUND | {"sources", "synthesis", "data", "building", "tuning", "serving"},
 }
 DATA_DOORS = {"comvint_hf.data.rows", "comvint_hf.data.hub"}
@@ -35,7 +36,7 @@ DOORS = {
     "transformers": {"families", "tuning", "serving", "data/quality"},
     "peft": {"tuning", "serving"},
     "trl": {"tuning"},
-    "datasets": {"data", "tuning/run"},
+    "datasets": {"data", "tuning/run", "experiments"},
     "huggingface_hub": {"data"},
     "pyarrow": {"data"},
     "gradio": {"serving/ui"},

@@ -1,4 +1,4 @@
-"""The experiment on rounds and formats: its arms, what it refuses, and (slow) the whole way in its smallest size, twice."""
+"""The experiment on rounds and formats: what it refuses, and (slow) the whole way in its smallest size, twice."""
 
 import json
 import runpy
@@ -8,11 +8,6 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "train" / "experiment_rounds.py"
-
-
-@pytest.fixture(scope="module")
-def script() -> dict:
-    return runpy.run_path(str(SCRIPT))
 
 
 @pytest.fixture
@@ -25,56 +20,6 @@ def experiment(monkeypatch):
             raise RuntimeError(f"ended with {ended.value.code}")
 
     return run
-
-
-def settings(script: dict, **changed):
-    given = {
-        "base": "b",
-        "weights": "w",
-        "tokens": 1000,
-        "seeds": 1,
-        "scenes": 40,
-        "level": "grid",
-        "rounds": 3,
-        "format_rounds": 1,
-        "asked": 5,
-    }
-    return script["Settings"](**{**given, "learning_rate": 1e-3, **changed})
-
-
-def test_every_question_has_its_arms(script: dict) -> None:
-    arms = script["arms_of"](settings(script))
-    assert {name: (arm.rounds, arm.formats) for name, arm in arms.items()} == {
-        **{f"rounds {number}": (number, ("open", "bool", "choice")) for number in range(4)},
-        **{f"{format} only": (1, (format,)) for format in ("open", "bool", "choice")},
-    }
-
-
-@pytest.mark.parametrize("steps", [1, 7, 19, 20, 21, 997, 1000, 1499])
-def test_the_last_step_is_logged(script: dict, steps: int) -> None:
-    every = script["log_every"](steps)
-    assert steps % every == 0 and every <= max(1, steps / 20)
-
-
-def test_only_questions_whose_truth_can_be_read_are_asked(script: dict) -> None:
-    def cell(question: str, answer: str, format: str, topic: str = "colour") -> str:
-        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        return script["cell_of"]({"messages": turns, "format": format, "topic": topic, "rounds": 2})
-
-    assert cell("What colour is the star?", "It is red.", "open") == "open 2"
-    assert cell("Which is higher, the star or the circle?", "The star is higher.", "open") == ""
-    assert cell("Is the star red? Answer with yes or no.", "Yes", "bool") == "bool 2"
-    assert cell("Is there a star? Answer with yes or no.", "No", "bool", "existence") == "bool 0"
-
-
-def test_figures_of_other_settings_are_left_alone(script: dict, tmp_path) -> None:
-    from comvint_hf.errors import InputError
-
-    script["same_settings"](tmp_path, settings(script))
-    script["same_settings"](tmp_path, settings(script))
-    with pytest.raises(InputError, match="other settings"):
-        script["same_settings"](tmp_path, settings(script, tokens=2000))
-    assert json.loads((tmp_path / "settings.json").read_text())["tokens"] == 1000
 
 
 def test_what_cannot_be_done_is_said_calmly(experiment, model, tmp_path, capsys) -> None:
