@@ -27,7 +27,7 @@ _DOORS = {
     "build": "building.conductor",
     "by_image": "data.rows",
     "from_llava": "data.llava",
-    "load_chat": "serving.chat",
+    "load_chat": "serving.loading",
     "load_scenes": "sources",
     "mine_templates": "tuning.templates",
     "push": "data.hub",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from comvint_hf.records import Box as Box
     from comvint_hf.records import Sample as Sample
     from comvint_hf.records import Scene as Scene
-    from comvint_hf.serving.chat import load_chat as load_chat
+    from comvint_hf.serving.loading import load_chat as load_chat
     from comvint_hf.sources import load_scenes as load_scenes
     from comvint_hf.synthesis.annotator import AnnotationLLM as AnnotationLLM
     from comvint_hf.synthesis.engine.openai_llm import OpenAILLM as OpenAILLM

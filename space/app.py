@@ -11,8 +11,8 @@ sys.path[:0] = map(str, Path(__file__).parent.glob("comvint_hf-*.whl"))
 
 from comvint_hf.cli import calm
 from comvint_hf.errors import InputError
-from comvint_hf.serving.chat import Chat, load_chat
-from comvint_hf.serving.loading import read_conventions
+from comvint_hf.serving.chat import Chat
+from comvint_hf.serving.loading import load_chat, read_conventions
 from comvint_hf.serving.remote import RemoteChat
 from comvint_hf.serving.ui import Example, interface, launch
 

@@ -1,4 +1,4 @@
-"""Talking with a model about a picture: the door that the Space and the evaluation share.
+"""Talking with a model about a picture: what the Space and the evaluation share.
 
 A `Chat` takes and gives canonical boxes (fractions, `<st>cup<ed>[0.100, ...]`); what the model itself writes is between
 `Chat` and the model, by the conventions that lie beside it. This file knows conventions and text, and loads no torch.
@@ -19,8 +19,6 @@ from comvint_hf.records import Box
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from comvint_hf.serving.local import LocalChat
 
 # Both as the referring questions of our own datasets say it: tuned models know these words.
 FIND = "Where is the {phrase}?"
@@ -123,25 +121,6 @@ class Translating(ABC):
         dialect = self.conventions.dialect
         turns = [Turn(role=turn["role"], content=translate(turn["content"], CANONICAL, dialect, frame)) for turn in messages]
         return turns, image, frame
-
-
-def load_chat(
-    model: str | Path,
-    *,
-    base: str | Path | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
-    max_new_tokens: int = 512,
-) -> LocalChat:
-    """Load a model to talk with: an adapter (folder or Hub id) on its base, or a merged or full model.
-
-    The adapter names its base; `base` says another place for it. `device` is "cuda" where there is one, else "cpu";
-    `dtype` is bfloat16 on cuda, else float32. The `comvint.json` beside the model says how it writes boxes and how large
-    pictures may be. Raises `ModelError` if something is missing or does not fit.
-    """
-    from comvint_hf.serving.loading import load_local
-
-    return load_local(model, base=base, device=device, dtype=dtype, max_new_tokens=max_new_tokens)
 
 
 def open_picture(picture: Picture) -> Image:

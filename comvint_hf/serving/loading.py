@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
 
-def load_local(
+def load_chat(
     model: str | Path,
     *,
     base: str | Path | None = None,
@@ -26,7 +26,12 @@ def load_local(
     dtype: str | None = None,
     max_new_tokens: int = 512,
 ) -> LocalChat:
-    """Load an adapter on its base, or a model. See `comvint_hf.serving.chat.load_chat`."""
+    """Load a model to talk with: an adapter (folder or Hub id) on its base, or a merged or full model.
+
+    The adapter names its base; `base` says another place for it. `device` is "cuda" where there is one, else "cpu";
+    `dtype` is bfloat16 on cuda, else float32. The `comvint.json` beside the model says how it writes boxes and how large
+    pictures may be. Raises `ModelError` if something is missing or does not fit.
+    """
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from comvint_hf.serving.chat import load_chat
 from comvint_hf.serving.draw import PALETTE
+from comvint_hf.serving.loading import load_chat
 from comvint_hf.serving.scripted import ScriptedChat
 from comvint_hf.serving.ui import Example
 

@@ -53,7 +53,7 @@ def learn_a_step(name: str, model: Any) -> None:
 
 @FAMILY
 def test_four_bits_and_training_stay_where_they_belong_and_the_adapter_fits_the_whole_base(name, tmp_path) -> None:
-    from comvint_hf.serving.loading import load_local
+    from comvint_hf.serving.loading import load_chat
 
     small = in_four_bits(name, tmp_path / "base")
     decoder = DECODER.get(name, "model.language_model")
@@ -76,7 +76,7 @@ def test_four_bits_and_training_stay_where_they_belong_and_the_adapter_fits_the_
     processor_of(name).save_pretrained(tmp_path / "adapter")
     state = {part.removeprefix("base_model.model."): one for part, one in model.state_dict().items()}
     before = dict(TINY[name].model(processor_of(name)).named_parameters())
-    after = dict(load_local(tmp_path / "adapter", dtype="float32", device="cpu").model.named_parameters())
+    after = dict(load_chat(tmp_path / "adapter", dtype="float32", device="cpu").model.named_parameters())
     for part in quantised:
         lift = state[f"{part}.lora_B.default.weight"].float() @ state[f"{part}.lora_A.default.weight"].float()
         assert lift.abs().max() > 1e-3, "the adapter has learnt something"
@@ -130,7 +130,7 @@ def test_a_quantised_embedding_is_found_out() -> None:
 def test_an_adapter_that_does_not_fit_its_base_is_not_filled_up_at_random(tmp_path) -> None:
     from safetensors.torch import load_file, save_file
 
-    from comvint_hf.serving.loading import load_local
+    from comvint_hf.serving.loading import load_chat
 
     base = TINY[PLAIN].model(processor_of(PLAIN))
     base.save_pretrained(tmp_path / "base")
@@ -141,4 +141,4 @@ def test_an_adapter_that_does_not_fit_its_base_is_not_filled_up_at_random(tmp_pa
     weights.pop(next(name for name in weights if "lora_B" in name))
     save_file(weights, file)
     with pytest.raises(ModelError, match="does not fit its base .*missing adapter keys"):
-        load_local(tmp_path / "adapter", base=tmp_path / "base", device="cpu")
+        load_chat(tmp_path / "adapter", base=tmp_path / "base", device="cpu")
