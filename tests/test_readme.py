@@ -60,5 +60,8 @@ def test_the_tree_of_the_house_is_true() -> None:
     assert len(named) > 8
     for name in named:
         assert (package / name).exists(), name
+    for room, inside in re.findall(r"^  (\w+)/.*\n((?:    .*\n)+)", tree, re.MULTILINE):
+        for name in re.findall(r"\w+\.py", inside):
+            assert (package / room / name).exists(), f"{room}/{name}"
     for room in (path for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"):
         assert f"{room.name}/" in named, room.name

@@ -1,1 +1,1 @@
-"""Scenes x recipe -> dataset folder: the one room that knows sources' scenes, synthesis and data; resume, and many tasks."""
+"""Scenes x recipe -> dataset folder, resumed where it stopped and shared among tasks: the room that knows synthesis and data."""

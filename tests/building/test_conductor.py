@@ -93,7 +93,7 @@ def test_a_second_run_does_nothing_and_changes_nothing(tmp_path, toy_recipe) -> 
 
 CHILD = """
 import asyncio, sys
-sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[2] + "/..")
 from conftest import ToyRecipe
 from comvint_hf import build, load_scenes
 from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
@@ -111,7 +111,7 @@ print("done", flush=True)
 
 def test_killed_at_any_moment_and_run_again_the_bytes_are_the_same(tmp_path) -> None:
     def start(out: Path) -> subprocess.Popen:
-        code = [sys.executable, "-c", CHILD, str(out), str(Path(__file__).parents[1])]
+        code = [sys.executable, "-c", CHILD, str(out), str(Path(__file__).parent)]
         return subprocess.Popen(code, stdout=subprocess.PIPE, text=True)
 
     start(tmp_path / "whole" / "set").communicate(timeout=60)
@@ -374,7 +374,7 @@ def test_an_image_is_stored_once_for_its_rows(tmp_path) -> None:
 
 MEASURE = """
 import resource, sys
-sys.path.insert(0, sys.argv[3])
+sys.path.insert(0, sys.argv[3] + "/..")
 from conftest import ToyRecipe
 from comvint_hf import build, load_scenes
 from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
@@ -385,7 +385,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 def test_memory_does_not_grow_with_the_data(tmp_path) -> None:
     def peak(scenes: int) -> float:
-        code = [sys.executable, "-c", MEASURE, str(tmp_path / str(scenes)), str(scenes), str(Path(__file__).parents[1])]
+        code = [sys.executable, "-c", MEASURE, str(tmp_path / str(scenes)), str(scenes), str(Path(__file__).parent)]
         return float(subprocess.run(code, capture_output=True, text=True, check=True, timeout=120).stdout)
 
     assert peak(3000) - peak(500) < 30, "MiB"
