@@ -44,7 +44,7 @@ DOORS = {
     "ijson": {"sources"},
     "datatrove": {"executors"},
     "ray": {"executors"},
-    "matplotlib": {"data/pictures", "data/sunburst", "serving/plots"},
+    "matplotlib": {"data/pictures", "data/sunburst", "experiments/plots"},
 }
 LIGHT = ("torch", "transformers", "datasets", "openai", "gradio", "pydantic", "PIL")
 

@@ -10,9 +10,9 @@ from typing import Any
 from rich.table import Table
 
 from comvint_hf.experiments.arms import BEFORE, MIXED, ONLY
+from comvint_hf.experiments.plots import Panel, draw
 from comvint_hf.records import FORMATS
 from comvint_hf.serving.comparing import Estimate
-from comvint_hf.serving.plots import Panel, draw
 
 
 def tables(results: dict[str, Any]) -> Iterator[Table]:

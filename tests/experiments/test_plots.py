@@ -2,8 +2,8 @@
 
 import pytest
 
+from comvint_hf.experiments.plots import Panel, draw
 from comvint_hf.serving.comparing import Estimate
-from comvint_hf.serving.plots import Panel, draw
 
 pytest.importorskip("matplotlib")
 
@@ -29,7 +29,7 @@ def test_panels_become_one_picture(tmp_path, joined: bool) -> None:
 def test_places_stand_where_they_belong() -> None:
     from matplotlib.figure import Figure
 
-    from comvint_hf.serving.plots import TICK, _panel
+    from comvint_hf.experiments.plots import TICK, _panel
 
     axes = Figure().subplots()
     _panel(axes, Panel("t", "x", {"a": {"0": one(0.3), "2": one(0.6)}, "b": {"2": one(0.1)}}))
