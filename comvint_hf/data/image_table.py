@@ -123,12 +123,13 @@ def _stamp(file: str) -> str:
 
 def _write(stem: Path, photo: bytes) -> Path:
     """Write a photo under a temporary name of this process and rename it, so that two at once do no harm."""
-    path = stem.with_name(stem.name + _suffix(photo))
+    path = stem.with_name(stem.name + suffix(photo))
     temporary = stem.with_name(f"{stem.name}-{os.getpid()}{PARTIAL}")
     temporary.write_bytes(photo)
     os.replace(temporary, path)
     return path
 
 
-def _suffix(encoded: bytes) -> str:
+def suffix(encoded: bytes) -> str:
+    """The ending of a file that holds these bytes of a photo."""
     return ".png" if encoded.startswith(b"\x89PNG") else ".webp" if encoded[8:12] == b"WEBP" else ".jpg"

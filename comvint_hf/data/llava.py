@@ -1,7 +1,8 @@
 """Rows to and from LLaVA's "conversations" JSON, and from the "messages" JSON that ShareGPT tools write.
 
 There a picture is the word `<image>` in a text and a file name beside it; here it is the column `images` and no word.
-This file knows rows and that format; it knows no corpus.
+What else a row holds stands in the record under one key of ours, which LLaVA's loaders do not read, so that rows come back
+as they left. This file knows rows and that format; it knows no corpus.
 """
 
 from __future__ import annotations
@@ -10,66 +11,117 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from comvint_hf.data.rows import IMAGE_MARKER, Row
+from comvint_hf.data.image_table import suffix
+from comvint_hf.data.rows import IMAGE_MARKER, Row, features
 from comvint_hf.errors import RowError
 from comvint_hf.grounding import parse
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+OURS = "comvint"
+"""The key of a record under which the row's other columns stand."""
+MEASURED = ("matching", "correctness", "complexity", "label")
+"""Columns that a row has once it was measured."""
+TEXT = "text"
+"""Beside those columns: a hash of the turns, which says whether the text has been changed since."""
 _MARKER = re.compile(rf"[ \t]*{re.escape(IMAGE_MARKER)}[ \t]*\n?")
+_OUR_MARKER = re.compile(rf"{re.escape(IMAGE_MARKER)}\n?")
+_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
 
 
 def to_llava(rows: Iterable[Row], folder: Path | str | None = None) -> Iterator[dict[str, Any]]:
-    """Give each row as a LLaVA record: id, image, conversations.
+    """Give each row as a LLaVA record: id, image, conversations, and its other columns under "comvint".
 
     With `folder`, photos that the rows hold are written to `folder/images`, one file an image, and the records name them
-    relative to it; without, records name the photo by the row's `image_id`. A text-only row has no `image`.
+    relative to it; without, records name the photo by the row's `image_id`. A text-only row has no `image`. `from_llava`
+    gives the rows back. Raises `RowError` for a row that LLaVA's form cannot hold.
     """
     photos = _Photos(None if folder is None else Path(folder))
+    known = (*features(rejected=True), *MEASURED)
     for row in rows:
-        names = photos.of(row)
-        spoken = [
-            {"from": {"user": "human", "assistant": "gpt"}.get(message["role"], message["role"]), "value": message["content"]}
-            for message in row["messages"]
-        ]
         record: dict[str, Any] = {"id": row["id"]}
+        names = photos.of(row)
         if names:
-            first = next(turn for turn in spoken if turn["from"] == "human")
-            first["value"] = f"{IMAGE_MARKER}\n" * len(names) + first["value"]
             record["image"] = names[0] if len(names) == 1 else names
-        yield {**record, "conversations": spoken}
+        kept = {name: row[name] for name in known if name in row and name not in ("id", "images", "messages")}
+        yield {**record, "conversations": _spoken(row, len(names)), OURS: {**kept, TEXT: _digest(row["messages"])}}
+
+
+def _digest(messages: list[dict[str, str]]) -> str:
+    spoken = [(message["role"], message["content"]) for message in messages]
+    return blake2b(json.dumps(spoken).encode(), digest_size=8).hexdigest()
+
+
+def _spoken(row: Row, pictures: int) -> list[dict[str, str]]:
+    """The turns in LLaVA's words, a marker for each picture before the first question."""
+    spoken = [
+        {"from": {"user": "human", "assistant": "gpt"}.get(message["role"], message["role"]), "value": message["content"]}
+        for message in row["messages"]
+    ]
+    if any(IMAGE_MARKER in turn["value"] for turn in spoken):
+        raise RowError(f"Row {row['id']!r} says {IMAGE_MARKER}, which would count as one more picture; take the word out.")
+    first = next((turn for turn in spoken if turn["from"] == "human"), None)
+    if pictures and first is None:
+        raise RowError(f"Row {row['id']!r} has a picture and no user turn, where LLaVA says it; leave the row out.")
+    if pictures:
+        first["value"] = f"{IMAGE_MARKER}\n" * pictures + first["value"]
+    return spoken
 
 
 class _Photos:
-    """Names the photos of rows, and writes each image once if there is a folder for it."""
+    """Names the photos of rows, and writes each picture once if there is a folder for it."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._written: dict[str, list[str]] = {}
+        self._written: dict[tuple[str, bytes], str] = {}
+        self._stems: set[str] = set()
 
     def of(self, row: Row) -> list[str]:
         pictures, image_id = row.get("images"), row.get("image_id")
         if self.folder is None or not pictures:
+            if pictures and not image_id:
+                raise RowError(f"Row {row['id']!r} has a picture and no `image_id` to name it by; say a folder to write it into.")
             return [image_id] if image_id and pictures != [] else []
-        if image_id not in self._written:
-            self._written[image_id] = [self._write(image_id, number, picture) for number, picture in enumerate(pictures)]
-        return self._written[image_id]
+        return [self._name(image_id or row["id"], picture) for picture in pictures]
 
-    def _write(self, image_id: str, number: int, picture: Any) -> str:
-        name = quote(image_id, safe="") + (f"-{number}" if number else "")
+    def _name(self, image_id: str, picture: Any) -> str:
+        """The file of a picture; another picture of the same image gets another one."""
+        encoded = _bytes_of(picture)
+        content = picture.tobytes() if encoded is None else encoded
+        key = (image_id, blake2b(content, digest_size=16).digest())
+        if key not in self._written:
+            self._written[key] = self._write(self._stem(image_id), picture, encoded)
+        return self._written[key]
+
+    def _stem(self, image_id: str) -> str:
+        """A file name without its ending that no other picture has."""
+        stem = name = quote(image_id, safe="")
+        number = 0
+        while stem in self._stems:
+            stem = f"{name}-{(number := number + 1)}"
+        self._stems.add(stem)
+        return stem
+
+    def _write(self, stem: str, picture: Any, encoded: bytes | None) -> str:
         target = self.folder / "images"
         target.mkdir(parents=True, exist_ok=True)
-        if isinstance(picture, dict):
-            data = picture["bytes"] if picture.get("bytes") is not None else Path(picture["path"]).read_bytes()
-            name += ".png" if data.startswith(b"\x89PNG") else ".jpg"
-            (target / name).write_bytes(data)
+        name = stem + (".png" if encoded is None else suffix(encoded))
+        if encoded is None:
+            (picture if picture.mode in _PNG_MODES else picture.convert("RGB")).save(target / name)
         else:
-            name += ".png"
-            picture.save(target / name)
+            (target / name).write_bytes(encoded)
         return f"images/{name}"
+
+
+def _bytes_of(picture: Any) -> bytes | None:
+    """The encoded bytes of a picture as datasets stores it; `None` for one that is decoded."""
+    if not isinstance(picture, dict):
+        return None
+    return picture["bytes"] if picture.get("bytes") is not None else Path(picture["path"]).read_bytes()
 
 
 def from_llava(
@@ -79,7 +131,9 @@ def from_llava(
 
     `images` is the folder of the photos; with it, rows hold their photos' bytes, without it their `image_id` alone. The
     word `<image>` is taken out of the texts wherever it stands, so a picture shown in a later turn is shown first here.
-    Text-only records give `images=[]` and an empty `image_id`. Raises `RowError`, naming the record, for a record that cannot be read.
+    Text-only records give `images=[]` and an empty `image_id`. What `to_llava` wrote under "comvint" comes back as it was,
+    but boxes whose text has been changed since are read from the text. Raises `RowError`, naming the record, for a record
+    that cannot be read.
     """
     for number, record in enumerate(_records(Path(records)) if isinstance(records, str | Path) else records):
         yield _row(record, number, None if images is None else Path(images), source)
@@ -99,21 +153,10 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _row(record: dict[str, Any], number: int, folder: Path | None, source: str) -> Row:
-    where = f"Record {record.get('id', number)!r}"
-    messages = [_message(turn, where) for turn in record.get("conversations") or record.get("messages") or ()]
-    marks = sum(message["content"].count(IMAGE_MARKER) for message in messages)
-    names = _names(record)
-    if not messages:
-        raise RowError(f"{where} has no turns; expected a list under 'conversations' or 'messages'.")
-    if marks and marks != len(names):
-        raise RowError(
-            f"{where} says {IMAGE_MARKER} {marks} times and names {len(names)} images; expected as many of one as of the other."
-        )
-    for message in messages:
-        message["content"] = _MARKER.sub("", message["content"]).strip()
-    if any(not message["content"] for message in messages):
-        raise RowError(f"{where} has an empty turn; leave the record out or mend it.")
-    grounded = [found for message in messages for found in parse(message["content"])]
+    where, ours = f"Record {record.get('id', number)!r}", record.get(OURS)
+    if ours is not None and not isinstance(ours, dict):
+        raise RowError(f"{where} has {ours!r} under {OURS!r}; expected the columns that to_llava writes there.")
+    messages, names, ours = _messages(record, where, ours is not None), _names(record), dict(ours or {})
     row: Row = {
         "id": str(record.get("id", number)),
         "image_id": f"{source}/{names[0]}" if names else "",
@@ -121,8 +164,6 @@ def _row(record: dict[str, Any], number: int, folder: Path | None, source: str) 
         "task": "conversation",
         "format": "open",
         "source": source,
-        "boxes": [list(box.xyxy) for found in grounded for box in found.boxes],
-        "phrases": [found.phrase for found in grounded for _ in found.boxes],
         "generator": "",
         "judge": "",
         "rounds": 0,
@@ -132,10 +173,34 @@ def _row(record: dict[str, Any], number: int, folder: Path | None, source: str) 
         "evidence": [],
         "history": [],
     }
+    if ours.pop(TEXT, None) != _digest(messages):  # not ours, or changed since: the text has the last word
+        grounded = [found for message in messages for found in parse(message["content"])]
+        ours["boxes"] = [list(box.xyxy) for found in grounded for box in found.boxes]
+        ours["phrases"] = [found.phrase for found in grounded for _ in found.boxes]
+    row |= ours
     if folder is not None or not names:
         row["images"] = [{"bytes": _photo(folder, name, where), "path": None} for name in names]
-        row["width"], row["height"] = _size(row["images"][0]["bytes"], where) if names else (0, 0)
+    if row.get("images") and not row["width"]:
+        row["width"], row["height"] = _size(row["images"][0]["bytes"], where)
     return row
+
+
+def _messages(record: dict[str, Any], where: str, ours: bool) -> list[dict[str, str]]:
+    """The turns without markers; the text of our own records is left as it is, of others' the edges are trimmed."""
+    messages = [_message(turn, where) for turn in record.get("conversations") or record.get("messages") or ()]
+    marks, names = sum(message["content"].count(IMAGE_MARKER) for message in messages), _names(record)
+    if not messages:
+        raise RowError(f"{where} has no turns; expected a list under 'conversations' or 'messages'.")
+    if marks and marks != len(names):
+        raise RowError(
+            f"{where} says {IMAGE_MARKER} {marks} times and names {len(names)} images; expected as many of one as of the other."
+        )
+    for message in messages:
+        said = message["content"]
+        message["content"] = _OUR_MARKER.sub("", said) if ours else _MARKER.sub("", said).strip()
+    if any(not message["content"].strip() for message in messages):
+        raise RowError(f"{where} has an empty turn; leave the record out or mend it.")
+    return messages
 
 
 def _size(encoded: bytes, where: str) -> tuple[int, int]:

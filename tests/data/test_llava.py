@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 from datasets import Dataset, load_dataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from comvint_hf import from_llava, to_llava
@@ -85,6 +88,7 @@ TURNS = [{"from": "human", "value": "<image>\nHi"}, {"from": "gpt", "value": "Ho
         ({"id": 5, "image": "a.png", "conversations": [{"from": "human", "value": "<image>\n"}]}, "an empty turn"),
         ({"id": 5, "image": "../a.png", "conversations": TURNS}, "leads out of"),
         ({"id": 5, "image": "a.png", "conversations": TURNS}, "no image 'a.png' under"),
+        ({"id": 5, "image": "a.png", "conversations": TURNS, "comvint": "x"}, "expected the columns that to_llava writes"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_named(tmp_path, record, said) -> None:
@@ -106,6 +110,91 @@ def test_a_built_dataset_leaves_as_llava_with_its_photos(tmp_path, toy_dataset) 
     records = list(to_llava(rows, tmp_path))
     assert len(records) == len(rows)
     assert len(list((tmp_path / "images").iterdir())) == len(set(rows["image_id"]))
-    back = list(from_llava(records, tmp_path))
-    assert [row["messages"] for row in back] == rows["messages"][:]
-    assert [row["phrases"] for row in back] == rows["phrases"][:]
+    back = list(from_llava(json.loads(json.dumps(records)), tmp_path))
+    again = Dataset.from_list(back, features=rows.features)
+    pictures = [[picture.tobytes() for picture in row["images"]] for row in again]
+    assert pictures == [[picture.tobytes() for picture in row["images"]] for row in rows]
+    assert again.remove_columns("images").to_list() == rows.remove_columns("images").to_list()
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+SAID = TEXT.filter(lambda text: text.strip() and "<image>" not in text) | st.just(" \n<st>cup<ed>[0.1, 0.1, 0.1, 0.1] \n")
+BOX = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)
+TURNS_OF_ROWS = st.lists(st.tuples(SAID, SAID), min_size=1, max_size=2).map(
+    lambda pairs: [
+        {"role": role, "content": said} for pair in pairs for role, said in zip(("user", "assistant"), pair, strict=True)
+    ]
+)
+ROWS = st.fixed_dictionaries(
+    {
+        "image_id": TEXT,
+        "messages": TURNS_OF_ROWS,
+        **{name: TEXT for name in ("task", "format", "source", "generator", "judge", "topic")},
+        "boxes": st.lists(BOX, max_size=2),
+        "phrases": st.lists(TEXT, max_size=2),
+        **{name: st.integers(0, 2**31 - 1) for name in ("rounds", "width", "height")},
+        "evidence": st.lists(
+            st.fixed_dictionaries({"tag": TEXT, "key": TEXT, "name": TEXT, "boxes": st.lists(BOX, max_size=1)}), max_size=1
+        ),
+        "history": st.lists(st.fixed_dictionaries({"stage": TEXT, "instruction": TEXT, "response": TEXT}), max_size=1),
+    },
+    optional={"reason": TEXT, "matching": st.floats(0, 100), "label": TEXT},
+)
+
+
+@given(st.lists(st.tuples(ROWS, st.sampled_from(["photo", "photos", "text", "without"])), max_size=4))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_row_comes_back_as_it_left(tmp_path, drawn) -> None:
+    """Rows with one photo, several, none on purpose (`images=[]`) and none at hand; two images may share a name."""
+    folder = tmp_path / str(len(list(tmp_path.iterdir())))
+    rows = [{"id": f"{number}", **row, **PICTURES.get(kind, {})} for number, (row, kind) in enumerate(drawn)]
+    with_photo, without = ([row for row in rows if ("images" in row) is held] for held in (True, False))
+    for chosen, place in ((with_photo, folder), (without, None)):
+        records = [json.loads(json.dumps(record)) for record in to_llava(chosen, place)]
+        expected = [row if row["image_id"] else {**row, "images": row.get("images", [])} for row in chosen]
+        for row in expected:  # what no photo says is read off it
+            if row.get("images") and not row["width"]:
+                row.update(width=4, height=4)
+        assert list(from_llava(records, place)) == expected
+
+
+def png(colour: str) -> dict:
+    held = io.BytesIO()
+    Image.new("RGB", (4, 4), colour).save(held, "PNG")
+    return {"bytes": held.getvalue(), "path": None}
+
+
+PICTURES = {"photo": {"images": [png("red")]}, "photos": {"images": [png("red"), png("blue")]}, "text": {"images": []}}
+
+
+def test_text_that_was_changed_has_the_last_word_on_boxes() -> None:
+    answer = "The <st>cup<ed>[0.100, 0.200, 0.300, 0.400]."
+    row = {"id": "1", "image_id": "s/1", "task": "vlit", "boxes": [[0.1004, 0.2, 0.3, 0.4]], "phrases": ["cup"]}
+    row["messages"] = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": answer}]
+    (record,) = to_llava([row])
+    assert next(from_llava([record]))["boxes"] == row["boxes"]
+    record["conversations"][1]["value"] = "The <st>mug<ed>[0.500, 0.200, 0.900, 0.400]."
+    changed = next(from_llava([record]))
+    assert (changed["boxes"], changed["phrases"], changed["task"]) == ([[0.5, 0.2, 0.9, 0.4]], ["mug"], "vlit")
+
+
+def test_pictures_of_rows_without_an_image_id_do_not_take_each_others_names(tmp_path) -> None:
+    talk = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "That."}]
+    rows = [{"id": f"r/{n}", "messages": talk, "images": [Image.new("CMYK", (n + 1, 1))]} for n in range(3)]
+    records = list(to_llava(rows, tmp_path))
+    widths = [Image.open(tmp_path / record["image"]).size[0] for record in records]
+    assert widths == [1, 2, 3]
+    with pytest.raises(RowError, match="no `image_id` to name it by; say a folder"):
+        list(to_llava(rows))
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ([{"role": "assistant", "content": "A cup."}], "has a picture and no user turn"),
+        ([{"role": "user", "content": "<image>What?"}], "says <image>, which would count as one more picture"),
+    ],
+)
+def test_a_row_that_llava_cannot_hold_is_named(messages, said) -> None:
+    with pytest.raises(RowError, match=said):
+        list(to_llava([{"id": "1", "image_id": "s/1", "messages": messages}]))
