@@ -13,6 +13,8 @@ from endpoint.answers import Rehearsed
 from endpoint.faults import HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
+from comvint_hf.dollars import dollars
+
 SCENES = 24
 KINDS = tuple(kind for kind in (*HTTP, *MESSAGE, "wrong_type") if kind != "stall")
 SHARDS = ("--shard-scenes", "5")
@@ -110,7 +112,7 @@ def test_the_budget_stops_the_run_and_more_money_goes_on(rehearsed, whole, tmp_p
     price = tomllib.loads(prices.read_text())["toy-model"]
     cost = (endpoint.tokens["prompt"] * price["input"] + endpoint.tokens["completion"] * price["output"]) / 1e6
     assert usage["cost"] == pytest.approx(cost) and usage["unpriced"] == 0
-    assert told.splitlines()[-1].endswith(f"has paid ${cost:.4f} of $500.00")
+    assert told.splitlines()[-1].endswith(f"has paid {dollars(cost)} of $500.00")
     assert rows_of(tmp_path / "set") == rows_of(whole[0])
 
 

@@ -80,7 +80,7 @@ def test_the_budget_ends_with_a_sentence_that_says_how_to_go_on(cache) -> None:
         for number in range(3):
             meter.settle(await meter.hold(0.3), 0.3)
             await cache.record(bytes([number]), 0, Paid("t", "stop", "text", 1, 1, 0.3), "m", "p")
-        with pytest.raises(BudgetError, match=r"budget of \$1.00 .* cost \$0.3000.* paid \$0.9000\. .*higher --budget"):
+        with pytest.raises(BudgetError, match=r"budget of \$1.00 .* cost \$0\.30: .* paid \$0\.90\. .*higher --budget"):
             await meter.hold(0.3)
 
     asyncio.run(go())
@@ -91,7 +91,7 @@ def test_lost_replies_count_as_spent(cache) -> None:
         meter = Meter(cache, 1.0)
         meter.lose(await meter.hold(0.8))
         assert meter.unconfirmed == 0.8
-        with pytest.raises(BudgetError, match=r"up to \$0.8000 more .* was on its way"):
+        with pytest.raises(BudgetError, match=r"up to \$0\.80 more .* was on its way"):
             await meter.hold(0.3)
 
     asyncio.run(go())
@@ -101,7 +101,7 @@ def test_what_another_run_holds_is_said(cache) -> None:
     async def go() -> None:
         other = Cache(cache.path)
         await Meter(other, 1.0).hold(0.8)
-        with pytest.raises(BudgetError, match=r"paid \$0.0000, up to \$0.9000 more is held by other runs"):
+        with pytest.raises(BudgetError, match=r"paid \$0\.00, up to \$0\.90 more is held by other runs"):
             await Meter(cache, 1.0).hold(0.3)
         other.close()
 

@@ -63,5 +63,7 @@ def test_a_run_tells_a_line_a_model() -> None:
     count = usage.of("m", "toy")
     count.requests, count.rejected, count.retries, count.prompt_tokens, count.cost = 1200, 3, 2, 5000, 1.5
     assert usage.lines() == ["m: 1,200 requests, 2 retries, 3 unusable, 0 from the cache, 5,000 tokens, $1.50"]
+    count.cost = 0.00123
+    assert usage.line().endswith("5,000 tokens, $0.0012"), "small sums are not told as nothing"
     usage.of("m", "other").requests = 1
     assert [line.split(":")[0] for line in usage.lines()] == ["m", "  other", "  toy"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comvint_hf.dollars import dollars
 from comvint_hf.synthesis.engine.forms import form_of
 from comvint_hf.synthesis.engine.money import Price, price_of
 from comvint_hf.synthesis.llm import LLM, LLMs, R
@@ -44,7 +45,7 @@ class Estimate:
 
     def line(self) -> str:
         """The estimate in one line."""
-        price = "at a price nobody told" if self.cost is None else f"${self.cost:,.2f}"
+        price = "at a price nobody told" if self.cost is None else dollars(self.cost)
         tokens = f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} reply tokens"
         time = "as long as the provider takes for its batches" if self.seconds is None else _duration(self.seconds)
         return f"{self.scenes:,} scenes: about {self.requests:,} requests, {tokens}, {price}, {time}"

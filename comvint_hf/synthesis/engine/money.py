@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from comvint_hf.dollars import dollars
 from comvint_hf.errors import BudgetError, InputError, first_line
 from comvint_hf.synthesis.engine.cache import Cache
 
@@ -150,21 +151,21 @@ class Meter:
         spent, others = self._cache.read(query, (self._cache.run,))[0]
         lost = others + self.unconfirmed + self._held
         unsure = (
-            f", up to ${lost:.4f} more is held by other runs or was on its way when requests or runs broke off"
+            f", up to {dollars(lost)} more is held by other runs or was on its way when requests or runs broke off"
             if lost > 0.0001
             else ""
         )
         return (
-            f"The budget of ${self.budget:.2f} has no room for the next request, which could cost ${worst:.4f}: "
-            f"{self._cache.path} has paid ${spent:.4f}{unsure}. Nothing is lost: run the same again with a higher --budget, and only "
+            f"The budget of {dollars(self.budget)} has no room for the next request, which could cost {dollars(worst)}: "
+            f"{self._cache.path} has paid {dollars(spent)}{unsure}. Nothing is lost: run the same again with a higher --budget, and only "
             "what is missing is asked."
         )
 
     def line(self) -> str:
         """What all runs together have paid of the budget; ask before the cache is closed."""
         spent = self._cache.read("SELECT total(spent) FROM runs")[0][0]
-        unsure = f", perhaps ${self.unconfirmed:.4f} more for replies that never came" if self.unconfirmed else ""
-        return f"budget: {self._cache.path} has paid ${spent:.4f} of ${self.budget:.2f}{unsure}"
+        unsure = f", perhaps {dollars(self.unconfirmed)} more for replies that never came" if self.unconfirmed else ""
+        return f"budget: {self._cache.path} has paid {dollars(spent)} of {dollars(self.budget)}{unsure}"
 
     def _give_back(self) -> None:
         """Give back to the cache file what this process took and did not need."""
@@ -208,6 +209,6 @@ def needs_price(model: str, budget: float | None, price: Price | None) -> None:
     """Refuse a budget for a model whose price nobody knows."""
     if budget is not None and price is None:
         raise InputError(
-            f"--budget ${budget:.2f} cannot be kept: no price for {model!r} is known. Put [{model!r}] with input and output (0 "
+            f"--budget {dollars(budget)} cannot be kept: no price for {model!r} is known. Put [{model!r}] with input and output (0 "
             f"for a local server) into a file like {FILE.name} and give it with --prices."
         )

@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from comvint_hf.dollars import dollars
+
 if TYPE_CHECKING:
     from comvint_hf.synthesis.engine.cache import Paid
 
@@ -124,7 +126,7 @@ def _together(counts: Any) -> Count:
 
 def _told(count: Count) -> str:
     tokens = count.prompt_tokens + count.completion_tokens
-    price = "cost unknown" if count.unpriced and not count.cost else f"${count.cost:.2f}"
+    price = "cost unknown" if count.unpriced and not count.cost else dollars(count.cost)
     extra = f", {count.retries:,} retries" if count.retries else ""
     extra += f", {count.rejected:,} unusable" if count.rejected else ""
     return f"{count.requests:,} requests{extra}, {count.cached:,} from the cache, {tokens:,} tokens, {price}"
