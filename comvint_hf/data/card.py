@@ -20,12 +20,13 @@ from comvint_hf.data.report import Statistics
 from comvint_hf.data.signs import failure_signs
 from comvint_hf.data.splits import TEST, TRAIN
 from comvint_hf.data.tables import form_table, health_tables, published_table, question_table, table
+from comvint_hf.data.titles import BESIDE, HERE, title
+from comvint_hf.dollars import dollars
 
 TAGS = ["comvint_hf", "visual-instruction-tuning", "multimodal", "grounding", "synthetic"]
 TASK_CATEGORIES = ["image-text-to-text", "visual-question-answering"]
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 HUGE = "10M<n<100M"
-HERE = "    # this folder, or its name on the Hub"
 
 
 def write_folder(out: Path, about: dict[str, Any], statistics: Statistics) -> list[str]:
@@ -41,19 +42,8 @@ def write_folder(out: Path, about: dict[str, Any], statistics: Statistics) -> li
     write(out / "stats.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     about = {**about, "health": told["health"]} if statistics.health.verified else about
     write(out / "build.json", json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    write(out / "README.md", _yaml(out, about, statistics) + _text(out.resolve().name, about, statistics, signs, pictures))
+    write(out / "README.md", _yaml(out, about, statistics) + _text(about, statistics, signs, pictures))
     return signs
-
-
-def card_on_hub(card: str, name: str, repo_id: str) -> str:
-    """The card of a folder of this name as it stands in a repository, whose readers load it by that name.
-
-    >>> print(card_on_hub('load_dataset("mine", "images")', "mine", "org/ours"))
-    load_dataset("org/ours", "images")
-    """
-    for call in ('load_dataset("{}"', 'attach_images(dataset, "{}"'):
-        card = card.replace(call.format(name), call.format(repo_id))
-    return card.replace(HERE, "")
 
 
 def _told(statistics: Statistics, signs: list[str]) -> dict[str, Any]:
@@ -116,7 +106,7 @@ def _yaml(out: Path, about: dict[str, Any], statistics: Statistics) -> str:
         task_categories=TASK_CATEGORIES,
         tags=TAGS + sorted({part["recipe"] for part in about["parts"]} | {part["source"] for part in about["parts"]}),
         size_categories=next((name for most, name in SIZES if statistics.kept < most), HUGE),
-        pretty_name=out.resolve().name,
+        pretty_name=title(about),
     )
     infos, metadata = {}, {}
     for config, splits in layout.items():
@@ -144,12 +134,12 @@ def _licence(parts: list[dict[str, Any]]) -> str:
     return names.pop() if len(names) == 1 else "other"
 
 
-def _text(name: str, about: dict[str, Any], statistics: Statistics, signs: list[str], pictures: list[Picture]) -> str:
+def _text(about: dict[str, Any], statistics: Statistics, signs: list[str], pictures: list[Picture]) -> str:
     sections = [
-        f"# {name}",
+        f"# {title(about)}",
         _opening(about, statistics),
         "## How to load it",
-        _loading(name, about["files"]),
+        _loading(about["files"]),
         "## What is in it",
         *map(_markdown, (table(statistics), question_table(statistics), form_table(statistics))),
         _images(about["files"], statistics),
@@ -182,26 +172,26 @@ def _opening(about: dict[str, Any], statistics: Statistics) -> str:
     )
 
 
-def _loading(name: str, files: dict[str, int]) -> str:
+def _loading(files: dict[str, int]) -> str:
     lines = [
         "```python",
         "from datasets import load_dataset",
         "",
-        f'dataset = load_dataset("{name}"){HERE}',
+        f'dataset = load_dataset("{HERE}"){BESIDE}',
     ]
     if any(name.startswith(f"{shards.IMAGES}/") for name in files):
         lines += [
             "",
             "from comvint_hf import attach_images",
             "",
-            f'dataset = attach_images(dataset, "{name}")    # photos, from the config `images`',
+            f'dataset = attach_images(dataset, "{HERE}")    # photos, from the config `images`',
             "",
         ]
     for config, splits in configs(files).items():
         if config != "default":
             rows = sum(files[path] for paths in splits.values() for path in paths)
             lines.append(
-                f'load_dataset("{name}", "{config}")    # {rows:,} rows: {", ".join(split for split, _ in _ordered(splits))}'
+                f'load_dataset("{HERE}", "{config}")    # {rows:,} rows: {", ".join(split for split, _ in _ordered(splits))}'
             )
     return "\n".join([*lines, "```", "", "Add `streaming=True` to read it without downloading it first."])
 
@@ -291,7 +281,7 @@ def _provenance(part: dict[str, Any]) -> str:
         ("annotations", part["scenes"]),
         ("recipe", part["recipe"] + "".join(f", {key} {_spoken(value)}" for key, value in part["settings"].items())),
         ("written by", part["generator"]),
-        ("checked by", part["judge"]),
+        *([("checked by", part["judge"])] if _has_judge(part) else []),
         ("asked with", ", ".join(f"{key} {value}" for key, value in sorted(part["asking"].items())) or "the defaults"),
         ("seed", str(part["seed"])),
         ("comvint_hf", part["version"]),
@@ -301,12 +291,17 @@ def _provenance(part: dict[str, Any]) -> str:
     return _markdown(lines)
 
 
+def _has_judge(part: dict[str, Any]) -> bool:
+    """Whether somebody was asked to check; a recipe that asks nobody has its writer's name there."""
+    return part["judge"] != part["generator"] or any("verify" in name for name in part["prompts"])
+
+
 def _usage(usage: dict[str, Any]) -> list[str]:
     """What the replies behind the rows took, a line a model and a line each of its prompts."""
     lines = [["asked", "requests", "unusable replies", "tokens in / out", "cost"]]
     told = ((name, counts) for model, whole in usage.items() for name, counts in ((model, whole), *_stages(model, whole)))
     for name, counts in told:
-        cost = "unknown" if counts["unpriced"] else f"${counts['cost']:,.2f}"
+        cost = "unknown" if counts["unpriced"] else dollars(counts["cost"])
         tokens = f"{counts['prompt_tokens']:,} / {counts['completion_tokens']:,}"
         lines.append([name, f"{counts['requests']:,}", f"{counts['unusable']:,}", tokens, cost])
     return [_markdown(lines)] if usage else []

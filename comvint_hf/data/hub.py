@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.data import shards
-from comvint_hf.data.card import card_on_hub
 from comvint_hf.data.folder import read_about
-from comvint_hf.data.model_card import CARD, write_model_card
+from comvint_hf.data.model_card import CARD, model_card, write_model_card
 from comvint_hf.data.patience import patiently
 from comvint_hf.data.pictures import FOLDER as PICTURES
 from comvint_hf.data.portable import ADAPTER, BASES, PICKLES, last, portable
+from comvint_hf.data.titles import card_on_hub
 from comvint_hf.data.upload import Files, Place, publish
 from comvint_hf.errors import InputError
 
@@ -54,7 +54,7 @@ def push(
     tag = _tag(files)  # of the folder, wherever it goes
     place = _made(repo_id, "dataset", token, wait, private=private)
     card = (folder / CARD).read_text(encoding="utf-8")
-    files = files.with_bytes(CARD, card_on_hub(card, folder.resolve().name, place.repo_id).encode())
+    files = files.with_bytes(CARD, card_on_hub(card, place.repo_id).encode())
     if revision:
         place = replace(place, branch=revision)
         patiently(lambda: place.api.create_branch(**place.where, branch=revision, exist_ok=True), wait)
@@ -103,7 +103,8 @@ def push_model(
     paths = portable(folder, base)
     _warn_of_missing_base(folder, paths)
     place = _made(repo_id, "model", token, wait, private=private)
-    return place.address(publish(place, Files.of(paths), _weights, "Tuned model, its conventions and its card"))
+    files = Files.of(paths).with_bytes(CARD, model_card(folder, base, place.repo_id).encode())
+    return place.address(publish(place, files, _weights, "Tuned model, its conventions and its card"))
 
 
 def _warn_of_missing_base(folder: Path, paths: Mapping[str, Path | bytes]) -> None:

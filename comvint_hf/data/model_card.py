@@ -62,13 +62,20 @@ def write_model_card(folder: Path | str, settings: Mapping[str, Any] | None = No
     if settings is not None:
         kept = {name: _plain(settings[name]) for name in TOLD if settings.get(name) is not None}
         write_atomically(folder / SETTINGS, json.dumps(kept, indent=2) + "\n")
+    write_atomically(folder / CARD, model_card(folder, base))
+    return folder / CARD
+
+
+def model_card(folder: Path, base: str | None = None, repo_id: str | None = None) -> str:
+    """The text of a tuned model's card, called after its repository or, here, after what was tuned on what."""
     agreed, scores = _agreed(folder, base), _read(folder / SCORES)
+    name = repo_id or _title(agreed)
     text = "\n\n".join(
         [
-            f"# {folder.resolve().name}",
+            f"# {name}",
             _opening(folder, agreed),
             "## Use it",
-            _USE,
+            _USE.format(name=repo_id or "ORG/NAME", which="" if repo_id else "    # this folder, or its name on the Hub"),
             "## What it was tuned on",
             _data(agreed),
             "## Which tokens carried loss",
@@ -79,8 +86,16 @@ def write_model_card(folder: Path | str, settings: Mapping[str, Any] | None = No
             _scores(scores),
         ]
     )
-    write_atomically(folder / CARD, f"---\n{_yaml(folder, agreed, scores)}\n---\n\n{text}\n")
-    return folder / CARD
+    return f"---\n{_yaml(folder, name, agreed, scores)}\n---\n\n{text}\n"
+
+
+def _title(agreed: Conventions) -> str:
+    """
+    >>> _title(Conventions(base_model="org/base", dataset="org/rows"))
+    'base tuned on rows'
+    """
+    base, rows = (last(name).rpartition("/")[2] for name in (agreed.base_model, agreed.dataset))
+    return f"{base or 'A model'} tuned on {rows or 'instruction rows'}"
 
 
 def _agreed(folder: Path, base: str | None) -> Conventions:
@@ -101,11 +116,10 @@ def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _yaml(folder: Path, agreed: Conventions, scores: Mapping[str, Any]) -> str:
+def _yaml(folder: Path, name: str, agreed: Conventions, scores: Mapping[str, Any]) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     adapter, base, data = (folder / ADAPTER).exists(), hub_name(agreed.base_model), hub_name(agreed.dataset)
-    name = folder.resolve().name
     figures = [
         EvalResult(
             task_type="image-text-to-text",
@@ -126,7 +140,7 @@ def _yaml(folder: Path, agreed: Conventions, scores: Mapping[str, Any]) -> str:
         base_model=base,
         base_model_relation=base and ("adapter" if adapter else "finetune"),
         datasets=[data] if data else None,
-        model_name=name,
+        model_name=name.rpartition("/")[2],
         eval_results=figures or None,
     ).to_yaml()
 
@@ -149,8 +163,8 @@ _USE = """\
 ```python
 from comvint_hf import load_chat
 
-chat = load_chat("ORG/NAME")    # this repository, or its folder
-print(chat.answer([{"role": "user", "content": "What is in the picture?"}], picture))
+chat = load_chat("{name}"){which}
+print(chat.answer([{{"role": "user", "content": "What is in the picture?"}}], picture))
 print(chat.ground("cup", picture))    # phrases and boxes, fractions of the image
 ```
 

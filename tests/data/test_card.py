@@ -56,23 +56,28 @@ def test_the_text_tells_how_it_was_made_and_what_was_refused(toy_dataset) -> Non
         "scripted",
         "too short",
         "Apache-2.0",
-        'load_dataset("toy-12", "referring_qa")',
+        'load_dataset("FOLDER", "referring_qa")',
+        "# toy on shapes",
+        "pretty_name: toy on shapes",
     ):
         assert told in text, told
-    assert "None" not in text
+    assert "None" not in text and "checked by" not in text
 
 
 def test_health_is_told_where_there_was_something_to_verify(toy_dataset, tmp_path) -> None:
     about, statistics = read_about(toy_dataset()), Statistics()
     assert "## Health" not in (toy_dataset() / "README.md").read_text()
     statistics.health = Health(passed=Counter({"1": 10}), refused=Counter({"1": 40}), criteria=Counter({"1/truly harder": 40}))
-    took = {"requests": 1200, "unusable": 3, "prompt_tokens": 9, "completion_tokens": 8, "cost": 2.5, "unpriced": 0}
-    about["usage"] = {"writer": {**took, "prompts": {"complicate": {**took, "cost": 2.0}, "choice": {**took, "cost": 0.5}}}}
+    took = {"requests": 1200, "unusable": 3, "prompt_tokens": 9, "completion_tokens": 8, "cost": 2.5034, "unpriced": 0}
+    about["usage"] = {"writer": {**took, "prompts": {"complicate": {**took, "cost": 2.0}, "choice": {**took, "cost": 0.0034}}}}
     (sign,) = write_folder(tmp_path, {**about, "files": {}}, statistics)
     text, stored = (tmp_path / "README.md").read_text(), json.loads((tmp_path / "stats.json").read_text())
     assert sign.startswith("Round 1: only 20%") and sign in text and stored["health"]["warnings"] == [sign]
-    assert "| truly harder | 20.0% |" in text and "| writer | 1,200 | 3 | 9 / 8 | $2.50 |" in text
-    assert "| writer, complicate | 1,200 | 3 | 9 / 8 | $2.00 |" in text
+    assert "| truly harder | 20.0% |" in text and "| writer | 1,200 | 3 | 9 / 8 | $2.5034 |" in text
+    assert (
+        "| writer, complicate | 1,200 | 3 | 9 / 8 | $2.00 |" in text
+        and "| writer, choice | 1,200 | 3 | 9 / 8 | $0.0034 |" in text
+    )
     assert stored["health"]["criteria_passed"] == {"truly harder": {"1": pytest.approx(0.2)}}
     assert stored["health"]["by_round"][0]["pass_rate"] == 0.2
     assert json.loads((tmp_path / "build.json").read_text())["health"] == stored["health"]

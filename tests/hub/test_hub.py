@@ -47,18 +47,28 @@ def test_the_card_on_the_hub_says_how_to_load_it_there(client, toy_dataset) -> N
     folder = toy_dataset(scenes=12, images="table")
     client(PUSH, str(folder), "tester/shown")
     code = """
-import re
+import re, sys
 from huggingface_hub import DatasetCard
-text = DatasetCard.load("tester/shown").text
-(commands,) = re.findall("```python\\n(.*?)```", text, re.DOTALL)
-exec(commands)
+card, place = sys.argv[1:]
+(commands,) = re.findall("```python\\n(.*?)```", DatasetCard.load(card).text, re.DOTALL)
+exec(commands.replace("FOLDER", place))
 print(commands)
 print(dataset["train"][0]["images"][0].size)
 """
-    told = client(code)
-    assert told.count('"tester/shown"') >= 4 and folder.name not in told and "this folder" not in told
-    assert 'load_dataset("toy-12")    # this folder' in (folder / "README.md").read_text()
+    told = client(code, "tester/shown", "nowhere")
+    assert told.count('"tester/shown"') >= 4 and "this folder" not in told
     assert told.strip().endswith("(96, 96)")
+    here = client(code, str(folder / "README.md"), str(folder))
+    assert 'load_dataset("FOLDER")    # the path of this folder' in here and here.strip().endswith("(96, 96)")
+
+
+def test_a_card_is_called_after_its_repository_and_never_after_a_folder(client, toy_dataset) -> None:
+    folder = toy_dataset(scenes=12)
+    client(PUSH, str(folder), "tester/123")
+    shown = "from huggingface_hub import DatasetCard; card = DatasetCard.load('tester/123'); print(repr(card.data.pretty_name), card.content)"
+    told = client(shown)
+    assert told.startswith("'123' ") and "\n# tester/123\n" in told
+    assert folder.name not in told and folder.name not in (folder / "README.md").read_text()
 
 
 def test_a_push_deletes_what_the_folder_no_longer_has_and_leaves_strangers_alone(hub, client, toy_dataset) -> None:
