@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 FILE = "comvint.json"
 
 
+def whole(name: str | None) -> str | None:
+    """A folder here by its whole path, which nobody can take for a name on the Hub; any other name as it is.
+
+    >>> whole("org/model"), whole(None)
+    ('org/model', None)
+    """
+    return str(Path(name).resolve()) if name and Path(name).is_dir() else name
+
+
 class Conventions(BaseModel):
     """The agreements between a dataset, the model tuned on it, and whoever serves that model.
 
@@ -62,9 +71,11 @@ class Conventions(BaseModel):
         return picture.resize((max(1, side(picture.width * scale)), max(1, side(picture.height * scale))))
 
     def write(self, folder: Path | str) -> Path:
+        """Write the file into a folder; base and dataset that are folders here are written with their whole path."""
         path = Path(folder) / FILE
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.model_dump_json(indent=2) + "\n")
+        told = self.model_copy(update={name: whole(getattr(self, name)) for name in ("base_model", "dataset")})
+        path.write_text(told.model_dump_json(indent=2) + "\n")
         return path
 
     @classmethod

@@ -15,6 +15,14 @@ def test_what_is_written_is_read(tmp_path) -> None:
     assert written.dialect.scale == 1000
 
 
+def test_a_relative_folder_is_written_so_that_it_is_no_name_on_the_hub(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org" / "base").mkdir(parents=True)
+    Conventions(base_model="org/base", dataset="org/rows").write("adapter")
+    read = Conventions.read("adapter")
+    assert (read.base_model, read.dataset) == (str(tmp_path / "org" / "base"), "org/rows")
+
+
 def test_a_folder_without_the_file_has_the_defaults(tmp_path) -> None:
     assert Conventions.read(tmp_path) == Conventions()
 

@@ -15,6 +15,7 @@ from trl import ModelConfig, ScriptArguments, SFTConfig, get_peft_config, get_qu
 
 from comvint_hf import L2TCollator, attach_images
 from comvint_hf.cli import calm
+from comvint_hf.conventions import whole
 from comvint_hf.data.hub import push_model
 from comvint_hf.data.model_card import write_model_card
 from comvint_hf.errors import ModelError, writable
@@ -83,6 +84,7 @@ class Ours:
 def main() -> None:
     script, training, model_args, ours = run.read_settings(ScriptArguments, Tuning, ModelConfig, Ours)
     writable(training.output_dir)
+    model_args.model_name_or_path = whole(model_args.model_name_or_path)
     checkpoint = run.checkpoint_to_resume(training.resume_from_checkpoint, training.output_dir)
 
     # What of a row is learnt, and in which order rows come

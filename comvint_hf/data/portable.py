@@ -19,6 +19,9 @@ VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")
 """JSON in which a slash is part of a word."""
 BASES = {FILE: ("base_model", "base_revision"), ADAPTER: ("base_model_name_or_path", "revision")}
 """Which files name the base model, under which keys."""
+LONGEST = 250
+"""Longer than this no name of a file is."""
+RELATIVE = re.compile(r"[\w.][^\n]*/[^\n]*\w[^\n]*")
 PLACE = re.compile(r"(?:/|~[/\\]|[A-Za-z]:[/\\])\w[^\n]*[/\\][^\n]*")
 
 
@@ -32,8 +35,13 @@ def hub_name(name: str | None, near: Path | None = None) -> str | None:
     """
     if not name or name.count("/") != 1 or name.startswith(("/", ".", "~")):
         return None
+    return None if _stands(name, near) else name
+
+
+def _stands(name: str, near: Path | None) -> bool:
+    """Whether something of this name lies here, or in a folder above `near`."""
     places = (Path(), *(near.resolve().parents if near else ()))
-    return None if any((place / name).exists() for place in places) else name
+    return len(name) < LONGEST and any((place / name).exists() for place in places)
 
 
 def last(name: str | None, near: Path | None = None) -> str:
@@ -63,7 +71,7 @@ def _tells(name: str) -> bool:
 
 def _told(path: Path, base: str | None) -> Path | bytes:
     before = json.loads(path.read_text(encoding="utf-8"))
-    after = _without_places(before)
+    after = _without_places(before, path.parent)
     if path.name in BASES:
         name, revision = BASES[path.name]
         after[name] = base or hub_name(before.get(name), path.parent)
@@ -73,10 +81,14 @@ def _told(path: Path, base: str | None) -> Path | bytes:
     return path if after == before else (json.dumps(after, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _without_places(value: Any) -> Any:
+def _without_places(value: Any, near: Path) -> Any:
     """JSON in which each folder or file of this machine keeps only its own name."""
     if isinstance(value, dict):
-        return {key: _without_places(inner) for key, inner in value.items()}
+        return {key: _without_places(inner, near) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_without_places(inner) for inner in value]
-    return last(value) if isinstance(value, str) and PLACE.fullmatch(value) else value
+        return [_without_places(inner, near) for inner in value]
+    return last(value, near) if isinstance(value, str) and _is_place(value, near) else value
+
+
+def _is_place(text: str, near: Path) -> bool:
+    return bool(PLACE.fullmatch(text)) or bool(RELATIVE.fullmatch(text)) and _stands(text, near)

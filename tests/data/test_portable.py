@@ -65,3 +65,15 @@ def test_a_relative_folder_is_no_name_on_the_hub_wherever_one_stands(tuned, monk
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert read(portable(tuned)["comvint.json"])["base_model"] is None
+
+
+def test_relative_places_keep_only_their_name_and_patterns_stay(tuned, monkeypatch) -> None:
+    monkeypatch.chdir(tuned.parent)
+    told = {
+        "best_model_checkpoint": "adapter/checkpoint-3",
+        "target_modules": "model/.*/q_proj",
+        "hub": "org/other",
+        "x": "/" * 300,
+    }
+    (tuned / "trainer_state.json").write_text(json.dumps(told))
+    assert read(portable(tuned)["trainer_state.json"]) == {**told, "best_model_checkpoint": "checkpoint-3"}

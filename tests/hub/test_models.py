@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,31 @@ def test_an_adapter_tuned_from_a_folder_leaves_the_folder_out(client, held, tmp_
         found["card"]["base_model"] == json.loads(found["read"]["adapter_config.json"])["base_model_name_or_path"] == "org/base"
     )
     assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == base
+
+
+@pytest.mark.timeout(240)
+def test_relative_folders_are_taken_for_no_name_on_the_hub_wherever_the_adapter_is_pushed_from(
+    client, held, base, toy_dataset, tmp_path
+) -> None:
+    """`org/tiny` and `data/rows` look like names on the Hub, and are folders beside the adapter's."""
+    shutil.copytree(base, tmp_path / "org" / "tiny")
+    shutil.copytree(toy_dataset(), tmp_path / "data" / "rows")
+    flags = ["--model_name_or_path", "org/tiny", "--dataset_name", "data/rows", "--output_dir", "out", "--max_steps", "1"]
+    here = "import os, sys; os.chdir(sys.argv.pop(1))\n"
+    client(here + SCRIPT, str(tmp_path), str(ROOT / "train" / "sft.py"), *flags, *QUIET, "--use_peft", "--lora_r", "4")
+    agreed = json.loads((tmp_path / "out" / "comvint.json").read_text())
+    assert (agreed["base_model"], agreed["dataset"]) == (str(tmp_path / "org" / "tiny"), str(tmp_path / "data" / "rows"))
+    assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"] == agreed["base_model"]
+
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere" / "moved")  # from where neither stands any more
+    push = here + "from comvint_hf.cli import main; main(['push', *sys.argv[1:], 'tester/relative'])"
+    client(push, str(tmp_path / "elsewhere"), "moved")
+    found = held("tester/relative")
+    told = json.dumps(found)
+    assert not [place for place in (str(tmp_path), "org/tiny", "data/rows", "elsewhere", "moved") if place in told]
+    assert "base_model" not in found["card"] and "datasets" not in found["card"]
+    assert "\n# tester/relative\n" in found["read"]["README.md"] and 'load_chat("tester/relative")' in found["read"]["README.md"]
+    assert "# tiny tuned on rows\n" in (tmp_path / "elsewhere" / "moved" / "README.md").read_text()
 
 
 @pytest.mark.timeout(240)
