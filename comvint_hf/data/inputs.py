@@ -5,7 +5,8 @@ This file knows where rows come from; it knows nothing of what is done with them
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,12 @@ from typing import Any
 from comvint_hf.data import shards
 from comvint_hf.data.card import configs
 from comvint_hf.data.folder import read_about, read_columns
+from comvint_hf.data.guests import TEXT_COLUMNS, guests
+from comvint_hf.data.hub import dataset_file
 from comvint_hf.data.llava import from_llava
-from comvint_hf.data.rows import Row, features
+from comvint_hf.data.rows import Row
 from comvint_hf.data.splits import TRAIN
-from comvint_hf.errors import InputError, RowError
-
-TEXT_COLUMNS = ("id", "image_id", "messages", "task", "format", "topic")
-_EMPTY = {"string": "", "int32": 0}
+from comvint_hf.errors import InputError, RowError, first_line
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,30 @@ class HubInput(Input):
     """A repository that `load_dataset` opens and whose rows have `messages`."""
 
     def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
-        """Yield (split, row), columns that the repository lacks filled with nothing."""
-        from datasets import Image, List, load_dataset
+        """Yield (split, row) of the default config and `without_images`, columns that the repository lacks filled; see `guests`."""
+        for config in (None, shards.WITHOUT_IMAGES):
+            for split, rows in sorted(self._load(config).items(), reverse=True):
+                for row in guests(rows, self.name, "/".join(filter(None, (config, split))), only_text):
+                    yield split, row
 
-        for split, rows in sorted(load_dataset(self.name).items(), reverse=True):
-            if "messages" not in rows.column_names:
-                raise RowError(
-                    f"{self.name} has no column `messages` but {', '.join(rows.column_names)}; only rows of that form mix."
-                )
-            if only_text:
-                rows = rows.select_columns([name for name in TEXT_COLUMNS if name in rows.column_names])
-            elif "images" in rows.column_names:
-                rows = rows.cast_column("images", List(Image(decode=False)))
-            for number, row in enumerate(rows):
-                yield split, {**_filled(row, only_text), "id": row.get("id") or f"{self.name}/{split}/{number}"}
+    def images(self) -> Iterator[Row]:
+        """Yield the rows of the config `images`."""
+        from datasets import Image
+
+        for rows in self._load(shards.IMAGES).values():
+            yield from rows.cast_column("image", Image(decode=False))
+
+    def _load(self, config: str | None) -> Mapping[str, Any]:
+        """The splits of a config, of the default one if it has no name; nothing where there is no such config."""
+        from datasets import get_dataset_config_names, load_dataset
+
+        try:
+            return load_dataset(self.name, config) if not config or config in get_dataset_config_names(self.name) else {}
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.name} cannot be loaded ({first_line(error)}); expected a dataset folder here, a LLaVA file, or the name of a "
+                "repository on the Hub."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,8 @@ def open_input(name: str, photos: Path | None = None) -> Input:
         return LlavaInput(path.name, [_unknown(path.name)], path, photos)
     if path.is_absolute() or name.startswith("."):
         raise InputError(f"There is no folder {path}; expected a dataset folder, a LLaVA file or the name of a Hub repository.")
-    return HubInput(name, [_unknown(name)])
+    told = dataset_file(name, "build.json")
+    return HubInput(name, json.loads(told.read_text(encoding="utf-8"))["parts"] if told else [_unknown(name)])
 
 
 def _unknown(name: str) -> dict[str, Any]:
@@ -127,10 +138,3 @@ def _unknown(name: str) -> dict[str, Any]:
         "prompts": {},
         "licence": {"name": "unknown", "text": f"see {name}", "share_images": True},
     }
-
-
-def _filled(row: Row, only_text: bool) -> Row:
-    if only_text:
-        return {"image_id": "", "task": "conversation", "format": "open", **row}
-    empty = {name: _EMPTY.get(getattr(kind, "dtype", ""), []) for name, kind in features(images=False).items()}
-    return {**empty, "task": "conversation", "format": "open", **{name: row[name] for name in row if name in features()}}

@@ -181,7 +181,7 @@ def _row(record: dict[str, Any], number: int, folder: Path | None, source: str) 
     if folder is not None or not names:
         row["images"] = [{"bytes": _photo(folder, name, where), "path": None} for name in names]
     if row.get("images") and not row["width"]:
-        row["width"], row["height"] = _size(row["images"][0]["bytes"], where)
+        row["width"], row["height"] = pixels(row["images"][0]["bytes"], where)
     return row
 
 
@@ -197,14 +197,23 @@ def _messages(record: dict[str, Any], where: str, ours: bool) -> list[dict[str, 
         )
     for message in messages:
         said = message["content"]
-        message["content"] = _OUR_MARKER.sub("", said) if ours else _MARKER.sub("", said).strip()
+        message["content"] = _OUR_MARKER.sub("", said) if ours else without_marker(said)
     if any(not message["content"].strip() for message in messages):
         raise RowError(f"{where} has an empty turn; leave the record out or mend it.")
     return messages
 
 
-def _size(encoded: bytes, where: str) -> tuple[int, int]:
-    """Width and height in pixels, from the photo's header."""
+def without_marker(text: str) -> str:
+    """A text of others without the places of its pictures, its edges trimmed.
+
+    >>> without_marker("<image>\\nWhat is it? ")
+    'What is it?'
+    """
+    return _MARKER.sub("", text).strip()
+
+
+def pixels(encoded: bytes, where: str) -> tuple[int, int]:
+    """Width and height of a photo, from its header. Raises `RowError`, naming the row, for bytes that are no photo."""
     from PIL import Image
 
     try:

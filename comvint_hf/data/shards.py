@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.data.rows import Row, features
+from comvint_hf.errors import RowError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -142,6 +143,7 @@ class Shard:
         """Put a row into the file of its folder, task ("" where the folder has no tasks) and split."""
         name = "/".join(part for part in (folder, task, f"{split}-{self.number:05d}.parquet") if part)
         if name not in self._files:
+            _refuse_place(task)
             self._files[name] = RowFile(self._temporary / name, schema_of(folder))
         self._files[name].add(row)
 
@@ -174,6 +176,12 @@ class Shard:
         for file in self._files.values():
             file.abandon()
         shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _refuse_place(task: str) -> None:
+    """Raise `RowError` for a task that would lead out of the folder of its rows; rows may come from anywhere."""
+    if "/" in task or "\\" in task or task.startswith("."):
+        raise RowError(f"A row is of the task {task!r}, which no folder can be called; rename the task.")
 
 
 def sweep(out: Path) -> None:

@@ -12,6 +12,7 @@ from datasets import Dataset, Features, load_dataset
 from comvint_hf.data import shards
 from comvint_hf.data.rows import features
 from comvint_hf.data.shards import IMAGES, WITHOUT_IMAGES, RowFile, Shard
+from comvint_hf.errors import RowError
 
 
 def row(number: int, photo: bytes = b"") -> dict:
@@ -154,3 +155,12 @@ def test_photos_that_lie_once_cost_little_beside_themselves_and_the_text(tmp_pat
     shard.commit({})
     stored = sum(path.stat().st_size for path in tmp_path.rglob("*.parquet"))
     assert photos < stored <= 1.1 * (photos + text)
+
+
+@pytest.mark.parametrize("task", ["../../outside", "a/b", "..", "a\\b"])
+def test_a_task_that_leads_out_of_the_folder_is_refused(tmp_path, task) -> None:
+    shard = Shard(tmp_path / "set", 0)
+    with pytest.raises(RowError, match="which no folder can be called"):
+        shard.add(WITHOUT_IMAGES, task, "train", {"id": "1"})
+    shard.abandon()
+    assert not list(tmp_path.rglob("*.parquet"))
