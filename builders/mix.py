@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from comvint_hf.cli import PRIVATE, calm, limits, push_folder, show, wrong_use
+from comvint_hf.cli import PRIVATE, calm, limits, push_folder, show, tell_of_photos, wrong_use
 from comvint_hf.data.inputs import open_input
 from comvint_hf.data.mix import Choice, mix
 
@@ -71,6 +71,7 @@ def main(
     statistics = mix(inputs, out, choice, overwrite=overwrite)
     show(statistics)
     click.echo(f"{out}: {statistics.kept:,} rows of {statistics.images.total():,} images")
+    tell_of_photos(out)
     if push_to:
         push_folder(out, push_to, private)
 

@@ -10,7 +10,7 @@ from comvint_hf.cli.flags import PRIVATE, build_options
 from comvint_hf.cli.forms import Several, limits
 from comvint_hf.cli.pushing import push_folder
 from comvint_hf.cli.running import make_dataset
-from comvint_hf.cli.showing import show
+from comvint_hf.cli.showing import show, tell_of_photos
 
 __all__ = [
     "PRIVATE",
@@ -23,5 +23,6 @@ __all__ = [
     "make_dataset",
     "push_folder",
     "show",
+    "tell_of_photos",
     "wrong_use",
 ]

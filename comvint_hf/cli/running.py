@@ -15,7 +15,7 @@ from comvint_hf.cli.endings import INCOMPLETE, stopping_calmly, until_stopped, w
 from comvint_hf.cli.opening import open_llms, open_rehearsal, open_scenes
 from comvint_hf.cli.pushing import push_folder
 from comvint_hf.cli.rules import require_judging, require_shareable
-from comvint_hf.cli.showing import look_at, name_failures, show
+from comvint_hf.cli.showing import look_at, name_failures, show, tell_of_photos
 from comvint_hf.cli.tasks import in_tasks
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
     paid, report = paid + more, replace(report, seconds=time.monotonic() - began)
     show(report.statistics)
     click.echo(report)
+    tell_of_photos(options.out)
     for line in paid:
         click.echo(line)
     look_at(report.signs)

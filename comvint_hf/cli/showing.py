@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +35,14 @@ def show(statistics: Any) -> None:
         console.print(f"rejected {count:,}: {reason}", highlight=False)
     for note, count in sorted(statistics.notes.items()):
         console.print(f"{note}: {count:,}", highlight=False)
+
+
+def tell_of_photos(folder: Path) -> None:
+    """Say which rows are without their photo, if any is, and how they get it."""
+    from comvint_hf.data.folder import photos_told
+
+    if said := photos_told(folder):
+        click.echo(said)
 
 
 def look_at(signs: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ not grow with the rows or the photos. This file knows rows and photos; it knows 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,10 @@ def attach_images(dataset: D, images: Path | str | Mapping[str, Path | str], *, 
 
     `images` is a folder of photos (named by the image's id, zero-padded or not, in any subfolder), a dataset folder or Hub
     repository with a config `images`, of which only the photos of these rows are read, or a mapping from image ids to
-    files. Rows of one image share one file. A row without an `image_id` is text-only and gets no photo. A photo that is
-    not there raises `RowError`, at once or, when streaming, on reaching the row; `missing="drop"` leaves such rows out
-    instead. Raises `InputError` if `images` is nothing of that.
+    files. Rows of one image share one file; `push_to_hub` and `save_to_disk` take its bytes along, `to_parquet` does not. A
+    row without an `image_id` is text-only and gets no photo. A photo that is not there raises `RowError`, at once or, when
+    streaming, on reaching the row; `missing="drop"` leaves such rows out instead and warns how many they are, of a stream how
+    many so far at the 1st, 10th, 100th and so on. Raises `InputError` if `images` is nothing of that.
     """
     return _attached(dataset, _photos(images), missing)
 
@@ -70,7 +72,9 @@ def _attach_to_table(dataset: Dataset, photos: Photos, missing: Missing) -> Data
     if lost and missing == "error":
         raise _not_found(lost[0], len(lost), len(named))
     if lost:
+        before = len(dataset)
         dataset = dataset.filter(lambda ids: [not id or id in paths for id in ids], input_columns="image_id", batched=True)
+        _warn(before - len(dataset), f"{len(lost):,} of {len(named):,} images have no photo there, as {lost[0]}")
 
     def pictures(ids: list[str]) -> dict[str, list[list[Row]]]:
         return {"images": [[{"path": str(paths[id]), "bytes": None}] if id else [] for id in ids]}
@@ -94,7 +98,7 @@ def _attach_to_stream(dataset: IterableDataset, photos: Photos, missing: Missing
 
     _refuse_second_column(dataset.column_names or ())
     if missing == "drop":
-        dataset = dataset.filter(lambda row: not row["image_id"] or row["image_id"] in photos)
+        dataset = dataset.filter(_Dropping(photos))
 
     def attach(row: Row) -> Row:
         image_id = row["image_id"]
@@ -104,6 +108,27 @@ def _attach_to_stream(dataset: IterableDataset, photos: Photos, missing: Missing
 
     features = Features({**dataset._resolve_features().features, "images": List(Image())})
     return dataset.map(attach).cast(features)  # a cast decodes photos; the argument `features` of map would not
+
+
+@dataclass
+class _Dropping:
+    """Lets rows of a stream pass whose photo is there, and says now and then how many it did not."""
+
+    photos: Photos
+    dropped: int = 0
+
+    def __call__(self, row: Row) -> bool:
+        image_id = row["image_id"]
+        if not image_id or image_id in self.photos:
+            return True
+        self.dropped += 1
+        if str(self.dropped).strip("0") == "1":
+            _warn(self.dropped, f"no photo for {image_id}", " so far")
+        return False
+
+
+def _warn(rows: int, why: str, until: str = "") -> None:
+    warnings.warn(f"{rows:,} {'row is' if rows == 1 else 'rows are'} left out{until}: {why}.", stacklevel=2)
 
 
 def _refuse_second_column(names: Any) -> None:

@@ -6,10 +6,12 @@ This file knows the layout of a folder and rows; it knows no scene and no Hub.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from comvint_hf.data import shards
 from comvint_hf.data.card import configs
 from comvint_hf.data.report import Statistics
 from comvint_hf.data.rows import Row
@@ -35,6 +37,25 @@ def row_files(folder: Path, config: str = "default", split: str | None = None) -
     counts = read_about(folder)["files"]
     splits = configs(counts).get(config, {})
     return {folder / name: counts[name] for key, names in splits.items() if split in (None, key) for name in names}
+
+
+def photos_told(folder: Path) -> str:
+    """Say in a sentence which rows of a dataset are without their photo, and how they get it; "" if none is."""
+    files = read_about(folder)["files"]
+    rows, here = Counter(), folder.as_posix()
+    for name, count in files.items():
+        rows[name.split("/")[0]] += count
+    blind, apart = rows[shards.WITHOUT_IMAGES], rows[shards.WITH_IMAGES]
+    if not blind:
+        return ""
+    if apart:
+        lie = f"{blind:,} rows whose photo was not at hand lie in the config `{shards.WITHOUT_IMAGES}`"
+        return (
+            f'{lie}: attach_images(load_dataset("{here}", "{shards.WITHOUT_IMAGES}"), PHOTOS) joins them to a folder of photos.'
+        )
+    if rows[shards.IMAGES]:
+        return f'The photos of the {blind:,} rows lie in the config `{shards.IMAGES}`: attach_images(rows, "{here}") joins them.'
+    return f"None of the {blind:,} rows holds its photo: attach_images(rows, PHOTOS) joins them to a folder of photos."
 
 
 def read_rows(path: Path, numbers: Sequence[int] | None = None) -> Iterator[Row]:

@@ -30,6 +30,11 @@ from comvint_hf.records import FORMATS
 ROWS_A_SHARD = 20_000
 TWICE = "rows left out: their id came before"
 LEAKING = "rows left out of train: their image is in test"
+OTHER_SPLIT = "rows left out: of another split"
+OTHER_KIND = "rows left out: of no kind that was asked for"
+DULL = "rows of train left out: the coreset has others"
+BEYOND = "rows of train left out: beyond what was to be taken"
+UNBALANCED = "rows of train left out: answers yes beyond the balance"
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def mix(inputs: Sequence[Input], out: Path | str, choice: Choice | None = None, 
         "seed": choice.seed,
     }
     with hold(out, plan, overwrite):
-        kept = _choose(_look(inputs, choice, notes), choice)
+        kept = _choose(_look(inputs, choice, notes), choice, notes)
         if not kept.any():
             raise InputError(
                 f"The mix of {', '.join(plan['mix'])} has no rows left: {choice}; ask for more, or check the datasets."
@@ -119,14 +124,13 @@ def _look(inputs: Sequence[Input], choice: Choice, notes: Counter[str]) -> _Seen
         for input in inputs:
             for split, row in input.rows(only_text=True):
                 key = _key(row["id"])
-                if key in ids:
-                    notes[TWICE] += 1
                 pairs = turns(row)
                 seen.splits.append(split)
                 seen.tasks.append(row["task"])
                 seen.kinds.append(kind := f"{row['task']}/{row['format']}/{row.get('topic') or ''}")
                 seen.answers.append(pairs[0][1] if len(pairs) == 1 else "")
-                seen.usable.append(key not in ids and choice.split in (None, split) and _fits(kind, choice.only))
+                seen.usable.append(not (why := _unwanted(key in ids, split, kind, choice)))
+                notes.update([why] if why else [])
                 seen.images.append(_key(row["image_id"]) if row["image_id"] else b"")
                 ids.add(key)
                 yield " ".join(message["content"] for message in row["messages"])
@@ -139,6 +143,15 @@ def _look(inputs: Sequence[Input], choice: Choice, notes: Counter[str]) -> _Seen
             seen.usable[number] = False
             notes[LEAKING] += 1
     return seen
+
+
+def _unwanted(twice: bool, split: str, kind: str, choice: Choice) -> str:
+    """Why a row cannot be taken at all; "" if it can."""
+    if twice:
+        return TWICE
+    if choice.split not in (None, split):
+        return OTHER_SPLIT
+    return "" if _fits(kind, choice.only) else OTHER_KIND
 
 
 def _key(id: str) -> bytes:
@@ -157,8 +170,8 @@ def _fits(kind: str, patterns: Sequence[str]) -> bool:
     )
 
 
-def _choose(seen: _Seen, choice: Choice) -> np.ndarray:
-    """Which rows are kept, [N] bool. Each step works on the training rows that the one before left."""
+def _choose(seen: _Seen, choice: Choice, notes: Counter[str]) -> np.ndarray:
+    """Which rows are kept, [N] bool. Each step works on the training rows that the one before left, and counts what it leaves out."""
     usable, splits = np.asarray(seen.usable, dtype=bool), np.asarray(seen.splits)
     held_out = usable & (splits == TEST)
     rows = np.flatnonzero(usable & (splits != TEST))
@@ -166,16 +179,21 @@ def _choose(seen: _Seen, choice: Choice) -> np.ndarray:
     def of(values: Sequence[str]) -> list[str]:
         return [values[row] for row in rows]
 
+    def left(why: str, chosen: np.ndarray) -> np.ndarray:
+        if len(chosen) < len(rows):
+            notes[why] += len(rows) - len(chosen)
+        return rows[chosen]
+
     if choice.coreset:
-        rows = rows[coreset.most_informative(seen.scores[rows], of(seen.tasks), choice.coreset, choice.seed)]
+        rows = left(DULL, coreset.most_informative(seen.scores[rows], of(seen.tasks), choice.coreset, choice.seed))
     for label, most in choice.take.items():
         fits = [label if _fits(kind, (label,)) else "" for kind in of(seen.kinds)]
         if label not in fits and label not in FORMATS:
             there = sorted({kind.split("/")[0] for kind in seen.kinds})
             raise InputError(f"No row is of the task, format or pattern {label!r}; there are the tasks {', '.join(there)}.")
-        rows = rows[coreset.take(fits, {label: most}, choice.seed)]
+        rows = left(BEYOND, coreset.take(fits, {label: most}, choice.seed))
     if choice.yes_no:
-        rows = rows[coreset.balance_yes_no(of(seen.answers), choice.yes_no, choice.seed)]
+        rows = left(UNBALANCED, coreset.balance_yes_no(of(seen.answers), choice.yes_no, choice.seed))
     held_out[rows] = True
     return held_out
 

@@ -48,8 +48,18 @@ def test_a_missing_photo_is_an_error_or_its_rows_are_left_out(rows, photos) -> N
         attach_images(rows, photos)
     with pytest.raises(RowError, match="No photo for flickr30k/36979"):
         list(attach_images(rows.to_iterable_dataset(), photos))
-    assert attach_images(rows, photos, missing="drop")["id"][:] == [0, 1, 2, 4]
-    assert [row["id"] for row in attach_images(rows.to_iterable_dataset(), photos, missing="drop")] == [0, 1, 2, 4]
+    with pytest.warns(UserWarning, match="1 row is left out: 1 of 3 images have no photo there, as flickr30k/36979"):
+        assert attach_images(rows, photos, missing="drop")["id"][:] == [0, 1, 2, 4]
+    stream = attach_images(rows.to_iterable_dataset(), photos, missing="drop")
+    with pytest.warns(UserWarning, match="1 row is left out so far: no photo for flickr30k/36979"):
+        assert [row["id"] for row in stream] == [0, 1, 2, 4]
+
+
+def test_of_a_stream_the_rows_left_out_are_counted_now_and_then(photos) -> None:
+    rows = Dataset.from_dict({"image_id": ["coco/1"] * 25 + ["coco/139"]}).to_iterable_dataset()
+    with pytest.warns(UserWarning, match="left out so far") as told:
+        assert len(list(attach_images(rows, photos, missing="drop"))) == 1
+    assert [str(one.message).split()[0] for one in told] == ["1", "10"]
 
 
 def test_rows_that_have_photos_are_left_alone(rows, photos) -> None:

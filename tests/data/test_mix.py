@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 from datasets import load_dataset
 
-from comvint_hf.data.folder import read_about, read_rows
+from comvint_hf.data.folder import photos_told, read_about, read_rows
 from comvint_hf.data.inputs import open_input
 from comvint_hf.data.mix import Choice, mix
-from comvint_hf.errors import InputError, RowError
+from comvint_hf.errors import InputError
 
 
 def rows_of(folder) -> list[dict]:
@@ -67,6 +67,7 @@ def test_yes_and_no_are_balanced(tmp_path) -> None:
     source = open_input(llava(tmp_path, "a", ["Yes."] * 40 + ["No."] * 2 + ["A dog."] * 3))
     statistics = mix([source], tmp_path / "mix", Choice(yes_no=8))
     assert statistics.tasks["conversation"].yes_no == {"yes": 16, "no": 2} and statistics.kept == 21
+    assert statistics.notes == {"rows of train left out: answers yes beyond the balance": 24}
 
 
 def test_the_coreset_prefers_informative_rows(tmp_path) -> None:
@@ -152,17 +153,6 @@ def test_a_limit_on_an_unknown_task_and_an_empty_mix_are_said(tmp_path, toy_data
         mix([source], tmp_path / "b", Choice(split="validation"))
 
 
-def test_a_dataset_without_messages_does_not_mix(tmp_path) -> None:
-    from datasets import Dataset
-
-    from comvint_hf.data.inputs import HubInput
-
-    (tmp_path / "data").mkdir()
-    Dataset.from_list([{"text": "a"}]).to_parquet(tmp_path / "data" / "train-0.parquet")
-    with pytest.raises(RowError, match="no column `messages` but text"):
-        list(HubInput(str(tmp_path), []).rows())
-
-
 def test_only_rows_of_a_pattern_and_test_rows_among_them(toy_dataset, tmp_path) -> None:
     source = open_input(str(toy_dataset()))
     mix([source], tmp_path / "mix", Choice(only=("*/bool/count*", "cross_modal"), take={"*/bool/*": 4}))
@@ -170,3 +160,28 @@ def test_only_rows_of_a_pattern_and_test_rows_among_them(toy_dataset, tmp_path) 
     kinds = {split: Counter((row["task"], row["format"]) for row in rows[split]) for split in rows}
     assert set(kinds["train"]) == set(kinds["test"]) == {("conversation", "bool"), ("cross_modal", "choice")}
     assert kinds["train"][("conversation", "bool")] == 4
+
+
+def test_every_row_that_is_left_out_is_counted_by_its_reason(toy_dataset, tmp_path) -> None:
+    source = open_input(str(toy_dataset(scenes=30)))
+    choice = Choice(only=("conversation", "cross_modal"), coreset=20, take={"bool": 5}, yes_no=2, split="train")
+    statistics = mix([source, source], tmp_path / "mix", choice)
+    whole = sum("reason" not in row for row in rows_of(toy_dataset(scenes=30)))
+    assert statistics.kept + statistics.notes.total() == 2 * whole
+    assert {note.partition(": ")[2] for note in statistics.notes} == {
+        "their id came before",
+        "of another split",
+        "of no kind that was asked for",
+        "the coreset has others",
+        "beyond what was to be taken",
+    }
+    assert "rows left out: of another split: " in (tmp_path / "mix" / "README.md").read_text()
+
+
+def test_rows_without_their_photo_are_told_with_their_number_and_what_to_do(toy_dataset, tmp_path) -> None:
+    assert photos_told(toy_dataset()) == ""
+    assert "attach_images(rows, " in (said := photos_told(toy_dataset(images="table"))) and "config `images`" in said
+    assert photos_told(toy_dataset(images=False)).startswith("None of the ")
+    mix([open_input(str(toy_dataset())), open_input(llava(tmp_path, "blind", ["Fine."] * 3, "gone.jpg"))], tmp_path / "mix")
+    said = photos_told(tmp_path / "mix")
+    assert said.startswith("3 rows whose photo was not at hand lie in the config `without_images`: attach_images(load_dataset(")
