@@ -94,7 +94,7 @@ def push_model(
 ) -> str:
     """Draw the card of a tuned model's folder and make the model repository hold it, in one commit; gives its address.
 
-    Checkpoints, logs and hidden files stay here, and so does every path of this machine that a file names; weights that
+    Checkpoints, logs, answers and hidden files stay here, and so does every path of this machine that a file names; weights that
     the folder no longer has are deleted. `base` is the base model's name on the Hub, if tuning began from a folder.
     Raises `InputError` if no tuned model lies in the folder, `EndpointError` where the Hub refuses.
     """

@@ -15,6 +15,9 @@ from comvint_hf.conventions import FILE
 ADAPTER = "adapter_config.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl")
 """Files that nobody should have to trust; they stay here."""
+NAMED = ("LICENSE", "NOTICE")
+SENT = (".safetensors", ".json", ".md", ".txt", ".model", ".bpe", ".tiktoken", ".jinja")
+"""Of these names and endings are a model's files, its processor's and its card; logs and answers that lie beside them are nobody's business."""
 VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")
 """JSON in which a slash is part of a word."""
 BASES = {FILE: ("base_model", "base_revision"), ADAPTER: ("base_model_name_or_path", "revision")}
@@ -60,7 +63,7 @@ def portable(folder: Path, base: str | None = None) -> dict[str, Path | bytes]:
     """
     kept: dict[str, Path | bytes] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith(".") and path.suffix not in PICKLES:
+        if path.is_file() and not path.name.startswith(".") and (path.suffix in SENT or path.name in NAMED):
             kept[path.name] = _told(path, base) if _tells(path.name) else path
     return kept
 

@@ -27,7 +27,7 @@ def tuned(tmp_path) -> Path:
     }
     for name, content in told.items():
         (folder / name).write_text(json.dumps(content))
-    for name in ("adapter_model.safetensors", "training_args.bin", ".lock"):
+    for name in ("adapter_model.safetensors", "training_args.bin", ".lock", "train.log", "results_answers.jsonl", "LICENSE"):
         (folder / name).write_bytes(b"x")
     (folder / "checkpoint-3").mkdir()
     return folder
@@ -40,7 +40,7 @@ def read(sent: Path | bytes) -> dict:
 def test_no_place_of_this_machine_is_sent(tuned) -> None:
     before = {path.name: path.read_bytes() for path in tuned.iterdir() if path.is_file()}
     sent = portable(tuned)
-    assert before.keys() - sent.keys() == {"training_args.bin", ".lock"}
+    assert before.keys() - sent.keys() == {"training_args.bin", ".lock", "train.log", "results_answers.jsonl"}
     agreed = read(sent["comvint.json"])
     assert (agreed["base_model"], agreed["base_revision"], agreed["dataset"]) == (None, None, "rows")
     assert agreed["learn"] == "response"
