@@ -157,7 +157,7 @@ def arrange(train: Any, test: Any, collator: L2TCollator, training: Tuning, ours
         run.try_first_rows(train, collator)
         if test is not None:
             run.try_first_rows(test, collator)
-            if ours.skip_bad_rows:
+            if ours.skip_bad_rows and not ordering.streams(test):
                 test = skipping.usable(test, collator)
                 print(told("evaluation", collator.skipped))
                 collator.skipped.clear()

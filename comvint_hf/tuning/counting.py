@@ -105,6 +105,19 @@ class Counting:
         super().__init__(*arguments, **more)
         self.counted = Counted()
         self.add_callback(self.counted)
+        self._unseen = [0] * len(REASONS)
+
+    def evaluate(self, *arguments: Any, **more: Any) -> dict[str, float]:
+        """Evaluate, and say what was left out of it: of a stream, nobody knows before."""
+        import torch
+
+        self._unseen = [0] * len(REASONS)
+        figures = super().evaluate(*arguments, **more)
+        left = Counted()
+        left.add(self.accelerator.gather(torch.tensor([self._unseen], device=self.accelerator.device)).sum(0).tolist())
+        if left.skipped and self.is_world_process_zero():
+            print(told("evaluation", left.skipped))
+        return figures
 
     def _load_from_checkpoint(self, *arguments: Any, **more: Any) -> None:
         """As before, but trained weights keep their precision: PEFT would make an adapter's float32 on the way, and other steps of it."""
@@ -115,10 +128,15 @@ class Counting:
                 one.data = one.data.to(before[name])
 
     def _count(self, inputs: dict[str, Any]) -> None:
-        """Take the numbers of rows left out of a batch, and add them up over all processes."""
+        """Take the numbers of rows left out of a batch, and add them up; those of training at once over all processes."""
         numbers = inputs.pop(SKIPPED, None)
-        if numbers is not None and self.model.training:
-            self.counted.add(self.accelerator.gather(numbers.sum(0, keepdim=True)).sum(0).tolist())
+        if numbers is None:
+            return
+        numbers = numbers.sum(0, keepdim=True)
+        if self.model.training:
+            self.counted.add(self.accelerator.gather(numbers).sum(0).tolist())
+        else:
+            self._unseen = [before + here for before, here in zip(self._unseen, numbers[0].tolist(), strict=True)]
 
 
 class Tuner(Counting, TreeTrainer):

@@ -304,8 +304,19 @@ def shorter(rows: Path, folder: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_bad_rows_are_left_out_of_a_stream(tune, tmp_path, rotten, capsys):
-    tune(tmp_path, "--dataset_streaming", "--max_steps", "6", "--save_strategy", "no", "--templates", "none", rows=rotten)
-    assert "9 rows were left out of training: 1 picture not readable, 8 not usable." in capsys.readouterr().out
+    """Of training and of each evaluation."""
+    rows = shorter(rotten, tmp_path / "30")
+    evaluated = ["--eval_strategy", "steps", "--eval_steps", "3", "--dataset_test_split", "train"]
+    tune(
+        tmp_path / "out",
+        *("--dataset_streaming", "--max_steps", "6", "--save_strategy", "no", "--templates", "none"),
+        *evaluated,
+        rows=rows,
+    )
+    told = capsys.readouterr().out
+    assert "9 rows were left out of training: 1 picture not readable, 8 not usable." in told
+    assert told.count("9 rows were left out of evaluation: 1 picture not readable, 8 not usable.") == 2
+    assert "No row was left out of evaluation" not in told
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
