@@ -65,7 +65,9 @@ def asked(folder: Path, processor) -> torch.Tensor:
         (LLAVA, "none", {"modules_to_save": ["multi_modal_projector", "lm_head"]}),
         ("Qwen2.5-VL", "nf4", {}),
         ("BLIP-2", "none", {"modules_to_save": ["language_projection"]}),
+        ("BLIP-2", "nf4", {"modules_to_save": ["qformer", "language_projection"]}),
         ("InstructBLIP", "none", {}),
+        ("InstructBLIP", "nf4-nested", {}),
     ],
 )
 def test_the_merged_model_says_what_the_trained_one_said(trained, tmp_path, name, quantised, options) -> None:

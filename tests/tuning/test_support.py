@@ -8,18 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tuning.tiny.families import (
-    FAMILY,
-    LEARN,
-    SENTENCE,
-    TALK,
-    TINY,
-    collator_of,
-    model_of,
-    processor_of,
-    row_of,
-    talk,
-)
+from tuning.tiny import families as small
 from tuning.tiny.trees import rows_of_pictures, tree_of
 
 from comvint_hf import L2TCollator
@@ -28,54 +17,54 @@ from comvint_hf.errors import ModelError, RowError
 from comvint_hf.families import FAMILIES, family_of, load_processor
 from comvint_hf.tuning.masks import attention_of
 
-VIDEO = [name for name, tiny in TINY.items() if type(tiny.processor()).__module__ == "comvint_hf.families"]
+VIDEO = [name for name, tiny in small.TINY.items() if type(tiny.processor()).__module__ == "comvint_hf.families"]
 
 
 @pytest.mark.parametrize("name", VIDEO)
 def test_a_processor_whose_video_part_wants_torchvision_is_loaded_for_pictures(name, tmp_path) -> None:
-    processor = processor_of(name)
+    processor = small.processor_of(name)
     processor.save_pretrained(tmp_path)
     with pytest.warns(UserWarning, match="wants torchvision for videos.* it is loaded for pictures only"):
         again = load_processor(str(tmp_path))
     assert type(again) is type(processor)
     sent = pickle.loads(pickle.dumps(L2TCollator(again)))
-    first, second = (collate([row_of(*TALK)]) for collate in (L2TCollator(processor), sent))
+    first, second = (collate([small.row_of(*small.TALK)]) for collate in (L2TCollator(processor), sent))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_a_checkpoint_without_a_chat_template_gets_its_familys_only_where_all_are_so(tmp_path) -> None:
     for name in ("PaliGemma", "LLaVA-1.5, SigLIP"):
-        TINY[name].processor().save_pretrained(tmp_path / name)
+        small.TINY[name].processor().save_pretrained(tmp_path / name)
         (tmp_path / name / "chat_template.jinja").unlink()
-    assert load_processor(str(tmp_path / "PaliGemma")).chat_template == processor_of("PaliGemma").chat_template
+    assert load_processor(str(tmp_path / "PaliGemma")).chat_template == small.processor_of("PaliGemma").chat_template
     assert load_processor(str(tmp_path / "LLaVA-1.5, SigLIP")).chat_template is None
 
 
 def test_a_family_that_needs_a_picture_says_so() -> None:
-    collate = L2TCollator(processor_of("PaliGemma"))
+    collate = L2TCollator(small.processor_of("PaliGemma"))
     with pytest.raises(RowError, match="Row 1 of the batch has no picture, and PaliGemmaProcessor takes no row without one"):
-        collate([row_of("a", "b"), {"messages": talk("a", "b")}])
+        collate([small.row_of("a", "b"), {"messages": small.talk("a", "b")}])
 
 
 def accepts_trees(name: str) -> str:
     """Where trees of rows have the rows' loss: yes for whatever is learnt, no, or what has to be learnt."""
     rows = rows_of_pictures()
-    model, accepted = model_of(name), []
-    for learn in LEARN:
+    model, accepted = small.model_of(name), []
+    for learn in small.LEARN:
         try:
             tree = tree_of(name, rows, attention_of(model), learn=learn)
         except ModelError:
             continue
-        single = collator_of(name, learn=learn)
+        single = small.collator_of(name, learn=learn)
         with torch.no_grad():
             wanted = sum(model(**single([row]), num_items_in_batch=1).loss for row in rows)
             assert torch.allclose(model(**tree, num_items_in_batch=1).loss, wanted, rtol=1e-5)
         accepted.append(learn)
-    return "yes" if len(accepted) == len(LEARN) else ", ".join(accepted) or "no"
+    return "yes" if len(accepted) == len(small.LEARN) else ", ".join(accepted) or "no"
 
 
 def family_of_class(name: str) -> Any:
-    return FAMILIES[TINY[name].processor_class]
+    return FAMILIES[small.TINY[name].processor_class]
 
 
 def support_table() -> dict[str, list[str]]:
@@ -91,23 +80,23 @@ def support_table() -> dict[str, list[str]]:
 
 
 def test_the_support_table_has_a_line_for_every_family() -> None:
-    assert list(support_table()) == list(TINY)
-    assert {TINY[name].processor_class for name in TINY} == set(FAMILIES)
+    assert list(support_table()) == list(small.TINY)
+    assert {small.TINY[name].processor_class for name in small.TINY} == set(FAMILIES)
 
 
-@FAMILY
+@small.FAMILY
 def test_the_support_table_says_what_is_so(name) -> None:
     """Trainer, template style, boxes, what can be learnt, rows without a picture, trees, and the processor without torchvision."""
-    processor = processor_of(name)
+    processor = small.processor_of(name)
     family = family_of(processor)
-    said = collator_of(name, boxes="family").preview(row_of(SENTENCE, "yes")).plain
+    said = small.collator_of(name, boxes="family").preview(small.row_of(small.SENTENCE, "yes")).plain
     box = DIALECTS[family.boxes].pattern.search(said)[0]
     assert support_table()[name] == [
         "TRL" if family.trl else "transformers",
         family.style,
         f"`{box}`",
-        collator_of(name).learn,
-        "yes" if collator_of(name).check({"messages": talk("a", "b")}) is None else "no",
+        small.collator_of(name).learn,
+        "yes" if small.collator_of(name).check({"messages": small.talk("a", "b")}) is None else "no",
         accepts_trees(name),
         "pictures only" if name in VIDEO or family_of_class(name).stand_in else "whole",
     ]
