@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from comvint_hf import L2TCollator, attach_images, load_chat
-from comvint_hf.cli import calm
+from comvint_hf.cli import calm, wrong_use
 from comvint_hf.errors import InputError, first_line, writable
 from comvint_hf.serving.asking import answer_questions, evaluate, questions_of
 from comvint_hf.serving.benchmarks import BENCHMARKS, Files
@@ -21,6 +22,9 @@ from comvint_hf.serving.report import benchmark_tables, progress, results, table
 from comvint_hf.serving.scoring import records, summarise
 
 FILE = click.Path(path_type=Path, exists=True)
+ROWS = ("dataset", "config", "split", "limit", "text_only")
+FORMATS = ("answers", "questions", "gold", "synonyms", "category", "boxes", "suffix")
+ASKING = ("base", "images", "suffix", "batch_size", "max_new_tokens", "device", "dtype")
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -48,7 +52,7 @@ FILE = click.Path(path_type=Path, exists=True)
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
 @click.option("--max-new-tokens", default=256, show_default=True, type=click.IntRange(1))
 @click.option("--device", help="cuda, cpu, ...; cuda where there is one.")
-@click.option("--dtype", help="float32, bfloat16 or float16.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="What it is computed in; bfloat16 on cuda.")
 @calm
 def main(**given: Any) -> None:
     """Ask, judge, and print one table.
@@ -65,19 +69,41 @@ def main(**given: Any) -> None:
     The same, with a model that answers first:
       python train/evaluate.py --benchmark pope --model DIR --questions FILE --images DIR --answers FILE
     """
-    if given["vc"] and given["benchmark"]:
-        raise InputError("--vc needs true answers beside the questions: use it with --dataset, not with --benchmark.")
-    if not given["benchmark"] and not (given["model"] and given["dataset"]):
-        raise InputError("Nothing to do: give --model and --dataset, or --benchmark and --answers. See --help.")
+    with wrong_use():
+        look_over(given)
     (score_benchmark if given["benchmark"] else score_dataset)(given)
+
+
+def look_over(given: dict[str, Any]) -> None:
+    """Raise `InputError` for flags that are missing, and for those that were given and would change nothing."""
+    benchmark, model = given["benchmark"], given["model"]
+    if given["vc"] and benchmark:
+        raise InputError("--vc needs true answers beside the questions: use it with --dataset, not with --benchmark.")
+    idle = {
+        "--benchmark brings its own questions": ROWS if benchmark else (),
+        "there is no --benchmark": () if benchmark else FORMATS,
+        "no model is asked: name one with --model": () if model or benchmark == "refcoco" else ASKING,
+        "only CHAIR's score needs synonyms": () if benchmark == "chair" else ("synonyms",),
+        "only POPE has categories": () if benchmark == "pope" else ("category",),
+        "only RefCOCO's answers are boxes": () if benchmark == "refcoco" else ("boxes",),
+    }
+    source = click.get_current_context().get_parameter_source
+    for why, flags in idle.items():
+        if named := [f"--{name.replace('_', '-')}" for name in flags if source(name) is not ParameterSource.DEFAULT]:
+            raise InputError(f"{', '.join(named)} cannot be used, as {why}.")
+    if not benchmark and not (model and given["dataset"]):
+        raise InputError("Nothing to do: give --model and --dataset, or --benchmark and --answers. See --help.")
+    if benchmark and given["answers"] is None:
+        raise InputError("--answers is missing: expected the answer file to score, or with --model the file to write.")
 
 
 def score_dataset(given: dict[str, Any]) -> None:
     out = given["out"] or Path("results.json")
     writable(out.parent)
-    find_model(given["model"], given["base"])
-    rows = load_rows(given)
-    chat = open_chat(given)
+    with wrong_use():
+        find_model(given["model"], given["base"])
+        rows = load_rows(given)
+        chat = open_chat(given)
     with progress("asking", len(questions_of(rows))) as done:
         judged = evaluate(chat, rows, batch_size=given["batch_size"], text_only=given["text_only"], done=done)
     figures = summarise(judged)
@@ -103,21 +129,21 @@ def score_contribution(chat: Any, rows: Any, out: Path, given: dict[str, Any]) -
 
 def score_benchmark(given: dict[str, Any]) -> None:
     benchmark = BENCHMARKS[given["benchmark"]]
-    if given["answers"] is None:
-        raise InputError("--answers is missing: expected the answer file to score, or with --model the file to write.")
     names = ("answers", "questions", "gold", "images", "synonyms", "category", "boxes")
     files = Files(**{name: given[name] for name in names})
     if given["out"]:
         writable(given["out"].parent)
     if given["model"]:
-        find_model(given["model"], given["base"])
-        asked = benchmark.questions(files)
-        images = files.need("images", "the folder of the benchmark's photos")
-        chat = open_chat(given)
+        with wrong_use():
+            find_model(given["model"], given["base"])
+            asked = benchmark.questions(files)
+            images = files.need("images", "the folder of the benchmark's photos")
+            chat = open_chat(given)
         with progress("asking", len(asked)) as done:
             replies = answer_questions(chat, asked, images, suffix=given["suffix"], batch_size=given["batch_size"], done=done)
         benchmark.write(asked, replies, files.answers)
-    scores = benchmark.score(files)
+    with wrong_use():
+        scores = benchmark.score(files)
     Console().print(*benchmark_tables(given["benchmark"], scores))
     if given["out"]:
         write_json(given["out"], {"benchmark": given["benchmark"], **results(scores, given["model"], Path(__file__).parent)})
@@ -144,7 +170,10 @@ def load_rows(given: dict[str, Any]) -> Any:
         )
     if given["limit"] and given["limit"] < len(rows):
         rows = rows.shuffle(seed=given["seed"]).select(range(given["limit"]))
-    return attach_images(rows, given["images"]) if given["images"] and "images" not in rows.column_names else rows
+    if given["images"] and "images" in rows.column_names:
+        click.echo("--images changes nothing, as the rows hold their pictures.", err=True)
+        return rows
+    return attach_images(rows, given["images"]) if given["images"] else rows
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from comvint_hf.cli import calm
-from comvint_hf.errors import InputError, writable
+from comvint_hf.errors import writable
 from comvint_hf.tuning import jobs
 
 HERE = Path(__file__).parent
@@ -37,7 +37,8 @@ def main(dataset: Path, base: Path, steps: int, seeds: int, limit: int, out: Pat
       python train/experiment.py --steps 2000 --seeds 3 --out build/short
     """
     if not (dataset.is_dir() and base.is_dir()):
-        raise InputError(f"{dataset} and {base} are not both there: run `make demo SERVE=0` first, or give --dataset and --base.")
+        said = f"{dataset} and {base} are not both there: run `make demo SERVE=0` first, or give --dataset and --base."
+        raise click.UsageError(said)
     writable(out)
     figures = {arm: [one_run(arm, seed, dataset, base, steps, limit, out) for seed in range(seeds)] for arm in ARMS}
     (out / "experiment.json").write_text(json.dumps({"steps": steps, "seeds": seeds, "arms": figures}, indent=2) + "\n")

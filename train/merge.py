@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from comvint_hf.cli import calm
+from comvint_hf.cli import calm, wrong_use
 from comvint_hf.conventions import Conventions
 from comvint_hf.data.model_card import SETTINGS, write_model_card
 from comvint_hf.errors import InputError, writable
-from comvint_hf.serving.loading import base_of, processor_of, read_conventions
-from comvint_hf.tuning.merge import QUANTISED, TOLERANCE, Base, Merged, merge
+from comvint_hf.serving.loading import base_of, check_device, processor_of, read_conventions
+from comvint_hf.tuning.merge import QUANTISED, TOLERANCE, Base, Merged, merge, refuse_used
 
 DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 
@@ -52,10 +52,13 @@ def main(
     Everything is computed in float32: a model of 7B parameters needs about 30 GB of memory, more while it is loaded again.
     """
     writable(out.parent)
-    agreed = read_conventions(adapter)
-    place, revision = base_of(adapter, base, agreed)
-    if place == adapter:
-        raise InputError(f"{adapter} has no adapter_config.json, so it is a whole model and there is nothing to merge.")
+    with wrong_use():
+        refuse_used(out)
+        check_device(device)
+        agreed = read_conventions(adapter)
+        place, revision = base_of(adapter, base, agreed)
+        if place == adapter:
+            raise InputError(f"{adapter} has no adapter_config.json, so it is a whole model and there is nothing to merge.")
     if quantised is None and agreed.base_dtype is None:
         click.echo(
             "No comvint.json says how the base was loaded in training: taken as not quantised (--quantised nf4 if it was)."

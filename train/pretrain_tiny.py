@@ -5,10 +5,10 @@ from itertools import chain
 from pathlib import Path
 
 import click
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 
 from comvint_hf import load_scenes
-from comvint_hf.cli import calm
+from comvint_hf.cli import calm, wrong_use
 from comvint_hf.data.progress import duration
 from comvint_hf.errors import InputError, first_line, writable
 from comvint_hf.tuning.tiny import make_tiny
@@ -26,15 +26,20 @@ from comvint_hf.tuning.tiny import make_tiny
 @calm
 def main(dataset: str, out: Path, scenes: str | None, texts: int, pixels: int, seed: int) -> None:
     """Make the tiny LLaVA, 1.5 million parameters, with random weights beside the tower's."""
+    with wrong_use():
+        pictures = load_scenes(scenes, seed=seed) if scenes else None
+        rows = load_rows(dataset).shuffle(seed=seed)
     writable(out)
-    try:
-        rows = load_dataset(dataset, split="train").select_columns(["messages"]).shuffle(seed=seed)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{dataset} has no split train with messages ({first_line(error)}); give a dataset of rows.") from error
     said = chain.from_iterable((turn["content"] for turn in row["messages"]) for row in rows.take(texts))
-    pictures = load_scenes(scenes, seed=seed) if scenes else None
     make_tiny(out, said, scenes=pictures, seed=seed, pixels=pixels, progress=TimeLeft())
     click.echo(f"{out} holds the tiny LLaVA.")
+
+
+def load_rows(dataset: str) -> Dataset:
+    try:
+        return load_dataset(dataset, split="train").select_columns(["messages"])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{dataset} has no split train with messages ({first_line(error)}); give a dataset of rows.") from error
 
 
 class TimeLeft:

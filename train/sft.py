@@ -8,19 +8,20 @@ BLIP-2 and InstructBLIP, which TRL's trainer cannot take, are trained by transfo
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 from trl import ModelConfig, ScriptArguments, SFTConfig, get_peft_config, get_quantization_config
 
 from comvint_hf import L2TCollator, attach_images
-from comvint_hf.cli import calm
+from comvint_hf.cli import calm, wrong_use
 from comvint_hf.conventions import whole
 from comvint_hf.data.hub import push_model
 from comvint_hf.data.model_card import write_model_card
+from comvint_hf.dialects import DIALECTS
 from comvint_hf.errors import ModelError, writable
 from comvint_hf.families import family_of
-from comvint_hf.tuning import merge, mishaps, ordering, qlora, run, skipping
+from comvint_hf.tuning import merge, mishaps, ordering, qlora, run, settings, skipping
 from comvint_hf.tuning.counting import PlainTuner, Telling, Tuner, told
 from comvint_hf.tuning.masks import Attention, attention_of
 from comvint_hf.tuning.sparse import use_sparse_attention
@@ -39,12 +40,17 @@ class Tuning(SFTConfig):
 class Ours:
     """What TRL has no flag for."""
 
-    learn: str = field(default="instruction+response", metadata={"help": "instruction+response (L2T) or response (VIT)."})
+    learn: Literal["instruction+response", "response"] = field(
+        default="instruction+response", metadata={"help": "instruction+response (L2T) or response (VIT)."}
+    )
     templates: str = field(default="mine", metadata={"help": "Task sentences without loss: mine, none, or a file."})
-    boxes: str = field(default="family", metadata={"help": "How the model writes boxes: family, or a dialect such as fraction."})
+    boxes: str = field(
+        default="family",
+        metadata={"help": "How the model writes boxes: as its family does, or a dialect.", "choices": ["family", *DIALECTS]},
+    )
     images: str | None = field(default=None, metadata={"help": "Folder or repository of pictures for rows that hold none."})
-    text_only: bool = field(default=False, metadata={"help": "Train on rows without their picture, on purpose."})
-    pack: str | None = field(
+    text_only: bool = field(default=False, metadata={"help": "Train on rows whose picture is missing, on purpose."})
+    pack: Literal["tree"] | None = field(
         default=None,
         metadata={
             "help": "tree: lay the rows of one image out as one sequence that reads the image once. Loss and gradients of a batch "
@@ -82,34 +88,39 @@ class Ours:
 
 @calm(go_on="To go on from the last checkpoint, run the same command with --resume_from_checkpoint true.")
 def main() -> None:
-    script, training, model_args, ours = run.read_settings(ScriptArguments, Tuning, ModelConfig, Ours)
+    with wrong_use():
+        script, training, model_args, ours = given = settings.read_settings(ScriptArguments, Tuning, ModelConfig, Ours)
+        for line in settings.idle(*given):
+            print(line)
+        checkpoint = run.checkpoint_to_resume(training.resume_from_checkpoint, training.output_dir)
     writable(training.output_dir)
     model_args.model_name_or_path = whole(model_args.model_name_or_path)
-    checkpoint = run.checkpoint_to_resume(training.resume_from_checkpoint, training.output_dir)
 
     # What of a row is learnt, and in which order rows come
-    processor = run.load_processor(model_args)
-    train, test = read_rows(script, training, ours)
-    collator = make_collator(processor, train, training, ours)
+    with wrong_use():
+        processor = run.load_processor(model_args)
+        train, test = read_rows(script, training, ours)
+        collator = make_collator(processor, train, training, ours)
     train, test = arrange(train, test, collator, training, ours)
 
     # The model: what is quantised, what is trained
     with mishaps.enough_memory(training, model_args, collator, traceback=ours.traceback):
-        model = load_model(model_args, checkpoint)
-        if ours.pack:
-            collator.attention = attend_to_trees(model, training)
-        projector = qlora.projector(model, family_of(processor).projector)
-        adapter = choose_trained(model, model_args, ours, projector)
-        trainer = make_trainer(
-            model=model,
-            args=training,
-            train_dataset=train,
-            eval_dataset=test,
-            data_collator=Telling(collator) if ours.skip_bad_rows else collator,
-            processing_class=processor,
-            peft_config=adapter,
-        )
-        qlora.as_their_originals(trainer.model)
+        with wrong_use():
+            model = load_model(model_args, checkpoint)
+            if ours.pack:
+                collator.attention = attend_to_trees(model, training)
+            projector = qlora.projector(model, family_of(processor).projector)
+            adapter = choose_trained(model, model_args, ours, projector)
+            trainer = make_trainer(
+                model=model,
+                args=training,
+                train_dataset=train,
+                eval_dataset=test,
+                data_collator=Telling(collator) if ours.skip_bad_rows else collator,
+                processing_class=processor,
+                peft_config=adapter,
+            )
+        qlora.choose_precision(trainer.model)
         qlora.check(trainer.model, adapter.modules_to_save or () if adapter else ())
         if trainer.is_world_process_zero():
             print(qlora.table(trainer.model, projector))

@@ -25,7 +25,7 @@ same command goes on where it was."""
 
 
 def calm(command: Callable[..., None] | None = None, *, go_on: str = GO_ON) -> Callable[..., Any]:
-    """Say what went wrong in one sentence, and of a stopped run how to `go_on`."""
+    """Say what went wrong in one sentence, and of a stopped run how to `go_on`; wrong use ends with the code 2, all else with 1."""
     if command is None:
         return functools.partial(calm, go_on=go_on)
 
@@ -36,6 +36,11 @@ def calm(command: Callable[..., None] | None = None, *, go_on: str = GO_ON) -> C
         except ComvintError as error:
             click.echo(f"{error}", err=True)
             sys.exit(1)
+        except click.UsageError as error:
+            if click.get_current_context(silent=True):
+                raise  # click says it, with the command's usage
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
         except KeyboardInterrupt:
             click.echo(f"Stopped. {go_on}", err=True)
             sys.exit(130)

@@ -35,7 +35,7 @@ def load_chat(
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    _check_device(device)
+    check_device(device)
     dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
     if not hasattr(torch, dtype) or not isinstance(getattr(torch, dtype), torch.dtype):
         raise ModelError(f"dtype is {dtype!r}; expected float32, bfloat16 or float16.")
@@ -68,7 +68,8 @@ def read_conventions(model: str | Path, *, required: bool = False) -> Convention
     return Conventions.read(Path(found).parent) if found else Conventions()
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise `ModelError` for a device that is not here."""
     import torch
 
     try:

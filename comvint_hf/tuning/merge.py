@@ -82,8 +82,7 @@ def merge(
     `InputError` if `out` holds something.
     """
     out = Path(out)
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} holds files already; give --out a new folder.")
+    refuse_used(out)
     batch = small_batch(processor)
     adapted = attached(load_base(base, device), adapter)
     in_float32(adapted)
@@ -103,6 +102,12 @@ def merge(
                 "with --dtype float32, say how the base was loaded in training (--quantised, --base), or raise --tolerance."
             )
     return found
+
+
+def refuse_used(out: Path) -> None:
+    """Raise `InputError` for a folder that holds something."""
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out} holds files already; give --out a new folder.")
 
 
 def loaded_as(model: PreTrainedModel | PeftModel) -> dict[str, Any]:

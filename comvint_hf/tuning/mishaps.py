@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from comvint_hf.errors import ComvintError, InputError, ModelError, RowError, first_line
+from comvint_hf.errors import ComvintError, EndpointError, InputError, ModelError, RowError, first_line
 from comvint_hf.frames import keeps_resolution
 
 if TYPE_CHECKING:
@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 
 @contextmanager
 def agreeing() -> Iterator[None]:
-    """Say in a sentence why the trainer refuses its settings. Raises `InputError`."""
+    """Say in a sentence why the trainer refuses its settings. Raises `InputError`, and `EndpointError` where no Hub answers."""
+    import httpx2
+
     try:
         yield
     except ComvintError:
         raise
-    except (ValueError, ImportError) as error:
+    except httpx2.TransportError as error:
+        raise EndpointError(
+            f"The Hub cannot be reached ({first_line(error)}), where --push_to_hub makes the model's repository before training: leave "
+            "it out, and push afterwards with `comvint push DIR ORG/NAME`."
+        ) from error
+    except (ValueError, ImportError, OSError) as error:
         raise InputError(
             f"The trainer refuses these settings ({first_line(error)}); change them, in --config or as flags."
         ) from error

@@ -53,16 +53,10 @@ def refuse_trls_own(args: SFTConfig) -> None:
 
 
 def with_adapter(model: PreTrainedModel, config: PeftConfig, *, checkpointing: bool = False) -> PeftModel:
-    """The model with a new adapter; beside a quantised base its weights are bfloat16, as QLoRA's are."""
-    import torch
+    """The model with a new adapter on it."""
     from peft import get_peft_model
 
-    quantised = getattr(model, "is_quantized", False)
     adapted = get_peft_model(model, config)
-    if quantised:
-        for parameter in adapted.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.to(torch.bfloat16)
     if checkpointing:
         adapted.enable_input_require_grads()
     return adapted

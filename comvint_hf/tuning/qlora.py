@@ -161,10 +161,18 @@ def check_adapted(model: nn.Module, saved: Collection[str] = ()) -> None:
         raise ModelError(f"{lost.removesuffix('.modules_to_save.')} is not trained; expected a copy of it beside the adapter.")
 
 
-def as_their_originals(model: nn.Module) -> None:
-    """Give modules that are saved whole the dtype of those they were copied from: TRL makes all that QLoRA trains bfloat16."""
+def choose_precision(model: nn.Module) -> None:
+    """Give what is trained its dtype: beside a quantised base bfloat16, but to modules that are saved whole that of their originals.
+
+    Trainers differ: peft makes an adapter float32, and TRL's trainer all that QLoRA trains bfloat16.
+    """
+    import torch
     from peft.utils import ModulesToSaveWrapper
 
+    if is_quantised(model):
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.bfloat16)
     for module in model.modules():
         if isinstance(module, ModulesToSaveWrapper):
             module.modules_to_save.to(next(module.original_module.parameters()).dtype)

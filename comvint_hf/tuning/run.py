@@ -1,4 +1,4 @@
-"""What a tuning run needs beside TRL: settings, rows that can be trained on, the checkpoint to go on from, conventions.
+"""What a tuning run needs beside TRL: rows that can be trained on, the checkpoint to go on from, conventions.
 
 This file knows flags, datasets' columns and model folders; it knows no loss and no label.
 """
@@ -28,20 +28,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("id", "image_id", "image", "images", "messages")
 """What the collator reads of a row."""
-
-
-def read_settings(*kinds: type) -> tuple[Any, ...]:
-    """Read the flags, and the YAML file that --config names, into one object of each kind. Raises `InputError`."""
-    from trl import TrlParser
-    from yaml import YAMLError
-
-    usage = "%(prog)s --config FILE.yaml, or --model_name_or_path MODEL --dataset_name DATASET --output_dir DIR; all TRL flags: --help"
-    try:
-        return TrlParser(kinds, usage=usage).parse_args_and_config()
-    except (OSError, ValueError, IndexError, YAMLError) as error:
-        said = "--config names no file" if isinstance(error, IndexError) else " ".join(str(error).split())
-        step = "here, without a GPU, add --use_cpu --bf16 false" if "use_cpu" in said else "mend the flag or the --config file"
-        raise InputError(f"The settings cannot be used ({said}); {step}.") from error
 
 
 def load_rows(script: ScriptArguments, *, evaluate: bool) -> tuple[Any, Any]:

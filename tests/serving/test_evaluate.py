@@ -2,11 +2,13 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from PIL import Image
 
 SCRIPT = Path(__file__).parents[2] / "train" / "evaluate.py"
@@ -121,7 +123,7 @@ def test_datasets_that_cannot_be_asked_are_said(tiny: Path, tmp_path: Path) -> N
         (("--dataset", dataset(tmp_path / "rows"), "--split", "train"), "The split 'train' of"),
     ):
         done = run("--model", tiny, "--out", tmp_path / "results.json", *arguments)
-        assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 def test_a_model_answers_a_benchmark_and_is_scored(tiny: Path, tmp_path: Path) -> None:
@@ -143,20 +145,49 @@ def test_a_model_answers_a_benchmark_and_is_scored(tiny: Path, tmp_path: Path) -
     assert run(*common).returncode == 0
     assert json.loads(out.read_text())["accuracy"] == scores["accuracy"]
     missing = run(*common[:4], "--answers", tmp_path / "none.jsonl")
-    assert missing.returncode == 1 and "cannot be read" in missing.stderr
+    assert missing.returncode == 2 and "cannot be read" in missing.stderr
+
+
+POPE = ("--benchmark", "pope", "--answers", "x")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "told", "code"),
     [
-        ((), "Nothing to do"),
-        (("--benchmark", "mme"), "--answers is missing"),
-        (("--benchmark", "mme", "--answers", "x", "--vc"), "--vc needs true answers"),
-        (("--benchmark", "chair", "--answers", "x"), "--gold is missing"),
-        (("--model", "/nope", "--dataset", "/neither"), "There is no folder /nope"),
-        (("--model", "/nope", "--dataset", "/neither", "--out", "/proc/no/results.json"), "The folder /proc/no cannot be made"),
+        ((), "Nothing to do", 2),
+        (("--modle", "x"), "No such option '--modle'", 2),
+        (("--benchmark", "mme"), "--answers is missing", 2),
+        (("--benchmark", "mme", "--answers", "x", "--vc"), "--vc needs true answers", 2),
+        (("--benchmark", "chair", "--answers", "x"), "--gold is missing", 2),
+        (
+            (*POPE, "--dataset", "y", "--limit", 3),
+            "--dataset, --limit cannot be used, as --benchmark brings its own questions",
+            2,
+        ),
+        ((*POPE, "--batch-size", 3), "--batch-size cannot be used, as no model is asked: name one with --model", 2),
+        ((*POPE, "--boxes", "xyxy"), "--boxes cannot be used, as only RefCOCO's answers are boxes", 2),
+        (("--model", "x", "--dataset", "y", "--suffix", "z"), "--suffix cannot be used, as there is no --benchmark", 2),
+        (("--model", "/nope", "--dataset", "/neither"), "There is no folder /nope", 2),
+        (
+            ("--model", "/nope", "--dataset", "/neither", "--out", "/proc/no/results.json"),
+            "The folder /proc/no cannot be made",
+            1,
+        ),
     ],
 )
-def test_what_is_missing_is_said(arguments: tuple, told: str) -> None:
-    done = run(*arguments)
-    assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr
+def test_what_is_missing_or_idle_is_said(arguments: tuple, told: str, code: int) -> None:
+    done = called(*arguments)
+    assert done.exit_code == code and told in " ".join(done.output.split()), done.output
+
+
+def test_what_a_score_needs_is_missed_before_a_model_is_asked(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "gold.json").write_text("{}")
+    files = ("--answers", tmp_path / "answers.jsonl", "--gold", tmp_path / "gold.json", "--images", tmp_path)
+    done = called("--benchmark", "chair", "--model", tiny, *files)
+    assert done.exit_code == 2 and "--synonyms is missing: expected CHAIR's synonyms.txt." in done.output
+
+
+def called(*arguments: object) -> Result:
+    """evaluate.py in this process."""
+    script = runpy.run_path(str(SCRIPT))
+    return CliRunner().invoke(script["main"], list(map(str, arguments)), prog_name="evaluate.py")

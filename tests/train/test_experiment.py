@@ -38,3 +38,9 @@ def test_each_arm_and_seed_is_tuned_and_scored_once(tmp_path, monkeypatch) -> No
         json.loads((tmp_path / "out" / "experiment.json").read_text())["arms"]["L2T"]
         == [dict.fromkeys(script["FIGURES"], 0.5)] * 2
     )
+
+
+def test_a_demo_that_was_not_made_is_asked_for(tmp_path) -> None:
+    script = runpy.run_path(str(SCRIPT))
+    told = CliRunner().invoke(script["main"], ["--dataset", str(tmp_path / "none"), "--out", str(tmp_path)])
+    assert told.exit_code == 2 and "run `make demo SERVE=0` first" in " ".join(told.output.split())

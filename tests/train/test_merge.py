@@ -63,7 +63,13 @@ def test_a_tuned_adapter_becomes_one_model(tune, script, tmp_path, model, datase
 def test_what_cannot_be_merged_is_said(tune, script, tmp_path, model) -> None:
     out = tmp_path / "merged"
     code, told = script("merge.py", "--adapter", model, "--out", out)
-    assert code == 1 and "so it is a whole model and there is nothing to merge" in told
+    assert code == 2 and "so it is a whole model and there is nothing to merge" in told
+    code, told = script("merge.py", "--adapter", tmp_path / "nothing", "--out", out)
+    assert code == 2 and "There is no folder" in told
+    code, told = script("merge.py", "--adapter", model, "--out", out, "--device", "gpu")
+    assert code == 2 and "The device 'gpu' cannot be used" in told
+    code, told = script("merge.py", "--adapter", model, "--out", model)
+    assert code == 2 and "holds files already; give --out a new folder" in told
     tune(tmp_path / "adapter", *ADAPTER)
     lost = shutil.copytree(tmp_path / "adapter", tmp_path / "lost")
     (lost / "comvint.json").unlink()

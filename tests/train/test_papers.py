@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comvint_hf.conventions import Conventions
-from comvint_hf.tuning import run
+from comvint_hf.tuning.settings import read_settings
 
 TRAIN = Path(__file__).parents[2] / "train"
 RECIPES = sorted((TRAIN / "papers").glob("*.yaml"))
@@ -42,7 +42,7 @@ def settings(monkeypatch):
     def read(recipe: Path, *flags: str):
         script = runpy.run_path(str(TRAIN / "sft.py"))
         monkeypatch.setattr(sys, "argv", ["sft.py", "--config", str(recipe), *HERE, *flags])
-        return run.read_settings(script["ScriptArguments"], script["Tuning"], script["ModelConfig"], script["Ours"])
+        return read_settings(script["ScriptArguments"], script["Tuning"], script["ModelConfig"], script["Ours"])
 
     return read
 

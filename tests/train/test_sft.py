@@ -206,25 +206,42 @@ def test_resumed_run_with_like_lengths_goes_on_exactly(tune, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "said", "code"),
     [
-        (["--model_name_or_path", "/nope"], "The model /nope cannot be loaded"),
-        (["--dataset_name", "/nope"], "The dataset /nope cannot be loaded"),
-        (["--output_dir", "/proc/nope"], "The folder /proc/nope cannot be made"),
-        (["--eval_strategy", "steps", "--dataset_test_split", "none"], "no split 'none' but train, test"),
-        (["--config", "/nope.yaml"], "No such file or directory: '/nope.yaml'"),
-        (["--learn", "everything"], "learn is 'everything'"),
-        (["--freeze", "tower"], "There is no module 'tower' to freeze"),
-        (["--load_in_4bit", "--dtype", "bfloat16"], "add --use_peft"),
-        (["--max_length", "3"], "None of the first 20 rows can be trained on"),
-        (["--packing"], "The trainer refuses these settings"),
+        (["--model_name_or_path", "/nope"], "The model /nope cannot be loaded", 2),
+        (["--dataset_name", "/nope"], "The dataset /nope cannot be loaded", 2),
+        (["--push_to_hub", "--hub_model_id", "org/model"], "The Hub cannot be reached", 1),
+        (["--output_dir", "/proc/nope"], "The folder /proc/nope cannot be made", 1),
+        (["--eval_strategy", "steps", "--dataset_test_split", "none"], "no split 'none' but train, test", 2),
+        (["--config", "/nope.yaml"], "The file /nope.yaml that --config names cannot be read (No such file or directory)", 2),
+        (["--learning_rat"], "There is no flag --learning_rat (did you mean --learning_rate?)", 2),
+        (["--lern", "response", "--use_cpu", "false"], "There is no flag --lern (did you mean --learn?)", 2),
+        (["--learn", "everything"], "--learn: invalid choice: 'everything'", 2),
+        (["--boxes", "inches"], "--boxes: invalid choice: 'inches'", 2),
+        (["--templates", "/nope.txt"], "--templates is '/nope.txt'", 2),
+        (["--max_pixels", "1000"], "LlavaProcessor makes all pictures of one size", 2),
+        (["--freeze", "tower"], "There is no module 'tower' to freeze", 2),
+        (["--load_in_4bit", "--dtype", "bfloat16"], "add --use_peft", 2),
+        (["--attn_implementation", "spda"], "cannot be loaded (Specified `attn_implementation", 2),
+        (["--chat_template_path", "/nope.jinja"], "The trainer refuses these settings", 2),
+        (["--packing"], "The trainer refuses these settings", 2),
+        (["--max_length", "3"], "None of the first 20 rows can be trained on", 1),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(tune, tmp_path, flags, said, capsys):
-    with pytest.raises(SystemExit):
+def test_what_cannot_be_done_is_said_in_a_sentence(tune, tmp_path, flags, said, code, capsys, monkeypatch):
+    """Wrong use ends with the code 2, as the builders' does; rows that cannot be trained on, disks and the Hub with 1."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(SystemExit) as ended:
         tune(tmp_path, "--max_steps", "1", *flags)
     told = capsys.readouterr().err
-    assert said in told and "Traceback" not in told
+    assert said in told and "Traceback" not in told and ended.value.code == code
+
+
+def test_a_flag_that_changes_nothing_is_named(tune, tmp_path, capsys):
+    tune(tmp_path, "--max_steps", "1", "--save_strategy", "no", "--train_projector", "--branches", "3")
+    told = capsys.readouterr().out
+    assert "--train_projector changes nothing, as a full run trains the projector anyway" in told
+    assert "--branches changes nothing, as there is no --pack tree." in told
 
 
 @pytest.fixture(scope="session")

@@ -114,6 +114,17 @@ def test_a_projector_that_is_not_trained_is_found_out() -> None:
         qlora.check(trained, [*projector, "model.vision_tower"])
 
 
+@pytest.mark.parametrize("made", [torch.float32, torch.bfloat16], ids=["as peft", "as TRL"])
+def test_an_adapter_is_bfloat16_and_a_projector_as_its_original_whatever_the_trainer_made_of_them(tmp_path, made) -> None:
+    model, projector = adapted(PLAIN, in_four_bits(PLAIN, tmp_path))
+    model.get_submodule(f"base_model.model.{projector[0]}").original_module.float()
+    trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
+    for one in trained.values():
+        one.data = one.data.to(made)
+    qlora.choose_precision(model)
+    assert {("lora_" in name, one.dtype) for name, one in trained.items()} == {(True, torch.bfloat16), (False, torch.float32)}
+
+
 def test_a_quantised_embedding_is_found_out() -> None:
     """No helper quantises embeddings today; should one, it would be seen."""
     model = TINY[PLAIN].model(processor_of(PLAIN))

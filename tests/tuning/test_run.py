@@ -1,6 +1,5 @@
-"""Settings, rows, checkpoints and templates: what a tuning run needs beside TRL."""
+"""Rows, checkpoints and templates: what a tuning run needs beside TRL."""
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -45,34 +44,6 @@ def test_weights_come_from_the_checkpoint_of_a_full_run_only(tmp_path):
     assert run.weights_of("base", None) == "base"
     assert run.weights_of("base", str(whole)) == str(whole)
     assert run.weights_of("base", str(adapter)) == "base"
-
-
-@dataclass
-class Settings:
-    learn: str = "response"
-    steps: int = 1
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--config", "missing.yaml"], r"No such file or directory: 'missing.yaml'"),
-        (["--config"], "--config names no file"),
-        (["--config", "list.yaml"], "must contain a YAML mapping"),
-        (["--config", "broken.yaml"], "while parsing"),
-        (["--config", "typo.yaml"], "lern"),
-        (["--lern", "response"], "--lern"),
-    ],
-)
-def test_settings_that_cannot_be_used_are_said_in_a_sentence(flags, said, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "list.yaml").write_text("- a")
-    (tmp_path / "broken.yaml").write_text("a: [")
-    (tmp_path / "typo.yaml").write_text("lern: response")
-    monkeypatch.setattr("sys.argv", ["sft.py", *flags])
-    with pytest.raises(InputError, match=said) as refusal:
-        run.read_settings(Settings)
-    assert "\n" not in str(refusal.value)
 
 
 def script(name, **given):

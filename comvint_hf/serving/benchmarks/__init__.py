@@ -47,6 +47,12 @@ def _labels(files: Files) -> Path:
     return files.gold or files.need("questions", "POPE's question file with labels, coco_pope_random.json")
 
 
+def _chairs(files: Files) -> tuple[Path, Path]:
+    """CHAIR's two files, asked for together: what the score needs is missed before a model is asked."""
+    gold = files.need("gold", "image ids and their COCO objects as JSON")
+    return gold, files.need("synonyms", "CHAIR's synonyms.txt")
+
+
 BENCHMARKS = {
     "mme": Benchmark(
         lambda files: mme.questions(files.need("questions", "the folder Your_Results of MME's eval tool")),
@@ -64,15 +70,9 @@ BENCHMARKS = {
         lambda files: seed.score(files.answers, files.questions),
     ),
     "chair": Benchmark(
-        lambda files: chair.questions(
-            files.need("gold", "image ids and their COCO objects as JSON"), files.need("images", "the photos")
-        ),
+        lambda files: chair.questions(_chairs(files)[0], files.need("images", "the photos")),
         chair.write,
-        lambda files: chair.score(
-            files.answers,
-            files.need("gold", "image ids and their COCO objects as JSON"),
-            files.need("synonyms", "CHAIR's synonyms.txt"),
-        ),
+        lambda files: chair.score(files.answers, *_chairs(files)),
     ),
     "refcoco": Benchmark(
         lambda files: refcoco.questions(
