@@ -126,7 +126,7 @@ def test_one_boat_has_two_names_unless_one_caption_has_both():
 
 def test_the_car_on_the_street_may_be_one_of_several():
     """Visual Genome's describers note a place of some things of a kind and not of the next."""
-    objects = thing("o1", "car", TOP), thing("o2", "street", WIDE), thing("o3", "cars", FAR)
+    objects = thing("o1", "car", UNDER), thing("o2", "street", WIDE), thing("o3", "cars", FAR)
     relations = (Relation(subject="o1", predicate="parked on", object="o2"),)
     facts = scene(*objects, source="visual_genome", relations=relations)
     assert evaluate(read("power(the(car; parked on the(street)))"), facts) is None
@@ -134,7 +134,7 @@ def test_the_car_on_the_street_may_be_one_of_several():
 
 def test_books_are_on_no_wall():
     relations = tuple(Relation(subject=tag, predicate="on", object="o3") for tag in ("o1", "o2"))
-    objects = thing("o1", "book", TOP), thing("o2", "clock", FAR), thing("o3", "wall", WIDE)
+    objects = thing("o1", "book", TOP), thing("o2", "clock", FAR), thing("o3", "wall", (0, 0, 1, 1))
     facts = scene(*objects, source="visual_genome", relations=relations)
     assert [link.subject for link in facts.links] == ["o2"]
 

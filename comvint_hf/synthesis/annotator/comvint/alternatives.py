@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import permutations
 from random import Random
 
 from comvint_hf.synthesis.annotator.comvint.candidates import DRAWN_COLOURS, SHAPES
-from comvint_hf.synthesis.annotator.comvint.references import UNWORTHY, describable, familiar, landmarks
+from comvint_hf.synthesis.annotator.comvint.references import PARTS, UNWORTHY, describable, familiar, landmarks
 from comvint_hf.synthesis.annotator.facts.scene_facts import SIDES, Facts, Thing
 from comvint_hf.synthesis.annotator.programs.comparing import CORNERS
 from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
@@ -25,6 +26,7 @@ from comvint_hf.synthesis.annotator.words.lexicon import could_be, is_a
 WORDS = ("EXIT", "TAXI", "MILK", "OPEN", "STOP", "SALE", "TEA", "ZOO", "BUS", "FISH", "GOLD", "MAP")
 PAINTS = ("red and yellow", "blue and yellow", "blue and red", "black and white", "green and orange")
 NUMBERS = frozenset(("count", "total", "difference", "all_legs", "all_wheels", "all_corners", "corners"))
+NAMING = ("what", "who", "name", "tool")
 CHOSEN = frozenset(("further", "nearer", "bigger"))
 """Heads whose value is one of the things they name."""
 
@@ -35,13 +37,15 @@ def wrong_values(program: Program, facts: Facts, random: Random, count: int) -> 
     if right is None:
         return []
     picked: list[str] = []
-    for value in _pool(program, right, facts, random):
+    for value in _pool(program, right, facts, random, count):
         if (
             value == right.value
             or value in picked
             or count == 1
             and value == "0"
             or any(_same(program, value, other) for other in picked)
+            or program.head in NAMING
+            and _one_kind(value, right.value)
         ):
             continue
         outcome = evaluate(claim(program, value), facts)
@@ -56,20 +60,28 @@ def _same(program: Program, value: str, other: str) -> bool:
     """Whether two wrong values could be taken for one another."""
     if program.head in fields():
         return says_the_same(value, other)
-    return program.head in ("name", "what", "who", "tool") and could_be(value, other)
+    return program.head in NAMING and could_be(value, other)
 
 
-def _pool(program: Program, right: Outcome, facts: Facts, random: Random) -> Iterable[str]:
+def _one_kind(value: str, right: str) -> bool:
+    """Whether one is the kind of the other: a bench is a seat."""
+    one, other = knowledge.known(value), knowledge.known(right)
+    return (one is not None and one.kind == right) or (other is not None and other.kind == value)
+
+
+def _pool(program: Program, right: Outcome, facts: Facts, random: Random, count: int) -> Iterable[str]:
     head, value = program.head, right.value
     if head == "colour":
         return _colours(facts, random)
     if head in NUMBERS:
         return _numbers(int(value), random, least=1 if head == "difference" else 0, step=_step(head))
-    if head in ("what", "who", "name", "tool"):
+    if head in NAMING:
         return _nouns(program, value, facts, random)
     if head in fields():
         near = sorted({value for thing in facts.things if (value := known_of(thing, head))})
         kindred = _kindred(head, facts.by_tag[right.tags[0]], program.refs[0].noun)
+        if head == "use" and count == 1:
+            return _shuffled(kindred, random)  # whether a bag lets daylight in is no question
         usual = sorted(value for value in values(head) if head != "made_of" or not _UNLIKELY.search(value))
         near = near if head != "made_of" else [value for value in near if not _UNLIKELY.search(value)]
         return _shuffled(kindred, random) + _shuffled(near, random) + _shuffled(usual, random)
@@ -159,7 +171,7 @@ def _nouns(program: Program, value: str, facts: Facts, random: Random) -> Iterat
         places = [*(thing.noun for thing in facts.things), *facts.absent(random, 24, beside=(value,))]
         found = one(program, facts)
         lifeless = found is not None and not found[0].animate
-        fits = _trodden if program.words[0].startswith(STRIDING) else _holds if lifeless else _carries
+        fits = _trodden if program.words[0].startswith(STRIDING) else partial(_holds, value) if lifeless else _carries
         yield from _alike(_shuffled([noun for noun in dict.fromkeys(places) if fits(noun)], random), number)
         return
     if broad and broad != "person":
@@ -195,9 +207,19 @@ def _trodden(noun: str) -> bool:
     return any(is_a(noun, kind) for kind in TRODDEN)
 
 
-def _holds(noun: str) -> bool:
-    """Whether things are often found on or in it: no screen is on an airplane."""
-    return _carries(noun) and not is_a(noun, "vehicle")
+HOLDING = (
+    ("piece of furniture", "container", "plate", "tray", "shelf", "counter"),
+    TRODDEN,
+    ("building", "wall", "fence", "door", "sign", "piece of clothing"),
+    ("vehicle",),
+)
+"""Kinds that hold things of one sort: no screen is on an airplane, and no parking meter on a couch."""
+
+
+def _holds(right: str, noun: str) -> bool:
+    """Whether a lifeless thing that is on or in the `right` one might have been on or in the other."""
+    kinds = next((kinds for kinds in HOLDING if any(is_a(right, kind) for kind in kinds)), HOLDING[0])
+    return any(is_a(noun, kind) for kind in kinds)
 
 
 def _carries(noun: str) -> bool:
@@ -295,7 +317,7 @@ def _seen(program: Program, facts: Facts, random: Random) -> Iterator[Program]:
         plain = UNWORTHY & set(thing.category.split("/")) or any(
             is_a(thing.phrase.core, kind) for kind in ("person", "piece of clothing")
         )
-        if number_of(thing.noun) == "singular" and familiar(thing) and not plain:
+        if number_of(thing.noun) == "singular" and familiar(thing) and not plain and thing.phrase.head not in PARTS:
             absent = [noun for noun in facts.absent(random, 8, beside=(thing.noun,)) if number_of(noun) == "singular"]
             if len(absent) >= 3:
                 yield Program("seen", (thing.noun, *absent[:3]))

@@ -10,9 +10,9 @@ from itertools import combinations, islice, pairwise, permutations
 from random import Random
 
 from comvint_hf.synthesis.annotator.comvint.references import (
-    ASKABLE,
     PARTS,
     answerable,
+    askable,
     landmarks,
     misspelt,
     references,
@@ -219,7 +219,7 @@ def _broad(facts: Facts) -> Iterator[tuple[Thing, str]]:
     for thing in facts.things:
         if thing.box.area >= SMALLEST and not thing.plural and not is_a(thing.phrase.core, "person"):
             for kind in sorted(lexicon.broad(thing.phrase.core) & lexicon.broad_kinds()):
-                if kind != thing.noun and kind in ASKABLE and is_a(thing.phrase.core, kind):
+                if kind != thing.noun and askable(kind, facts) and is_a(thing.phrase.core, kind):
                     yield thing, kind
 
 

@@ -87,12 +87,12 @@ def landmarks(facts: Facts) -> list[tuple[Thing, Ref]]:
             and (facts.drawn or familiar(thing))
             and thing.phrase.number != "mass"
             and len(thing.boxes) == 1
-            and thing.phrase.head not in PARTS
+            and thing.phrase.head not in PARTS | SURFACES
         ][:MOST_THINGS]
     return facts.memory["landmarks"]
 
 
-PARTS = words("parts")
+PARTS, SURFACES = words("parts"), words("surfaces")
 
 
 def references(thing: Thing, facts: Facts, random: Random, without: str = "", colour: bool = True) -> Iterator[Ref]:
@@ -163,9 +163,14 @@ def broad_nouns(thing: Thing, facts: Facts) -> list[str]:
     broad = [
         kind
         for kind in sorted(lexicon.broad(thing.phrase.core))
-        if kind in ASKABLE and is_a(thing.phrase.core, kind) and not thing.plural
+        if askable(kind, facts) and is_a(thing.phrase.core, kind) and not thing.plural
     ]
     return list(dict.fromkeys((thing.noun, *broad)))
+
+
+def askable(kind: str, facts: Facts) -> bool:
+    """Whether a thing may be asked for by a broad kind: of furniture there is mostly more than was annotated."""
+    return kind in ASKABLE and (facts.exhaustive or kind != "piece of furniture")
 
 
 def familiar(thing: Thing) -> bool:

@@ -75,8 +75,15 @@ def second_names(things: Sequence[Thing], together: Sequence[frozenset[str]]) ->
 
 
 def _one_thing(one: Thing, two: Thing) -> bool:
-    related = could_be(one.phrase.core, two.phrase.core) or {one.phrase.head, two.phrase.head} <= GARMENTS
+    heads = one.phrase.head, two.phrase.head
+    related = could_be(one.phrase.core, two.phrase.core) or GARMENTS.issuperset(heads) or _compound(*heads)
     return related and max(overlap(a, b) for a, b in product(one.boxes, two.boxes)) > COVERED
+
+
+def _compound(one: str, two: str) -> bool:
+    """Whether one word is written together of the other and something before it: a corkboard is a board."""
+    short, long = sorted((one, two), key=len)
+    return len(short) > 3 and long.endswith(short)
 
 
 def _both_named(one: Thing, two: Thing, together: Sequence[frozenset[str]]) -> bool:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from comvint_hf.grounding import REFERENCE, tags_in
+from comvint_hf.synthesis.annotator.facts.geometry import overlap
 from comvint_hf.synthesis.annotator.words import lexicon
 from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, PLURAL_ONLY, noun_phrase, singular, words
 
@@ -41,6 +42,8 @@ def found(facts: Facts) -> Iterator[tuple[str, str, str]]:
         verb = lexicon.verb_of(relation.predicate)
         subject, target = facts.by_tag.get(relation.subject), facts.by_tag.get(relation.object)
         if verb and subject and target and subject is not target and _sensible(subject, verb, target):
+            if facts.scene.source == "visual_genome" and not _visible(subject, verb, target):
+                continue
             yield relation.subject, verb, relation.object
     if facts.scene.source == "flickr30k":
         for caption in facts.scene.meta.get("grounded_captions", ()):
@@ -128,6 +131,32 @@ def _sensible(subject: Thing, verb: str, target: Thing) -> bool:
     if verb == "on" and lexicon.is_a(target.phrase.core, "wall"):
         return not any(lexicon.is_a(subject.phrase.core, kind) for kind in NOT_ON_WALLS)
     return verb not in NEEDS or any(lexicon.is_a(target.phrase.core, kind) for kind in NEEDS[verb])
+
+
+APART = frozenset(
+    ("behind", "in front of", "next to", "standing next to", "standing in front of", "under", "sitting under", "sitting at")
+    + ("looking at", "talking to", "using", "playing", "playing with", "throwing", "catching", "kicking", "chasing")
+    + ("feeding", "jumping over", "has")
+)
+"""Verbs of things whose boxes need not meet."""
+CARRIERS = ("piece of furniture", "vehicle", "animal", "bridge", "stairs", "skateboard", "surfboard", "snowboard", "skis", "rock")
+"""Kinds that somebody may be on, beside the grounds: nobody is on a cable."""
+GROUNDS = words("surfaces") | {"court", "platform", "pier", "deck", "stage", "mat", "blanket", "towel", "swing", "ramp", "slope"}
+ONLY_ON = {"train": ("track", "rail", "railway", "railroad", "bridge"), "building": ("hill", "mountain", "cliff", "island")}
+
+
+def _visible(subject: Thing, verb: str, target: Thing) -> bool:
+    """Whether a viewer would confirm what one of Visual Genome's annotators stated, by the boxes and by what things are."""
+    if verb not in APART and not any(overlap(a, b) for a in subject.boxes for b in target.boxes):
+        return False
+    if verb != "on":
+        return True
+    for kind, grounds in ONLY_ON.items():
+        if lexicon.is_a(subject.phrase.core, kind):
+            return target.phrase.head in grounds
+    if subject.animate:
+        return target.phrase.head in GROUNDS or any(lexicon.is_a(target.phrase.core, kind) for kind in CARRIERS)
+    return not lexicon.is_a(target.phrase.core, "person")
 
 
 def _single(thing: Thing) -> bool:

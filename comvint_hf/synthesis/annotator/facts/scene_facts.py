@@ -18,9 +18,27 @@ from comvint_hf.grounding import tags_in
 from comvint_hf.records import Scene
 from comvint_hf.synthesis.annotator.facts import doubles, links
 from comvint_hf.synthesis.annotator.facts.geometry import AREA_RATIO, GAP, SIDES, beside, edge, same
-from comvint_hf.synthesis.annotator.facts.things import Thing, attribute_kinds, contested, doubtful, read_thing, unlike, word_of
+from comvint_hf.synthesis.annotator.facts.things import (
+    Thing,
+    attribute_kinds,
+    contested,
+    doubtful,
+    pictured,
+    read_thing,
+    unlike,
+    word_of,
+)
 from comvint_hf.synthesis.annotator.words import lexicon
-from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, COLOURS, NounPhrase, noun_phrase, plural, singular, words
+from comvint_hf.synthesis.annotator.words.language import (
+    COLLECTIVES,
+    COLOURS,
+    NounPhrase,
+    core,
+    noun_phrase,
+    plural,
+    singular,
+    words,
+)
 from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be, is_a
 
 EXHAUSTIVE = frozenset(("shapes", "coco"))
@@ -30,6 +48,8 @@ MOST_COUNTED = 12
 PILED = frozenset(("book", "banana", "apple", "orange", "carrot", "broccoli"))
 """Kinds that lie in rows and bunches, where COCO's annotators often drew one box for several."""
 DEPICTED = words("depicted")
+DIAGONAL = 1.5
+"""Below this ratio of distances along the two axes, one thing is diagonally from another, on no one side."""
 SMALLEST = 0.002
 """Share of the picture below which a thing is too small to be asked about."""
 _WORD = re.compile(r"[a-z][a-z'\-]*")
@@ -79,8 +99,10 @@ class Facts:
     def things(self) -> tuple[Thing, ...]:
         """Visible things with a clean name, in the corpus's order."""
         things = (thing for item in self.scene.objects if (thing := read_thing(item, self.scene.source)))
-        contesting = self.scene.regions if self.scene.source == "visual_genome" else ()
-        found = tuple(contested(thing, contesting) if contesting else thing for thing in things)
+        if self.scene.source == "visual_genome":
+            regions = self.scene.regions
+            return tuple(contested(thing, regions) for thing in things if not pictured(thing, regions))
+        found = tuple(things)
         if self.scene.source == "flickr30k":
             odd = doubles.shared_tags(self._grounded_captions) | doubles.modifiers(self._grounded_captions)
             return tuple(thing for thing in found if thing.tag not in odd)
@@ -93,6 +115,8 @@ class Facts:
     def unseen(self) -> tuple[NounPhrase, ...]:
         """What is spoken of and is no thing here, because it has no box or its names disagree: its place is unknown."""
         named = (name for item in self.scene.objects if item.tag not in self.by_tag for name in (item.name, *item.names))
+        if self.scene.source == "visual_genome":
+            named = map(core, named)  # the floor of "floor is wood" is there
         return tuple(phrase for phrase in map(noun_phrase, dict.fromkeys(named)) if phrase)
 
     @cached_property
@@ -164,12 +188,15 @@ class Facts:
         return beside(a.box, b.box, side, self.drawn)
 
     def sides(self, a: Thing, b: Thing) -> tuple[str, ...]:
-        """All sides of `b` on which `a` clearly is; on photos only those along the axis on which they are further apart."""
+        """All sides of `b` on which `a` clearly is; on photos only those along the axis on which they are clearly further apart."""
         found = tuple(side for side in SIDES if self.side(a, b, side)) if self.apart(a, b) else ()
         if self.drawn or len(found) < 2:
             return found
         (x, y), (other_x, other_y) = a.box.centre, b.box.centre
-        return found[:1] if abs(x - other_x) > abs(y - other_y) else found[-1:]
+        across, down = abs(x - other_x), abs(y - other_y)
+        if max(across, down) < DIAGONAL * min(across, down):
+            return ()
+        return found[:1] if across > down else found[-1:]
 
     def apart(self, a: Thing, b: Thing) -> bool:
         """Whether two things are surely different ones: no box of one nearly covers one of the other."""
@@ -197,7 +224,8 @@ class Facts:
     @cached_property
     def second_names(self) -> dict[str, str]:
         """The tags of things that may be another one under a second name, with that one's tag."""
-        return doubles.second_names(self.things, self._named_together) if self.scene.source == "flickr30k" else {}
+        spoken = self.scene.source in ("flickr30k", "visual_genome")
+        return doubles.second_names(self.things, self._named_together) if spoken else {}
 
     def place(self, thing: Thing) -> str | None:
         """The third of the picture it is clearly in: "left", "right", "top", "bottom" or "middle"; `None` if unsure."""
@@ -268,7 +296,7 @@ class Facts:
             return False
         if self.crowded(noun) or any(could_be(phrase.core, noun) for phrase in self.unseen):
             return True
-        if thing.plural and self.scene.source == "visual_genome":
+        if self.scene.source == "visual_genome" and (thing.plural or f"{noun}s" in self._words):
             return True
         if self.scene.source == "flickr30k" and self._worn_by_others(thing):
             return True

@@ -12,7 +12,7 @@ from comvint_hf.records import Box, Object, Region
 from comvint_hf.synthesis.annotator.facts.geometry import around, overlap
 from comvint_hf.synthesis.annotator.words import lexicon
 from comvint_hf.synthesis.annotator.words.colouring import coloured
-from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, COLOURS, PROPER, NounPhrase, noun_phrase
+from comvint_hf.synthesis.annotator.words.language import COLLECTIVES, COLOURS, PROPER, NounPhrase, noun_phrase, singular
 from comvint_hf.synthesis.annotator.words.language import words as _words
 from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be, is_a
 
@@ -71,6 +71,7 @@ def read_thing(item: Object, source: str) -> Thing | None:
         return None
     names = (word_of(item.name),) if source == "coco" else dict.fromkeys((item.name, *item.names))
     phrases = [phrase for phrase in map(noun_phrase, names) if phrase and phrase.core not in COLOURS]
+    phrases = [*map(_untailed, phrases)] if source == "visual_genome" else phrases
     phrase = _best(phrases, len(item.boxes)) if phrases and not _confused(phrases) else None
     if phrase is None:
         return None
@@ -117,6 +118,27 @@ def contested(thing: Thing, regions: Iterable[Region]) -> Thing:
         for colour in colours
     }
     return replace(thing, colours=thing.colours | seen) if thing.colours and seen else thing
+
+
+def pictured(thing: Thing, regions: Iterable[Region]) -> bool:
+    """Whether a region's text says that a living thing is a picture or a toy: "picture of a baby", "a stuffed bear"."""
+    return thing.animate and any(
+        overlap(region.box, thing.box) > 0.5 and _of_a_picture(region.text.lower().rstrip(". "), thing.phrase.core)
+        for region in regions
+    )
+
+
+def _of_a_picture(text: str, core: str) -> bool:
+    words = re.sub(r"\bin (?:the |this )?(?:picture|photo|photograph)\b", "", text).split()
+    return any(singular(word) in PICTURED for word in words) and any(could_be(word, core) for word in words)
+
+
+def _untailed(phrase: NounPhrase) -> NounPhrase:
+    """A name without the place that its writer added in haste ("trees on roadside"); what a bowl is of belongs to it."""
+    return phrase if phrase.text[len(phrase.core) :].startswith(" of ") else phrase._replace(text=phrase.core)
+
+
+PICTURED = _words("pictured")
 
 
 def _best(phrases: list[NounPhrase], boxes: int) -> NounPhrase | None:

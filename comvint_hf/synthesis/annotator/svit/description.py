@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from random import Random
 
 from comvint_hf.errors import ReplyError
@@ -14,7 +15,7 @@ from comvint_hf.synthesis.annotator.svit.teller import Teller, shared
 from comvint_hf.synthesis.annotator.svit.turns import plain_colour
 from comvint_hf.synthesis.annotator.svit.view import LARGE, Subject
 from comvint_hf.synthesis.annotator.words import lexicon
-from comvint_hf.synthesis.annotator.words.language import article, be, counted, listed, plural
+from comvint_hf.synthesis.annotator.words.language import article, be, counted, listed, plural, singular
 from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.svit import Description
@@ -53,7 +54,7 @@ def _drawn(teller: Teller) -> Iterator[tuple[str, list[str]]]:
     yield teller.say("total", "say", **words), []
     for subject in teller.view.mentions:
         name = " ".join((*subject.thing.attributes, subject.thing.noun))
-        yield teller.say("item", "say", a=f"{article(name)} {name}", where=teller.where(subject.place)), [subject.tag]
+        yield teller.say("item", "say", a=f"{article(name)} {name}", where=teller.where(subject)), [subject.tag]
     for text in teller.view.scene.texts:
         yield teller.say("text", "say", text=text.text), []
 
@@ -67,12 +68,13 @@ def _pictured(teller: Teller) -> Iterator[tuple[str, list[str]]]:
     yield from ((caption, [item.tag for item in named]) for caption in opening[:1])
     yield from _contents(teller, named, others)
     known = {item.tag for item in (*named, *others)}
+    details = list(_regions(teller))
     parts: list[_Part] = [
         lambda: flowing(teller, [told for told in _looks(teller, " ".join(opening)) if known.issuperset(told[1])]),
         lambda: flowing(teller, [told for told in _places(teller) if known.issuperset(told[1])]),
         lambda: flowing(teller, [told for told in _sides(teller) if known.issuperset(told[1])]),
-        lambda: flowing(teller, list(_links(teller, " ".join(opening), known))),
-        lambda: _regions(teller),
+        lambda: flowing(teller, list(_links(teller, " ".join(opening), known, [text for text, _ in details]))),
+        lambda: iter(details),
         lambda: ((caption, []) for caption in opening[1:]),
     ]
     for part in teller.shuffled(parts):
@@ -106,7 +108,7 @@ def _contents(teller: Teller, named: list[Subject], others: list[Subject]) -> It
     """The things in view that were not `named` yet: numbers where they are certain, "a" or "some" where they are not."""
     groups: dict[str, list[Subject]] = {}
     for item in others:
-        groups.setdefault(item.thing.noun, []).append(item)
+        groups.setdefault(_name(teller, item), []).append(item)
     ranked = sorted(groups.values(), key=lambda items: -sum(item.thing.box.area for item in items))[:10]
     before = {item.thing.noun for item in named}
     phrases = [(_several(teller, items, items[0].thing.noun in before), items) for items in ranked]
@@ -117,6 +119,11 @@ def _contents(teller: Teller, named: list[Subject], others: list[Subject]) -> It
         verb = "are" if len(chunk[0][1]) > 1 or chunk[0][1][0].be_a == "are" else "is"
         form = wordings[number] if number or named else teller.speaker.draw(teller.speaker.tables["count"]["say"])
         yield teller.speaker.fill(form, list=text, are=verb), [item.tag for _, items in chunk for item in items]
+
+
+def _name(teller: Teller, item: Subject) -> str:
+    """What a thing is counted by: in Visual Genome a window and the windows are annotated beside one another."""
+    return singular(item.thing.noun) if teller.view.scene.source == "visual_genome" else item.thing.noun
 
 
 def _different(teller: Teller, named: list[Subject]) -> list[Subject]:
@@ -206,7 +213,7 @@ def _places(teller: Teller) -> Iterator[tuple[str, list[str]]]:
     placed = [item for item in teller.view.subjects if item.place and not item.outer]
     different = {item.place: item for item in teller.shuffled(placed)}
     for subject in [*different.values()][: MOST_SENTENCES["place"]]:
-        words = {"the": subject.the, "is": subject.be, "where": teller.where(subject.place)}
+        words = {"the": subject.the, "is": subject.be, "where": teller.where(subject)}
         yield teller.say("place", "again", **words), [subject.tag]
 
 
@@ -221,11 +228,11 @@ def _sides(teller: Teller) -> Iterator[tuple[str, list[str]]]:
             return
 
 
-def _links(teller: Teller, before: str, known: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """What is done and where by and with the `known` things, unless the captions told `before` say so."""
+def _links(teller: Teller, before: str, known: set[str], details: Sequence[str] = ()) -> Iterator[tuple[str, list[str]]]:
+    """What is done and where by and with the `known` things, unless the captions told `before` or the `details` say so."""
     told: set[frozenset[str]] = set()
     number = 0
-    nouns = Counter(item.thing.noun for item in teller.view.mentions if item.tag in known)
+    nouns = Counter(_name(teller, item) for item in teller.view.mentions if item.tag in known)
     for link in teller.shuffled(teller.view.links):
         subject, target = teller.view.mentioned(link.subject), teller.view.mentioned(link.object)
         one, two = (_again(item, teller, nouns) for item in (subject, target))
@@ -240,7 +247,7 @@ def _links(teller: Teller, before: str, known: set[str]) -> Iterator[tuple[str, 
             frozenset(("any", one)),
         }
         new = {link.subject, link.object} <= known and link.verb != "has"
-        if not new or said & told or _tells(before, link.verb, target):
+        if not new or said & told or _tells(before, link.verb, target) or _detailed(details, subject, target):
             continue
         told |= said
         number += 1
@@ -250,9 +257,20 @@ def _links(teller: Teller, before: str, known: set[str]) -> Iterator[tuple[str, 
             return
 
 
+def _detailed(details: Sequence[str], *items: Subject) -> bool:
+    """Whether one of the details speaks of all of these things."""
+    return any(all(_speaks_of(text, item) for item in items) for text in details)
+
+
+def _speaks_of(text: str, item: Subject) -> bool:
+    words = text.lower().rstrip(".").split()
+    core = item.thing.phrase.core
+    return any(word == core.replace(" ", "") or could_be(word, core) for word in (*words, *map(" ".join, pairwise(words))))
+
+
 def _again(item: Subject, teller: Teller, nouns: Counter[str]) -> str:
     """A thing that was mentioned before: "the man" where no other man was, be there one or not."""
-    return item.the if not teller.facts.exhaustive and nouns[item.thing.noun] == 1 else item.spoken
+    return item.the if not teller.facts.exhaustive and nouns[_name(teller, item)] == 1 else item.spoken
 
 
 def _tells(text: str, verb: str, target: Subject) -> bool:

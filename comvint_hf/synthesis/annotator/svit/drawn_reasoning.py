@@ -101,7 +101,7 @@ def _told_by_place(teller: Teller) -> Iterator[tuple[Subject, dict[str, str]]]:
     places = Counter(item.place for item in teller.view.mentions)
     for subject in teller.shuffled(teller.view.subjects):
         if places[subject.place] == 1:
-            yield subject, {"the": subject.the, "where": teller.where(subject.place)}
+            yield subject, {"the": subject.the, "where": teller.where(subject)}
 
 
 def like(teller: Teller) -> Iterator[Pair]:

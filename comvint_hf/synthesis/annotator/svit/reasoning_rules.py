@@ -13,7 +13,7 @@ from comvint_hf.synthesis.annotator.words.language import listed, words
 from comvint_hf.synthesis.stages.svit import Pair
 
 TELLING_VERBS = ("holding", "carrying", "riding", "using", "wearing", "pushing", "sitting on", "playing")
-INSIDE = words("inside")
+INSIDE, OUTSIDE = words("inside"), words("outside")
 HIDING_VERBS = ("holding", "carrying", "riding", "using", "pushing", "sitting on", "playing")
 
 
@@ -102,7 +102,11 @@ def skill(teller: Teller) -> Iterator[Pair]:
 
 def weather(teller: Teller) -> Iterator[Pair]:
     """What clothes, snow and kites say about the weather; nothing where the scene may be inside."""
-    if INSIDE & teller.facts.said or any(item.noun and "indoor" in item.noun.traits for item in teller.view.mentions):
+    if (
+        INSIDE & teller.facts.said
+        or OUTSIDE.isdisjoint(teller.facts.said)
+        or any(item.noun and "indoor" in item.noun.traits for item in teller.view.mentions)
+    ):
         return
     for rule, things in teller.shuffled(conclusions(teller.view, "weather")):
         seen = f"one can see {listed([thing.a for thing in things])}"

@@ -91,7 +91,8 @@ def is_toy(noun: Noun) -> bool:
 def remove(teller: Teller) -> Iterator[Pair]:
     """What would be missed without the one thing of a broader kind, which the question does not name."""
     useful = _useful(teller)
-    kinds = [item.noun.kind for item in teller.view.mentions if item.noun]
+    known = [item.noun for item in teller.view.mentions if item.noun]
+    kinds = [kind for noun in known for kind in (noun.name, noun.kind)]
     for subject in useful:
         if (
             not subject.thing.plural
@@ -107,7 +108,19 @@ def remove(teller: Teller) -> Iterator[Pair]:
 
 
 VAGUE_KINDS = frozenset(
-    ("electronic device", "plant", "meal", "pastry", "material", "structure", "way for traffic", "animal", "person", "container")
+    (
+        "electronic device",
+        "printed work",
+        "plant",
+        "meal",
+        "pastry",
+        "material",
+        "structure",
+        "way for traffic",
+        "animal",
+        "person",
+        "container",
+    )
 )
 
 
@@ -177,9 +190,11 @@ def _one(noun: Noun) -> str:
 def pair(teller: Teller) -> Iterator[Pair]:
     """Two visible things that are used together."""
     useful = [item for item in teller.view.speakable if item.noun and item.noun.use]
+    told: set[frozenset[str]] = set()
     for one in teller.shuffled(useful):
         two = next((item for item in useful if item.noun.name in one.noun.goes_with), None)
-        if two:
+        if two and frozenset((one.tag, two.tag)) not in told:
+            told.add(frozenset((one.tag, two.tag)))
             said = [use_clause(item) for item in (one, two)]
             yield teller.reason(
                 "pair",

@@ -16,7 +16,7 @@ from comvint_hf.synthesis.annotator.svit.turns import counts, plain_colour
 from comvint_hf.synthesis.annotator.svit.view import Subject
 from comvint_hf.synthesis.annotator.words import lexicon
 from comvint_hf.synthesis.annotator.words.knowledge import known
-from comvint_hf.synthesis.annotator.words.language import COLOURS, number_of, number_word, plural, singular
+from comvint_hf.synthesis.annotator.words.language import COLOURS, RENAMED, number_of, number_word, plural
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.svit import Pair, Pairs
 
@@ -26,12 +26,14 @@ _Maker = Callable[[Teller], Iterator[Pair]]
 _REGION = re.compile(r"^(?:a|an|two|three|four|some|the) [a-z][a-z' \-]+$")
 PREPOSITIONS = frozenset(
     ("on", "in", "of", "to", "along", "near", "by", "at", "with", "under", "behind", "from", "beside", "over")
+    + ("against", "above", "below", "into", "onto", "across", "around", "between", "through", "without", "inside")
 )
 ENDLESS = frozenset(("outside", "inside", "there", "here", "parked", "walking", "standing", "sitting"))
 """Words that no phrase for a thing ends in."""
 DETERMINERS = frozenset(["a", "an", "the", "his", "her", "its", "their", "one", "each", "some", "any", "this", "that", "another"])
+_BEFORE = re.compile(r" (?:in front of|on top of|next to|in back of) ")
 _NOT_A_NAME = re.compile(
-    r"\b(?:is|are|has|have|was|were|says?|reads|seems?|looks|can|with of|photo|picture|image|background|foreground|this|that|it|there|color|colour|side walks?)\b"
+    r"\b(?:is|are|has|have|was|were|says?|reads|seems?|looks|can|with of|photo|picture|image|background|foreground|this|that|it|there|color|colour|side walks?)\b|\bnext (?!to\b)|\b(?:sitting|standing|lying|leaning|hanging) (?:an?|the)\b|\b(\w+) \1\b"
 )
 
 
@@ -64,7 +66,7 @@ def grounding(teller: Teller) -> Iterator[Pair]:
         question = teller.say("grounding", "ask_plural" if subject.thing.plural else "ask", name=subject.the)
         words = {"the": subject.the_ref, "is": subject.be}
         if subject.place and not subject.outer and teller.coin():
-            answer = teller.say("grounding", "say", **words, where=teller.where(subject.place))
+            answer = teller.say("grounding", "say", **words, where=teller.where(subject))
         else:
             answer = teller.say("grounding", "bare", **words)
         yield teller.pair("grounding", [subject], question, answer)
@@ -237,7 +239,7 @@ def region_text(raw: str) -> str | None:
     >>> region_text("A man in a red shirt. "), region_text("the clock is green in colour")
     ('a man in a red shirt', None)
     """
-    text = " ".join(raw.split()).rstrip(". ").lower()
+    text = " ".join(RENAMED.get(word, word) for word in raw.rstrip(". \n").lower().split())
     words = text.split(" ")
     if (
         not 4 <= len(words) <= 12
@@ -252,13 +254,33 @@ def region_text(raw: str) -> str | None:
 
 
 def _bare(words: list[str]) -> bool:
-    """Whether it ends in no noun, or in one without its article: "a man on bike", "a chair with soft cushion"."""
+    """Whether it ends in no noun, or has one without its article: "a man on bike", "a chair with soft cushion"."""
     if words[-1] in PREPOSITIONS | ENDLESS:
         return True
-    noun = known(words[-1])
-    if noun is None or noun.mass or words[-1] != singular(words[-1]) or number_of(words[-1]) != "singular":
-        return False
-    return words[-2] in PREPOSITIONS or (len(words) > 2 and words[-3] in PREPOSITIONS and words[-2] not in DETERMINERS)
+    text = _BEFORE.sub(" near ", " ".join(words))
+    phrase: list[str] = ["a"]
+    for word in (*text.split(" "), ""):
+        if word and not _links_nouns(word, phrase):
+            phrase.append(word)
+            continue
+        if phrase and DETERMINERS.isdisjoint(phrase) and _countable(phrase[-1]):
+            return True
+        phrase = []
+    return False
+
+
+def _links_nouns(word: str, before: list[str]) -> bool:
+    """Whether a word begins a phrase of its own: a preposition or a participle, but not the railing of "the railing"."""
+    participle = (
+        word.endswith("ing") and known(word) is None and word not in lexicon.known() and before[-1:] not in (["a"], ["the"])
+    )
+    return word in PREPOSITIONS or participle
+
+
+def _countable(word: str) -> bool:
+    """Whether a noun needs a determiner: neither a stuff nor several, and no colour."""
+    noun = known(word)
+    return word not in COLOURS and number_of(word) == "singular" and not (noun and noun.mass)
 
 
 POINTING: tuple[_Maker, ...] = (identity, colour, side, beside, area, linked, connected, use, care, region)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from random import Random
 
+from comvint_hf.records import Box
 from comvint_hf.synthesis.annotator.facts.geometry import overlap
 from comvint_hf.synthesis.annotator.facts.things import unlike
 from comvint_hf.synthesis.annotator.svit.speaker import Speaker, tables
@@ -47,9 +48,11 @@ class Teller:
         self.random.shuffle(listed)
         return listed
 
-    def where(self, place: str) -> str:
-        """A place in words; drawn scenes use the plainest."""
-        wordings = tables("svit_places")[place]
+    def where(self, subject: Subject) -> str:
+        """The subject's place in words; drawn scenes use the plainest, and few things are right in a corner."""
+        wordings = tables("svit_places")[subject.place]
+        if not self.view.drawn and not in_corner(subject.thing.box):
+            wordings = [words for words in wordings if "corner" not in words]
         return wordings[0] if self.view.drawn else self.random.choice(wordings)
 
     def side(self, one: Subject, two: Subject) -> str | None:
@@ -88,14 +91,22 @@ class Teller:
         """A sentence that says that the subject is there, and where if that is clear."""
         if subject.place is None:
             return self.random.choice((f"There {subject.be_a} {subject.a}.", f"One can see {subject.a}."))
-        where = self.where(subject.place)
+        where = self.where(subject)
         return self.random.choice((f"There {subject.be_a} {subject.a} {where}.", f"One can see {subject.a} {where}."))
 
 
 SURFACES = words("surfaces")
+CORNER = 0.35
+"""Share of the picture's width and height in which a thing must lie to be in a corner."""
 BASIC_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white", "brown", "pink", "grey")
 DRAWN_COLOURS = frozenset(BASIC_COLOURS[:6])
 OPPOSITE_WORDS = {"to the left of": "to the right of", "to the right of": "to the left of", "above": "below", "below": "above"}
+
+
+def in_corner(box: Box) -> bool:
+    """Whether a box lies wholly near a corner of the picture."""
+    across = box.x2 <= CORNER or box.x1 >= 1 - CORNER
+    return across and (box.y2 <= CORNER or box.y1 >= 1 - CORNER)
 
 
 def part_of(one: Subject, two: Subject) -> bool:
@@ -115,7 +126,7 @@ def called(subject: Subject, names: Iterable[str]) -> bool:
 
 def conclusions(view: View, asks: str) -> Iterator[tuple[Rule, tuple[Subject, ...]]]:
     """Rules of knowledge that the visible things fulfil, with one thing for each of their groups."""
-    things = view.mentions
+    things = [item for item in view.mentions if asks != "activity" or not called(item, ("baby",))]
     for rule in knowledge.rules(asks):
         said = view.facts.said
         if any(called(thing, rule.none) for thing in things) or (rule.said and rule.said.isdisjoint(said)) or rule.unsaid & said:

@@ -67,7 +67,7 @@ def present(teller: Teller, subject: Subject, placed: bool) -> Pair | None:
     }
     question = teller.say("existence", "ask", **blanks)
     if placed and subject.place and teller.coin():
-        answer = teller.say("existence", "yes_where", **{**blanks, "a": subject.a}, where=teller.where(subject.place))
+        answer = teller.say("existence", "yes_where", **{**blanks, "a": subject.a}, where=teller.where(subject))
     else:
         answer = teller.say("existence", "yes", **{**blanks, "a": subject.a})
     return teller.pair("existence", [subject], question, answer)
@@ -148,7 +148,7 @@ def size(teller: Teller, subject: Subject, follow: bool) -> Pair | None:
 def position(teller: Teller, subject: Subject, follow: bool) -> Pair | None:
     if subject.place is None or subject.outer:
         return None
-    return described(teller, "position", "position", subject, follow, where=teller.where(subject.place))
+    return described(teller, "position", "position", subject, follow, where=teller.where(subject))
 
 
 def described(teller: Teller, kind: str, topic: str, subject: Subject, follow: bool, evidence: tuple = (), **blanks: str) -> Pair:

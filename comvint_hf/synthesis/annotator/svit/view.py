@@ -43,10 +43,15 @@ BODY = frozenset(
         "elbow",
         "lip",
         "tooth",
+        "hair",
+        "beard",
+        "lap",
     ]
 )
 UNSEEN = frozenset(("shade", "shadow", "reflection")) | words("relatives")
 """What nobody would ask for: what is cast, and what people are to each other."""
+HALVES = words("halves")
+"""What everybody wears two of: nobody speaks of one."""
 VAGUE = words("vague")
 """Words for whatever somebody wears."""
 LARGE = 0.4
@@ -224,6 +229,8 @@ class View:
             thing.noun.startswith("no ")
             or thing.phrase.head in VAGUE
             or (BODY | UNSEEN) & {thing.phrase.head, thing.category.split("/")[0]}
+            or (thing.phrase.head in HALVES and not thing.plural)
+            or (thing.phrase.head == "sun" and "sky" not in self.facts.said)
         ):
             return False
         return (

@@ -26,9 +26,11 @@ def words(name: str) -> frozenset[str]:
 
 IRREGULAR: dict[str, str] = _english()["irregular"]
 COLOURS: dict[str, str] = _english()["colours"]
+RENAMED: dict[str, str] = _english()["renamed"]
 """Words for colours and the one name we use for each."""
 SAME, PLURAL_ONLY, PAIRS, MASS = words("same"), words("plural_only"), words("pairs"), words("mass")
 NOT_PLURAL, COLLECTIVES, PRONOUNS, PROPER = words("not_plural"), words("collectives"), words("pronouns"), words("proper")
+VERBS_OF_NAMES = words("verbs_of_names")
 POSSESSIVES, ARTICLES, VAGUE_COUNTS = words("possessives"), words("articles"), words("vague_counts")
 BREAKS, ONLY_ONES = words("breaks"), words("only_ones")
 """Words that end the core of a noun phrase: what stands before them holds its head."""
@@ -276,12 +278,19 @@ def noun_phrase(raw: str) -> NounPhrase | None:
     if words[0] == "no":
         return None
     count, words = _without_determiner(words)
-    text = " ".join(words)
-    if not words or not text[0].isalpha() or len(text) < 2 or words[-1] in BREAKS | ARTICLES or words[0] in BREAKS:
+    text = RENAMED.get(" ".join(words), " ".join(words))
+    words = text.split(" ")
+    if not text or not text[0].isalpha() or len(text) < 2 or words[-1] in BREAKS | ARTICLES or words[0] in BREAKS:
         return None
     whole = core(text)
     head = whole.rpartition(" ")[2]
-    if head in PRONOUNS or text in PRONOUNS or any(word.endswith(("one's", "body's")) for word in words) or _halved(words, head):
+    if (
+        head in PRONOUNS
+        or text in PRONOUNS
+        or any(word.endswith(("one's", "body's")) for word in words)
+        or _halved(words, head)
+        or _states(words)
+    ):
         return None
     number = number_of(text)
     if count == 1 and number == "mass":
@@ -303,6 +312,11 @@ def _halved(words: list[str], head: str) -> bool:
         return False
     last = words[-1]
     return words[0] == "couple" and words[1] not in BREAKS or words[1:-1] == ["of"] and plural(last) != last
+
+
+def _states(words: list[str]) -> bool:
+    """Whether a name is a sentence: "floor is wood", "see cupboard"; "man who is waiting" is none."""
+    return not VERBS_OF_NAMES.isdisjoint(words) and "who" not in words and "that" not in words
 
 
 def _lowered(text: str) -> str:
