@@ -6,7 +6,8 @@
     │   ├── RowError          a dataset row (also raised by the collator)
     │   └── ModelError        a model, adapter or processor
     ├── ReplyError            an LLM's reply cannot be used, after every attempt
-    │   └── UnknownTagError   text refers to an object or region that the scene does not have
+    │   ├── UnknownTagError   text refers to an object or region that the scene does not have
+    │   └── NothingLeftError  a writer that says only what is certain has nothing left to say
     ├── EndpointError         the endpoint refuses for good (key, model name, quota)
     ├── PendingError          the reply is not there yet: a batch will bring it
     └── BudgetError           the next request could pass the budget
@@ -48,6 +49,10 @@ class ReplyError(ComvintError):
 
 class UnknownTagError(ReplyError):
     """Text refers to an object or region tag that the scene does not have."""
+
+
+class NothingLeftError(ReplyError):
+    """A writer that says only what is certain has nothing left to say: it abstains, and nothing went wrong."""
 
 
 class EndpointError(ComvintError):

@@ -210,6 +210,8 @@ FAILED = " failed: "
 """What history writes between a complication and the reason why it was not kept."""
 NOT_VERIFIED = "not verified"
 """The reason of a sample that the judge did not pass, before the criteria."""
+NOTHING_LEFT = "nothing certain left to ask"
+"""How the reason of a sample begins whose writer abstained: it says only what is certain, and nothing went wrong."""
 
 
 class Turn(NamedTuple):

@@ -31,9 +31,10 @@ COLOURS = {
     "D": "#FFAABB",
     "passed": "#44BB99",
     "refused": "#EE8866",
-    "stopped": "#DDDDDD",
+    "abstained": "#DDDDDD",
+    "stopped": "#BBBBBB",
 }
-ENDED = {"passed": "passed", "refused": "refused by the judge", "stopped": "no verdict"}
+ENDED = {"passed": "passed", "refused": "refused by the judge", "abstained": "nothing left to ask", "stopped": "no verdict"}
 COMPLEXITY = {"question_words": "words in the question", "evidence": "things used", "score": "judge's score"}
 SHOWN = 0.995
 """The share of texts that a histogram shows; a few very long ones would press the others together."""
@@ -166,7 +167,7 @@ def draw_rounds(figure: Figure, rounds: Sequence[Mapping[str, Any]]) -> None:
     tried = [entry for entry in rounds if entry["tried"]]
     _stack(axes[0], [(f"round {entry['round']}", {part: entry[part] for part in ENDED}) for entry in tried])
     axes[0].set_title("how complications ended")
-    axes[0].legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=3, **KEY).set_in_layout(False)
+    axes[0].legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=len(ENDED), **KEY).set_in_layout(False)
     for place, key in zip(axes[1:], measures, strict=True):
         _steps(place, {entry["round"]: entry[key] for entry in rounds if entry[key] is not None})
         place.set_title(COMPLEXITY[key])

@@ -14,7 +14,7 @@ from typing import Any
 
 from comvint_hf.data.rows import Row, turns
 from comvint_hf.grounding import plain
-from comvint_hf.records import COMPLICATED, FAILED, NOT_VERIFIED, REFORMULATED, VERIFIED
+from comvint_hf.records import COMPLICATED, FAILED, NOT_VERIFIED, NOTHING_LEFT, REFORMULATED, VERIFIED
 
 _FAILED = re.compile(rf"complicate (\d+),?{FAILED}(.*)", re.DOTALL)
 _JUDGED = re.compile(rf"{VERIFIED}(?:passed|failed)(?: \((.*)\))?", re.DOTALL)
@@ -37,7 +37,7 @@ class Health:
     """Sums by round of complication ("1", "2", ...); round "0" is the first version of a sample.
 
     Of the attempts: `passed`, `refused` by the judge, `criteria` that did not pass ("1/truly harder"), and what `stopped` the
-    rest before a verdict ("1/no usable reply"). Of what passed: the judge's scores. Of the versions of kept rows: how many, and the
+    rest before a verdict ("1/no usable reply", "1/nothing certain left to ask"). Of what passed: the judge's scores. Of the versions of kept rows: how many, and the
     words of their questions; `rows` and `evidence` are the kept rows by their rounds and the things that their answers rest on.
     """
 
@@ -85,8 +85,12 @@ class Health:
         return bool(self.passed or self.refused or self.stopped)
 
     def rounds(self) -> list[dict[str, Any]]:
-        """One entry a round: attempts by how they ended, the judge's pass rate, and means of complexity; `None` where unknown."""
+        """One entry a round: attempts by how they ended, the judge's pass rate, and means of complexity; `None` where unknown.
+
+        `abstained` had nothing certain left to ask, `stopped` ended before a verdict for another reason.
+        """
         stops = _by_round(self.stopped)
+        left = {key: self.stopped[f"{key}/{NOTHING_LEFT}"] for key in stops}
         numbers = sorted(set(self.versions) | set(self.passed) | set(self.refused) | set(stops), key=int)
         return [
             {
@@ -94,7 +98,8 @@ class Health:
                 "tried": self.passed[key] + self.refused[key] + stops[key],
                 "passed": self.passed[key],
                 "refused": self.refused[key],
-                "stopped": stops[key],
+                "abstained": left.get(key, 0),
+                "stopped": stops[key] - left.get(key, 0),
                 "pass_rate": _ratio(self.passed[key], self.passed[key] + self.refused[key]),
                 "question_words": _ratio(self.question_words[key], self.versions[key]),
                 "evidence": _ratio(self.evidence[key], self.rows[key]),
@@ -112,10 +117,12 @@ class Health:
         }
 
     def stops(self) -> dict[str, Counter[str]]:
-        """What ended attempts before a verdict: counts by round for each reason."""
+        """What ended attempts before a verdict, abstentions apart: counts by round for each reason."""
         found: dict[str, Counter[str]] = {}
         for key, count in sorted(self.stopped.items(), key=lambda item: (-item[1], item[0])):
             round, _, reason = key.partition("/")
+            if reason == NOTHING_LEFT:
+                continue
             found.setdefault(reason, Counter())[round] += count
         return found
 

@@ -12,7 +12,7 @@ from typing import Any
 from comvint_hf.data.health import Health
 from comvint_hf.data.published import published_task
 from comvint_hf.data.report import Statistics
-from comvint_hf.records import FORMATS
+from comvint_hf.records import FORMATS, NOTHING_LEFT
 
 FIRST_WORDS_SHOWN = 8
 STOPS_SHOWN = 8
@@ -103,6 +103,7 @@ def rounds_table(health: Health) -> Table:
             "tried",
             "passed",
             "refused by the judge",
+            NOTHING_LEFT,
             "ended before a verdict",
             "pass rate",
             "words in question",
@@ -111,7 +112,9 @@ def rounds_table(health: Health) -> Table:
         ]
     ]
     for entry in health.rounds():
-        tried = [f"{entry[key]:,}" for key in ("tried", "passed", "refused", "stopped")] if entry["tried"] else ["-"] * 4
+        tried = (
+            [f"{entry[key]:,}" for key in ("tried", "passed", "refused", "abstained", "stopped")] if entry["tried"] else ["-"] * 5
+        )
         means = [_figure(entry[key], ".1f") for key in ("question_words", "evidence", "score")]
         lines.append([str(entry["round"]), *tried, _figure(entry["pass_rate"], ".1%"), *means])
     return lines if len(lines) > 1 else []

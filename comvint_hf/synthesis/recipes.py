@@ -19,7 +19,7 @@ from comvint_hf.synthesis.llm import LLMs
 from comvint_hf.synthesis.stages import comvint as comvint_stages
 from comvint_hf.synthesis.stages import svit as svit_stages
 from comvint_hf.synthesis.stages import vlit as vlit_stages
-from comvint_hf.synthesis.stages.asking import NO_REPLY, prompts_of
+from comvint_hf.synthesis.stages.asking import prompts_of, unanswered
 from comvint_hf.synthesis.stages.verification import verify
 
 Stage = Callable[[Sample, LLMs], Awaitable[list[Sample]]]
@@ -53,7 +53,7 @@ async def _apply(stage: Stage, samples: Sequence[Sample], llms: LLMs) -> list[Sa
         try:
             return await stage(sample, llms)
         except ReplyError as error:
-            return [sample.reject(f"{NO_REPLY}: {error}")]
+            return [sample.reject(unanswered(error))]
 
     if len(samples) == 1:
         return await one(samples[0])

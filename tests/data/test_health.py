@@ -85,6 +85,7 @@ def test_health_counts_by_round_and_adds_up() -> None:
         row(HOP, PASSED, "complicate 2 failed: not verified: truly harder", rounds=1, evidence=2, question="one"),
         row("complicate 1 failed: not verified: answer right, truly harder", evidence=1),
         row("complicate 1 failed: no usable reply: nothing came", evidence=1),
+        row("complicate 1 failed: nothing certain left to ask: no further step", evidence=1),
     ]
     whole, parts = Statistics(), (Statistics(), Statistics())
     for number, made in enumerate(rows):
@@ -93,15 +94,15 @@ def test_health_counts_by_round_and_adds_up() -> None:
             statistics.refuse(made)
     merged = Statistics.from_json(json.loads(json.dumps(parts[0].to_json())))
     merged.merge(parts[1])
-    assert merged.to_json() == whole.to_json() and whole.rejected == {"source leak": 4}
+    assert merged.to_json() == whole.to_json() and whole.rejected == {"source leak": 5}
 
     none, first, second = whole.health.rounds()
-    assert (none["tried"], none["question_words"], none["evidence"], none["score"]) == (0, (3 + 3 + 3 + 3) / 4, 1, None)
-    assert (first["tried"], first["passed"], first["refused"], first["stopped"]) == (8, 4, 2, 2)
+    assert (none["tried"], none["question_words"], none["evidence"], none["score"]) == (0, 3, 1, None)
+    assert [first[key] for key in ("tried", "passed", "refused", "abstained", "stopped")] == [10, 4, 2, 2, 2]
     assert (first["pass_rate"], first["question_words"], first["evidence"], first["score"]) == (4 / 6, 3, 2.5, 6)
     assert (second["tried"], second["pass_rate"], second["question_words"]) == (2, 0, None)
     assert whole.health.criterion_rates() == {"answer right": {"1": 1 - 2 / 6, "2": 1}, "truly harder": {"1": 1 - 2 / 6, "2": 0}}
-    assert rounds_table(whole.health)[2] == ["1", "8", "4", "2", "2", "66.7%", "3.0", "2.5", "6.0"]
+    assert rounds_table(whole.health)[2] == ["1", "10", "4", "2", "2", "2", "66.7%", "3.0", "2.5", "6.0"]
     assert criteria_table(whole.health)[1:] == [["answer right", "66.7%", "100.0%"], ["truly harder", "66.7%", "0.0%"]]
     assert stops_table(whole.health) == [["ended before a verdict", "round 1"], ["no usable reply", "2"]]
     assert health_tables(Health()) == []

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from comvint_hf.errors import InputError, ReplyError
+from comvint_hf.errors import InputError, NothingLeftError, ReplyError
 from comvint_hf.records import FAILED, Sample, Scene, Turn
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis import checks, recipes
@@ -87,6 +87,7 @@ def test_rounds_are_counted_and_kept_in_the_history():
     [
         ({"verify": GOOD | {"answer_right": False, "answerable": False}}, "not verified: answer right, answerable"),
         ({"complicate": ReplyError("nothing harder")}, "no usable reply: nothing harder"),
+        ({"complicate": NothingLeftError("no further step")}, "nothing certain left to ask: no further step"),
         (
             {
                 "complicate": {

@@ -43,7 +43,7 @@ class AnnotationLLM:
     """Answer prompts from `prompt.scene` and the other blanks, without any language model.
 
     Draws depend on `seed`, the scene, the prompt and its salt only, so the order of work does not matter. Raises
-    `ReplyError` where a scene offers nothing to say, `InputError` for a prompt that nobody registered.
+    `NothingLeftError` where a scene offers nothing to say, `InputError` for a prompt that nobody registered.
     """
 
     name = "annotations"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from comvint_hf.errors import ReplyError
-from comvint_hf.records import Sample
+from comvint_hf.errors import NothingLeftError, ReplyError
+from comvint_hf.records import NOTHING_LEFT, Sample
 from comvint_hf.synthesis.checks import Check, first_failure
 from comvint_hf.synthesis.llm import LLM, Reply
 from comvint_hf.synthesis.prompt import Prompt
@@ -18,6 +18,11 @@ ATTEMPTS = 3
 _TAG = re.compile(r"\b[or]\d+\b")
 NO_REPLY = "no usable reply"
 """How the reason of a sample begins whose prompt no model could answer."""
+
+
+def unanswered(error: ReplyError) -> str:
+    """The reason of a sample whose prompt has no answer: the writer abstained, or gave no usable reply."""
+    return f"{NOTHING_LEFT if isinstance(error, NothingLeftError) else NO_REPLY}: {error}"
 
 
 def asks(*prompts: str) -> Callable[[Callable], Callable]:
@@ -77,7 +82,7 @@ async def until_clean(
         except ReplyError as error:
             if not good and not bad:
                 raise
-            return [*good, *bad, _nothing((good or bad)[0], f"{NO_REPLY}: {error}")]
+            return [*good, *bad, _nothing((good or bad)[0], unanswered(error))]
         bad = []
         for sample in read(reply):
             reason = "duplicate question" if sample.instruction.casefold() in seen else first_failure(sample, checks)

@@ -14,7 +14,7 @@ from comvint_hf.records import Sample, Turn
 from comvint_hf.synthesis.checks import CLEAN, first_failure
 from comvint_hf.synthesis.llm import LLMs, Reply
 from comvint_hf.synthesis.prompt import Prompt
-from comvint_hf.synthesis.stages.asking import NO_REPLY, asks, draw, tags
+from comvint_hf.synthesis.stages.asking import asks, draw, tags, unanswered
 from comvint_hf.synthesis.stages.svit import Pair
 
 CONSTRAINTS: dict[str, str] = {
@@ -60,7 +60,7 @@ def dialogues(generations: int, constraints: Sequence[str]):
         try:
             reply = await llms.writer.ask(prompt, Conversation)
         except ReplyError as error:
-            return sample.changed(task="vlit").reject(f"{NO_REPLY}: {error}")
+            return sample.changed(task="vlit").reject(unanswered(error))
         made = sample.write(
             [Turn(turn.question, turn.answer) for turn in reply.turns],
             task="vlit",

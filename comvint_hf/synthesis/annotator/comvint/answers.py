@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from comvint_hf.errors import InputError, ReplyError
+from comvint_hf.errors import InputError, NothingLeftError, ReplyError
 from comvint_hf.records import Sample, trusted
 from comvint_hf.synthesis.annotator.comvint import alternatives, candidates, harder, phrasing, presence
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, facts_of
@@ -57,7 +57,7 @@ def synthesize(prompt: Prompt, random: Random) -> Syntheses:
 
 
 def complicate(prompt: Prompt, random: Random) -> Rewrite:
-    """One more hop or one more piece of knowledge. Raises `ReplyError` where the scene offers none."""
+    """One more hop or one more piece of knowledge. Raises `NothingLeftError` where the scene offers none."""
     facts, sample = facts_of(prompt.scene), prompt.sample
     program = _last(sample.reasoning)
     for change, version in harder.harder(program, facts, random):
@@ -72,7 +72,7 @@ def complicate(prompt: Prompt, random: Random) -> Rewrite:
                 question=question,
                 answer=phrasing.answer(version, facts, random),
             )
-    raise ReplyError("nothing that is known of this picture takes the question one step further")
+    raise NothingLeftError("nothing that is known of this picture takes the question one step further")
 
 
 def verify(prompt: Prompt, random: Random) -> Verdict:
@@ -128,7 +128,7 @@ def boolean(prompt: Prompt, random: Random) -> Closed:
                 question=question,
                 answer=wanted,
             )
-    raise ReplyError(f"nothing certain can be asked here that is answered by {wanted}")
+    raise NothingLeftError(f"nothing certain can be asked here that is answered by {wanted}")
 
 
 def _closed(program: Program, facts: Facts, random: Random, wanted: str, sample: Sample) -> Iterator[Program]:
@@ -166,7 +166,7 @@ def choice(prompt: Prompt, random: Random) -> Choice:
                 correct=options[0],
                 wrong=options[1:],
             )
-    raise ReplyError("there are no three options here that are surely wrong and about as long as the right one")
+    raise NothingLeftError("there are no three options here that are surely wrong and about as long as the right one")
 
 
 def _options(program: Program, right: str, facts: Facts, random: Random) -> list[str]:

@@ -12,7 +12,7 @@ from itertools import product
 from random import Random
 from typing import NamedTuple
 
-from comvint_hf.errors import ReplyError
+from comvint_hf.errors import NothingLeftError
 from comvint_hf.synthesis.annotator.comvint import candidates, phrasing
 from comvint_hf.synthesis.annotator.comvint import slots as words_of
 from comvint_hf.synthesis.annotator.comvint.candidates import SHAPES
@@ -63,11 +63,11 @@ def _wording() -> dict:
 
 
 def dialogue(prompt: Prompt, random: Random) -> Conversation:
-    """One conversation under the prompt's constraint. Raises `ReplyError` where the scene has nothing for it."""
+    """One conversation under the prompt's constraint. Raises `NothingLeftError` where the scene has nothing for it."""
     facts, constraint = facts_of(prompt.scene), prompt.blanks["constraint"]
     turns = _reasoned(facts, random) if constraint == "reasoned" else _about_one(facts, constraint, random)
     if not turns:
-        raise ReplyError(f"the scene offers nothing for a conversation under the constraint {constraint!r}")
+        raise NothingLeftError(f"the scene offers nothing for a conversation under the constraint {constraint!r}")
     return Conversation.model_construct(topic="", turns=turns)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from random import Random
 
-from comvint_hf.errors import ReplyError
+from comvint_hf.errors import NothingLeftError
 from comvint_hf.synthesis.annotator.svit import captions
 from comvint_hf.synthesis.annotator.svit.referring import plausible, region_text, usual_words
 from comvint_hf.synthesis.annotator.svit.speaker import clause
@@ -39,7 +39,7 @@ def detail_description(prompt: Prompt, random: Random) -> Description:
     if not teller.view.drawn and (
         len(told) < FEWEST_SENTENCES - opened or len(text.split()) < FEWEST_WORDS or len(set(tags)) < FEWEST_THINGS
     ):
-        raise ReplyError(f"{prompt.scene.id} shows too little that can be described with certainty.")
+        raise NothingLeftError(f"{prompt.scene.id} shows too little that can be described with certainty.")
     return Description.model_construct(evidence=list(dict.fromkeys(tags)), description=text)
 
 
