@@ -10,6 +10,7 @@ from comvint_hf.records import Box, Object, Region, Relation, Scene
 from comvint_hf.synthesis.annotator.comvint.alternatives import wrong_values
 from comvint_hf.synthesis.annotator.comvint.references import broad_nouns
 from comvint_hf.synthesis.annotator.facts.scene_facts import facts_of
+from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
 from comvint_hf.synthesis.annotator.programs.notation import Program, the
 from comvint_hf.synthesis.annotator.svit import description, reasoning_rules, reasoning_things, referring
 from comvint_hf.synthesis.annotator.svit.teller import Teller, conclusions
@@ -211,3 +212,34 @@ def test_small_things_are_not_carried_in_a(name):
 
 def test_a_composition_book_is_written_in():
     assert knowledge.known("composition book").use == "write down notes"
+
+
+def test_what_is_doubted_makes_nobody_the_only_one():
+    woman, bench, man = thing("o1", "woman", SMALL), thing("o2", "bench", UNDER), thing("o3", "man", LEFT)
+    relations = tuple(Relation(subject=tag, predicate="sitting on", object="o2") for tag in ("o1", "o3"))
+    for stated, answer in ((relations[:1], "woman"), (relations, None)):
+        outcome = evaluate(Program("who", (the("bench"), "sitting on")), facts_of(scene_of(woman, bench, man, relations=stated)))
+        assert (outcome and outcome.value) == answer
+
+
+def test_what_a_thing_lies_over_is_no_wrong_place():
+    sausage, plate, table = thing("o1", "sausage", SMALL), thing("o2", "plate", MIDDLE), thing("o3", "table", UNDER)
+    scene = scene_of(sausage, plate, table, relations=(Relation(subject="o1", predicate="on", object="o2"),))
+    program = Program("what", (the("sausage"), "on"))
+    assert not any("table" in wrong_values(program, facts_of(scene), Random(seed), 3) for seed in range(20))
+
+
+@pytest.mark.parametrize(("subject", "target"), [("grass", "beach"), ("concrete", "bench"), ("giraffe's neck", "giraffe")])
+def test_grounds_and_parts_lie_on_nothing(subject, target):
+    assert related(thing("o1", subject, SMALL), "on", thing("o2", target, UNDER)) == []
+
+
+def test_windows_of_two_names_are_windows():
+    scene = scene_of(thing("o1", "clear windows", LEFT), thing("o2", "windows"), thing("o3", "floors", RIGHT))
+    teller = teller_of(scene, "svit_description")
+    (sentence, _), *_ = description._contents(teller, [], list(view_of(scene).mentions))
+    assert "some windows" in sentence.lower() and sentence.count("window") == 1 and "the floor" in sentence.lower()
+
+
+def test_a_name_for_two_is_no_name():
+    assert nouns(scene_of(thing("o1", "male and female"), thing("o2", "black and white dog", LEFT))) == ["dog"]

@@ -13,6 +13,7 @@ from random import Random
 
 from comvint_hf.synthesis.annotator.comvint.candidates import DRAWN_COLOURS, SHAPES
 from comvint_hf.synthesis.annotator.comvint.references import PARTS, UNWORTHY, describable, familiar, landmarks
+from comvint_hf.synthesis.annotator.facts.geometry import overlap
 from comvint_hf.synthesis.annotator.facts.scene_facts import SIDES, Facts, Thing
 from comvint_hf.synthesis.annotator.programs.comparing import CORNERS
 from comvint_hf.synthesis.annotator.programs.evaluation import evaluate
@@ -172,7 +173,12 @@ def _nouns(program: Program, value: str, facts: Facts, random: Random) -> Iterat
         found = one(program, facts)
         lifeless = found is not None and not found[0].animate
         fits = _trodden if program.words[0].startswith(STRIDING) else partial(_holds, value) if lifeless else _carries
-        yield from _alike(_shuffled([noun for noun in dict.fromkeys(places) if fits(noun)], random), number)
+        beside = {
+            thing.noun for thing in facts.things if found and overlap(thing.box, found[0].box)
+        }  # a plate's table holds, too
+        yield from _alike(
+            _shuffled([noun for noun in dict.fromkeys(places) if fits(noun) and noun not in beside], random), number
+        )
         return
     if broad and broad != "person":
         yield from _alike(facts.absent(random, 6, broad, beside=(value,)), number)
@@ -218,7 +224,7 @@ HOLDING = (
 
 def _holds(right: str, noun: str) -> bool:
     """Whether a lifeless thing that is on or in the `right` one might have been on or in the other."""
-    kinds = next((kinds for kinds in HOLDING if any(is_a(right, kind) for kind in kinds)), HOLDING[0])
+    kinds = next((kinds for kinds in HOLDING if any(is_a(right, kind) for kind in kinds)), ())
     return any(is_a(noun, kind) for kind in kinds)
 
 

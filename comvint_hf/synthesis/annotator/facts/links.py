@@ -41,9 +41,9 @@ def found(facts: Facts) -> Iterator[tuple[str, str, str]]:
     for relation in facts.scene.relations:
         verb = lexicon.verb_of(relation.predicate)
         subject, target = facts.by_tag.get(relation.subject), facts.by_tag.get(relation.object)
-        if verb and subject and target and subject is not target and _sensible(subject, verb, target):
-            if facts.scene.source == "visual_genome" and not _visible(subject, verb, target):
-                continue
+        if not (verb and subject and target) or subject is target or not _sensible(subject, verb, target):
+            continue
+        if facts.scene.source != "visual_genome" or _visible(subject, verb, target):
             yield relation.subject, verb, relation.object
     if facts.scene.source == "flickr30k":
         for caption in facts.scene.meta.get("grounded_captions", ()):
@@ -52,6 +52,16 @@ def found(facts: Facts) -> Iterator[tuple[str, str, str]]:
         for caption in facts.scene.captions:
             text = caption.lower()
             yield from _spoken(facts, text, list(_recognised(facts, text)))
+
+
+def doubted(facts: Facts) -> frozenset[tuple[str, str, str]]:
+    """What Visual Genome's annotators stated and a viewer might not confirm: nothing is said of it, nor of the contrary."""
+    if facts.scene.source != "visual_genome":
+        return frozenset()
+    if doubted not in facts.memory:
+        stated = ((relation.subject, lexicon.verb_of(relation.predicate), relation.object) for relation in facts.scene.relations)
+        facts.memory[doubted] = frozenset(link for link in stated if link[1]) - {tuple(link) for link in facts.links}
+    return facts.memory[doubted]
 
 
 def _spoken(facts: Facts, caption: str, named: list[Named]) -> Iterator[tuple[str, str, str]]:
@@ -147,7 +157,11 @@ ONLY_ON = {"train": ("track", "rail", "railway", "railroad", "bridge"), "buildin
 
 def _visible(subject: Thing, verb: str, target: Thing) -> bool:
     """Whether a viewer would confirm what one of Visual Genome's annotators stated, by the boxes and by what things are."""
+    if "'s " in subject.noun:
+        return False
     if verb not in APART and not any(overlap(a, b) for a in subject.boxes for b in target.boxes):
+        return False
+    if verb in ("on", "in", "under") and subject.phrase.head in GROUNDS:
         return False
     if verb != "on":
         return True

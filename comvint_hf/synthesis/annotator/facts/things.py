@@ -135,7 +135,7 @@ def _of_a_picture(text: str, core: str) -> bool:
 
 def _untailed(phrase: NounPhrase) -> NounPhrase:
     """A name without the place that its writer added in haste ("trees on roadside"); what a bowl is of belongs to it."""
-    return phrase if phrase.text[len(phrase.core) :].startswith(" of ") else phrase._replace(text=phrase.core)
+    return phrase if phrase.text[len(phrase.core) :].startswith((" of ", " and ")) else phrase._replace(text=phrase.core)
 
 
 PICTURED = _words("pictured")

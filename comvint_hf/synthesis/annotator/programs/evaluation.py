@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
+from comvint_hf.synthesis.annotator.facts import links
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing, unlike
 from comvint_hf.synthesis.annotator.programs import comparing, counting
 from comvint_hf.synthesis.annotator.programs.finding import find, hidden_kind, known_of, one, resolve, use_of_thing
@@ -104,7 +105,8 @@ def _what(program: Program, facts: Facts) -> Outcome | None:
     if found is None:
         return None
     objects = {link.object for link in facts.links_from.get(found[0].tag, ()) if link.verb == program.words[0]}
-    if len(objects) != 1 or found[0].plural:
+    doubts = any((subject, verb) == (found[0].tag, program.words[0]) for subject, verb, _ in links.doubted(facts))
+    if len(objects) != 1 or found[0].plural or doubts:
         return None
     thing = facts.by_tag[objects.pop()]
     return Outcome(thing.noun, (thing.tag, *found[1])) if thing.noun not in ONLY_ONES else None
@@ -115,7 +117,8 @@ def _who(program: Program, facts: Facts) -> Outcome | None:
     if found is None:
         return None
     subjects = {link.subject for link in facts.links_to.get(found[0].tag, ()) if link.verb == program.words[0]}
-    if len(subjects) != 1:
+    doubts = any((verb, target) == (program.words[0], found[0].tag) for _, verb, target in links.doubted(facts))
+    if len(subjects) != 1 or doubts:
         return None
     thing = facts.by_tag[subjects.pop()]
     return Outcome(thing.noun, (thing.tag, *found[1])) if thing.animate and thing.phrase.head not in COLLECTIVES else None

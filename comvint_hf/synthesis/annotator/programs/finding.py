@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from comvint_hf.synthesis.annotator.facts import links
 from comvint_hf.synthesis.annotator.facts.scene_facts import Facts, Thing
 from comvint_hf.synthesis.annotator.programs.knowing import know, serving
 from comvint_hf.synthesis.annotator.programs.notation import THING, Program, Ref, Where
@@ -102,10 +103,12 @@ def _placed(thing: Thing, where: Where, anchor: Thing | None, facts: Facts) -> b
         case "does":
             assert anchor is not None
             linked = any(link.verb == where.word and link.object == anchor.tag for link in facts.links_from.get(thing.tag, ()))
-            return linked or (None if _roomy(anchor) else False)
+            doubted = (thing.tag, where.word, anchor.tag) in links.doubted(facts)
+            return linked or (None if doubted or _roomy(anchor) else False)
         case "done":
             assert anchor is not None
-            return any(link.verb == where.word and link.subject == anchor.tag for link in facts.links_to.get(thing.tag, ()))
+            linked = any(link.verb == where.word and link.subject == anchor.tag for link in facts.links_to.get(thing.tag, ()))
+            return linked or (None if (anchor.tag, where.word, thing.tag) in links.doubted(facts) else False)
         case "like":
             return where.word in likenesses(thing, facts)
     return use_of_thing(thing) == where.word

@@ -15,7 +15,7 @@ from comvint_hf.synthesis.annotator.svit.teller import Teller, shared
 from comvint_hf.synthesis.annotator.svit.turns import plain_colour
 from comvint_hf.synthesis.annotator.svit.view import LARGE, Subject
 from comvint_hf.synthesis.annotator.words import lexicon
-from comvint_hf.synthesis.annotator.words.language import article, be, counted, listed, plural, singular
+from comvint_hf.synthesis.annotator.words.language import ONLY_ONES, article, be, counted, listed, plural, singular
 from comvint_hf.synthesis.annotator.words.lexicon import broad, could_be
 from comvint_hf.synthesis.prompt import Prompt
 from comvint_hf.synthesis.stages.svit import Description
@@ -123,7 +123,10 @@ def _contents(teller: Teller, named: list[Subject], others: list[Subject]) -> It
 
 def _name(teller: Teller, item: Subject) -> str:
     """What a thing is counted by: in Visual Genome a window and the windows are annotated beside one another."""
-    return singular(item.thing.noun) if teller.view.scene.source == "visual_genome" else item.thing.noun
+    phrase = item.thing.phrase
+    if teller.view.scene.source != "visual_genome":
+        return phrase.text
+    return phrase.head if phrase.text == phrase.core and could_be(phrase.core, phrase.head) else singular(phrase.text)
 
 
 def _different(teller: Teller, named: list[Subject]) -> list[Subject]:
@@ -154,7 +157,10 @@ def _unlike(one: Subject, two: Subject) -> bool:
 
 def _several(teller: Teller, items: list[Subject], more: bool) -> str:
     """Things of one noun, with their number if it is certain; there are `more` where one was named before."""
-    noun = items[0].thing.noun
+    nouns = {item.thing.noun for item in items}
+    noun = items[0].thing.noun if len(nouns) == 1 else _name(teller, items[0])
+    if singular(noun) in ONLY_ONES:
+        return f"the {singular(noun)}"
     if more:
         single = len(items) == 1 and items[0].thing.phrase.number == "singular"
         return f"another {noun}" if single else f"some other {plural(noun)}"

@@ -227,6 +227,7 @@ class View:
         """Whether a viewer would notice it, know its name and find it worth a word: nobody asks whether a man has hands."""
         if (
             thing.noun.startswith("no ")
+            or " and " in thing.noun
             or thing.phrase.head in VAGUE
             or (BODY | UNSEEN) & {thing.phrase.head, thing.category.split("/")[0]}
             or (thing.phrase.head in HALVES and not thing.plural)
