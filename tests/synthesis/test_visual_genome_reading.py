@@ -210,6 +210,10 @@ def test_small_things_are_not_carried_in_a(name):
     assert "container" not in knowledge.known(name).traits
 
 
+def test_water_in_a_vase_is_no_danger():
+    assert not knowledge.known("water").care and knowledge.known("ocean").care
+
+
 def test_a_composition_book_is_written_in():
     assert knowledge.known("composition book").use == "write down notes"
 

@@ -81,7 +81,7 @@ def _pool(program: Program, right: Outcome, facts: Facts, random: Random, count:
     if head in fields():
         near = sorted({value for thing in facts.things if (value := known_of(thing, head))})
         kindred = _kindred(head, facts.by_tag[right.tags[0]], program.refs[0].noun)
-        if head == "use" and count == 1:
+        if head in GENERAL and count == 1 and (kindred or head == "use"):
             return _shuffled(kindred, random)  # whether a bag lets daylight in is no question
         usual = sorted(value for value in values(head) if head != "made_of" or not _UNLIKELY.search(value))
         near = near if head != "made_of" else [value for value in near if not _UNLIKELY.search(value)]
