@@ -122,7 +122,11 @@ def test_what_stands_half_way_up_is_in_no_corner():
 
 
 def test_a_board_that_is_a_corkboard_is_spoken_of_once():
-    assert nouns(scene_of(thing("o1", "corkboard"), thing("o2", "board"), thing("o3", "board", LEFT))) == ["corkboard", "board"]
+    board, corkboard = thing("o1", "board"), thing("o2", "corkboard")
+    for both in ((board, corkboard), (corkboard, board)):
+        assert nouns(scene_of(*both, thing("o3", "board", LEFT))) == ["corkboard", "board"]
+    facts = facts_of(scene_of(board, corkboard))
+    assert broad_nouns(facts.by_tag["o1"], facts) == ["board"]
 
 
 def test_what_a_detail_tells_is_not_told_again():
@@ -208,6 +212,15 @@ def test_a_bench_is_a_seat():
 @pytest.mark.parametrize("name", ("cup", "bottle"))
 def test_small_things_are_not_carried_in_a(name):
     assert "container" not in knowledge.known(name).traits
+
+
+def test_food_is_not_named_as_what_one_can_eat():
+    for name, number in (("food", 0), ("apple", 1)):
+        assert len(list(reasoning_things.wish(teller_of(scene_of(thing("o1", name)))))) == number
+
+
+def test_no_furniture_is_the_only_one():
+    assert list(reasoning_things.remove(teller_of(scene_of(thing("o1", "chair"))))) == []
 
 
 def test_water_in_a_vase_is_no_danger():

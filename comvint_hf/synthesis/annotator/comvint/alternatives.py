@@ -214,7 +214,7 @@ def _trodden(noun: str) -> bool:
 
 
 HOLDING = (
-    ("piece of furniture", "container", "plate", "tray", "shelf", "counter"),
+    ("piece of furniture", "plate", "tray", "shelf", "counter"),
     TRODDEN,
     ("building", "wall", "fence", "door", "sign", "piece of clothing"),
     ("vehicle",),

@@ -58,6 +58,7 @@ def describable(facts: Facts) -> list[tuple[Thing, Ref]]:
         found = []
         for thing in sorted(facts.things, key=lambda thing: -thing.box.area)[:40]:
             plain = thing.box.area >= 2 * SMALLEST and thing.phrase.head not in VAGUE and not misspelt(thing, facts)
+            plain = plain and not (facts.scene.source == "visual_genome" and thing.tag in facts.second_names)
             description = facts.the(thing) if facts.drawn or plain else None
             if description:
                 furthest = Where("furthest", description.furthest) if description.furthest else None
@@ -160,6 +161,8 @@ def broad_nouns(thing: Thing, facts: Facts) -> list[str]:
     """The word for a thing and the broad kinds it may be asked by."""
     if facts.drawn:
         return [thing.noun, "object"]
+    if facts.scene.source == "visual_genome" and thing.tag in facts.second_names:
+        return [thing.noun]
     broad = [
         kind
         for kind in sorted(lexicon.broad(thing.phrase.core))

@@ -69,21 +69,23 @@ def second_names(things: Sequence[Thing], together: Sequence[frozenset[str]]) ->
     for place, thing in enumerate(things):
         for other in things[:place]:
             if other.tag not in found and _one_thing(thing, other) and not _both_named(thing, other, together):
-                found[thing.tag] = other.tag
+                vague, clear = (other, thing) if _compound(other.phrase.head, thing.phrase.head) else (thing, other)
+                found[vague.tag] = clear.tag
                 break
     return found
 
 
 def _one_thing(one: Thing, two: Thing) -> bool:
     heads = one.phrase.head, two.phrase.head
-    related = could_be(one.phrase.core, two.phrase.core) or GARMENTS.issuperset(heads) or _compound(*heads)
+    related = (
+        could_be(one.phrase.core, two.phrase.core) or GARMENTS.issuperset(heads) or _compound(*heads) or _compound(*heads[::-1])
+    )
     return related and max(overlap(a, b) for a, b in product(one.boxes, two.boxes)) > COVERED
 
 
 def _compound(one: str, two: str) -> bool:
-    """Whether one word is written together of the other and something before it: a corkboard is a board."""
-    short, long = sorted((one, two), key=len)
-    return len(short) > 3 and long.endswith(short)
+    """Whether the second word is written together of something and the first: a corkboard is a board."""
+    return len(two) > len(one) > 3 and two.endswith(one)
 
 
 def _both_named(one: Thing, two: Thing, together: Sequence[frozenset[str]]) -> bool:

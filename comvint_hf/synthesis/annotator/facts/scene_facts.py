@@ -101,7 +101,9 @@ class Facts:
         things = (thing for item in self.scene.objects if (thing := read_thing(item, self.scene.source)))
         if self.scene.source == "visual_genome":
             regions = self.scene.regions
-            return tuple(contested(thing, regions) for thing in things if not pictured(thing, regions))
+            sky = "sky" in self._words
+            seen = (thing for thing in things if not pictured(thing, regions) and (sky or thing.phrase.head != "sun"))
+            return tuple(contested(thing, regions) for thing in seen)
         found = tuple(things)
         if self.scene.source == "flickr30k":
             odd = doubles.shared_tags(self._grounded_captions) | doubles.modifiers(self._grounded_captions)

@@ -57,7 +57,7 @@ def wish(teller: Teller) -> Iterator[Pair]:
     offers = [(trait, item) for item in teller.view.speakable if item.noun for trait in sorted(item.noun.traits & set(words))]
     told: set[str] = set()
     for trait, subject in teller.shuffled(offers):
-        if trait in told or (trait == "flies" and is_toy(subject.noun)):
+        if trait in told or (trait == "flies" and is_toy(subject.noun)) or subject.noun.name == "food":
             continue
         told.add(trait)
         said = TRAITS["drink" if subject.noun.kind == "drink" else trait].format(kind=subject.kind)
@@ -98,6 +98,7 @@ def remove(teller: Teller) -> Iterator[Pair]:
             not subject.thing.plural
             and kinds.count(subject.noun.kind) == 1
             and subject.noun.kind not in VAGUE_KINDS
+            and (teller.facts.exhaustive or subject.noun.kind != "piece of furniture")
             and subject.noun.name not in subject.noun.kind
         ):
             said = use_clause(subject)

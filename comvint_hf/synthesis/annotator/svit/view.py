@@ -231,7 +231,6 @@ class View:
             or thing.phrase.head in VAGUE
             or (BODY | UNSEEN) & {thing.phrase.head, thing.category.split("/")[0]}
             or (thing.phrase.head in HALVES and not thing.plural)
-            or (thing.phrase.head == "sun" and "sky" not in self.facts.said)
         ):
             return False
         return (
