@@ -161,7 +161,9 @@ def _visible(subject: Thing, verb: str, target: Thing) -> bool:
         return False
     if verb not in APART and not any(overlap(a, b) for a in subject.boxes for b in target.boxes):
         return False
-    if verb in ("on", "in", "under") and subject.phrase.head in GROUNDS:
+    if verb in ("on", "in", "under", "behind", "in front of") and subject.phrase.head in GROUNDS:
+        return False
+    if target.plural and lexicon.is_a(target.phrase.core, "wall"):
         return False
     if verb != "on":
         return True
