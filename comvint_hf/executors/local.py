@@ -15,6 +15,7 @@ from typing import Any
 import multiprocess
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.utils.logging import logger
+from multiprocess import resource_tracker
 from multiprocess.connection import wait
 
 SECONDS_TO_LEAVE = 2.0
@@ -38,13 +39,12 @@ class LocalTasks(LocalPipelineExecutor):
         self.ended = {}
 
         def stop() -> None:
-            waiting.clear()
             for process in running.values():
                 process.terminate()
 
         with _heard(stop) as stopped:
-            while running or waiting:
-                while waiting and len(running) < self.workers:
+            while running or (waiting and not stopped):
+                while waiting and not stopped and len(running) < self.workers:
                     rank = waiting.pop(0)
                     process = context.Process(target=_alone, args=(self, rank), name=f"task {rank}")
                     _start(process)
@@ -70,12 +70,16 @@ def _alone(executor: LocalTasks, rank: int) -> None:
 
 
 def _start(process: Any) -> None:
-    """Start a process that Ctrl-C does not reach: a terminal sends that to all, and only the parent shall hear it."""
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Start a process that Ctrl-C does not reach: a terminal sends that to all, and only the parent shall hear it.
+
+    The process inherits that the signal is held back; here it is heard as soon as the process has started.
+    """
+    resource_tracker.ensure_running()  # which would let the signal through again, were it started in here
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
     finally:
-        signal.signal(signal.SIGINT, heard)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """Ask the same questions through other synthetic-data frameworks, on the same local endpoint: speed, kills, faults, poison.
 
     python tests/benchmarks/compare_frameworks.py --set-up FOLDER      make an environment for each under FOLDER (pip; 3 GB)
-    python tests/benchmarks/compare_frameworks.py FOLDER [--count 5000] [bare comvint curator ...]
+    python tests/benchmarks/compare_frameworks.py FOLDER [--count 5000] [--quick] [bare comvint curator ...]
 
 Prints one table. Time and CPU are those of a framework's processes from start to end, less those of a run of one prompt, so
 the start of Python and its imports does not count; the best of runs that take turns on one server. Memory is the peak of the
-largest process. "Repeated" are replies that were paid for again after a `kill -9`, the mean of three on the way. A reply that
-is kept and is no question with its answer is bad. A run that is not over after `--limit` seconds hangs, and is ended.
+largest process. "Asked twice" are replies that were paid for again after a `kill -9`, the mean of three on the way; "with the
+endpoint" how many requests it had not answered yet when the process stopped, which nobody can save. A reply that is kept and is
+no question with its answer is bad. A run that is not over after `--limit` seconds hangs, and is ended.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ COLUMNS = (
     "requests/s",
     "CPU ms each",
     "peak MiB",
-    "repeated a kill",
+    "asked twice a kill (with the endpoint)",
     "20 % faults, of 1,000",
     "one of 1,000 never succeeds",
     "stops at a spend",
@@ -108,10 +109,15 @@ class Client:
         return min(warm, key=lambda ran: ran.wall)
 
 
-def kill(process: subprocess.Popen) -> None:
+def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> None:
     """`kill -9` for a client and all that it started."""
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Have a client and all that it started do nothing more, while it is looked how far they were."""
+    kill(process, signal.SIGSTOP)
 
 
 def speed(clients: list[Client], count: int, turns: int) -> dict[str, list[str]]:
@@ -131,19 +137,23 @@ def best(runs: list[Ran], idle: Ran, count: int) -> list[str]:
     return [runs[0].version, rate, f"{cpu / count * 1000:.2f}", f"{max(ran.mib for ran in runs):.0f}"]
 
 
-def killed(client: Client, count: int) -> str:
+def killed(count: int, client: Client) -> str:
     """Replies paid for again after kills on the way, and what the run after the last one made."""
     with server("--latency", "0.05") as url:
+        waiting = []
         for share in KILLED_AT:
             process, over = client.start(url, count, "kill"), time.monotonic() + client.limit
             while process.poll() is None and time.monotonic() < over and log(url)["paid"] < share * count:
                 time.sleep(0.02)
+            stop(process)
+            waiting.append(log(url)["under_way"])
             kill(process)
             process.wait()
             if time.monotonic() > over:
                 break
         again = client.run(url, count, "kill")
-        return f"{log(url)['repeated'] / len(KILLED_AT):,.0f} ({again.outcome(count)})"
+        repeated = log(url)["repeated"] / len(KILLED_AT)
+        return f"{repeated:,.0f} ({', '.join(map(str, waiting))}; {again.outcome(count)})"
 
 
 def faulty(client: Client) -> str:
@@ -190,18 +200,22 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--turns", type=int, default=3, help="runs of each for speed, CPU and memory")
     parser.add_argument("--limit", type=float, default=180.0, help="seconds a run may take")
+    parser.add_argument("--quick", action="store_true", help="speed, CPU, memory and kills only")
     parser.add_argument("--set-up", type=Path, metavar="FOLDER")
     asked = parser.parse_args()
     if asked.set_up:
         set_up(asked.set_up)
         return
-    print("| | " + " | ".join(COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|", flush=True)
+    kills = partial(killed, asked.count)
+    measures = (kills,) if asked.quick else (kills, faulty, poisoned, within_a_budget)
+    columns = COLUMNS[: 4 + len(measures)]
+    print("| | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         pythons = {name: (asked.folder / name / "bin" / "python").absolute() for name in asked.names}
         clients = [Client(name, python, Path(folder, name), asked.limit) for name, python in pythons.items()]
         speeds = speed(clients, asked.count, asked.turns)
         for client in clients:
-            rest = killed(client, asked.count), faulty(client), poisoned(client), within_a_budget(client)
+            rest = [measure(client) for measure in measures]
             print(f"| {client.name} | " + " | ".join((*speeds[client.name], *rest)) + " |", flush=True)
 
 

@@ -13,17 +13,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from builders import wired
 from comvint_hf.cli.endings import INCOMPLETE
 from comvint_hf.grounding import bare_boxes
 from comvint_hf.sources import load_scenes
 from comvint_hf.synthesis.engine.eyes import PIXELS
 
-BUILDERS = Path(__file__).parents[2] / "builders"
-
 
 def run(script: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BUILDERS / f"{script}.py"), *map(str, arguments)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200, env={**os.environ, "COLUMNS": "150"})
+    command = [sys.executable, str(wired.BUILDERS / f"{script}.py"), *map(str, arguments)]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=wired.PATIENCE, env={**os.environ, "COLUMNS": "150"}
+    )
     assert not check or done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -105,17 +106,12 @@ def test_a_finished_build_run_again_changes_nothing(tmp_path) -> None:
 
 def test_control_c_is_calm_and_the_same_command_goes_on(tmp_path) -> None:
     arguments = ["--scenes", "shapes:1500", "--out", str(tmp_path / "out"), "--tasks", "referring_qa", "--shard-scenes", "25"]
-    child = subprocess.Popen(
-        [sys.executable, str(BUILDERS / "svit.py"), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    first = tmp_path / "out" / ".build" / "00000.json"
-    while not first.exists():
-        assert child.poll() is None
-        os.sched_yield()
+    child = wired.run("svit", *arguments)
+    wired.until(child, (tmp_path / "out" / ".build" / "00000.json").exists)
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=60)
-    assert child.returncode == 130 and said.strip().splitlines()[-1].startswith("Stopped. Run the same command again")
-    assert "Traceback" not in said and not (tmp_path / "out" / "README.md").exists()
+    _, said = wired.finish(child, code=130)
+    assert said.strip().splitlines()[-1].startswith("Stopped. Run the same command again")
+    assert not (tmp_path / "out" / "README.md").exists()
     run("svit", *arguments)
     assert len({row["image_id"] for row in rows_of(tmp_path / "out")}) == 1500
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,11 +14,11 @@ from endpoint.answers import Rehearsed
 from endpoint.faults import HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
+from builders import wired
 from comvint_hf import AnnotationLLM, LLMs, load_scenes, mine_templates
 from comvint_hf.synthesis import wording
 from comvint_hf.synthesis.recipes import comvint
 
-BUILDER = Path(__file__).parents[2] / "builders" / "comvint.py"
 SCENES = 20
 
 
@@ -40,30 +37,12 @@ def rehearsed() -> Rehearsed:
 
 
 def start(url: str, out: Path, *more: str, judge: tuple[str, ...] = ("--judge", "toy-judge")) -> subprocess.Popen[str]:
-    command = [sys.executable, str(BUILDER), "--scenes", f"shapes:{SCENES}", "--llm", "toy-writer", *judge]
-    command += [
-        "--rounds",
-        "2",
-        "--votes",
-        "3",
-        "--count",
-        "2",
-        "--base-url",
-        url,
-        "--out",
-        str(out),
-        "--shard-scenes",
-        "5",
-        *more,
-    ]
-    environment = {**os.environ, "OPENAI_API_KEY": "local", "COLUMNS": "150"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    asked = ("--rounds", 2, "--votes", 3, "--count", 2, "--shard-scenes", 5, "--base-url", url, "--out", out)
+    return wired.run("comvint", "--scenes", f"shapes:{SCENES}", "--llm", "toy-writer", *judge, *asked, *more)
 
 
 def finish(child: subprocess.Popen[str]) -> str:
-    told, said = child.communicate(timeout=240)
-    assert child.returncode == 0, said[-3000:]
-    return told + said
+    return "".join(wired.finish(child))
 
 
 def parquet(folder: Path) -> dict[str, list[dict]]:
@@ -128,11 +107,8 @@ def test_killed_and_run_again_only_what_is_missing_is_asked(rehearsed, whole, tm
     with serve(endpoint) as url:
         for stop in (40, 120, 200):
             child = start(url, tmp_path / "set", "--concurrency", "4")
-            while endpoint.paid.total() < stop:
-                assert child.poll() is None, child.stderr.read()
-                os.sched_yield()
-            child.send_signal(signal.SIGKILL)
-            child.communicate(timeout=60)
+            wired.until(child, lambda stop=stop: endpoint.paid.total() >= stop)
+            wired.kill(child)
         finish(start(url, tmp_path / "set", "--concurrency", "4"))
     in_the_air = 3 * (4 + 4)  # at the writer and at the judge
     assert endpoint.paid.total() <= whole[1] + in_the_air, "only what was in the air when the process died is paid again"

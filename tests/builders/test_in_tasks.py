@@ -8,11 +8,12 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from builders.wired import BUILDERS, contents, finish, kill, rehearse, start, until
+from builders.wired import BUILDERS, PATIENCE, contents, finish, kill, rehearse, run, start, until
 from endpoint.answers import Rehearsed
 from endpoint.server import Endpoint, serve
 
@@ -24,11 +25,7 @@ SHARDS = ("--shard-scenes", "5")
 
 
 def offline(out: Path, *more: object, scenes: int = SCENES, script: str = "svit") -> subprocess.Popen[str]:
-    command = [sys.executable, str(BUILDERS / f"{script}.py"), "--scenes", f"shapes:{scenes}", "--out", str(out), *SHARDS]
-    command += map(str, more)
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "150"}
-    )
+    return run(script, "--scenes", f"shapes:{scenes}", "--out", out, *SHARDS, *more)
 
 
 def state(out: Path) -> dict[str, bytes]:
@@ -105,9 +102,9 @@ def test_one_process_needs_no_datatrove(tmp_path) -> None:
         "-c",
         f"import sys; sys.argv = {[script, '--scenes', 'shapes:3', '--out', str(tmp_path / 'set')]}; {code}",
     ]
-    assert subprocess.run(command, capture_output=True, timeout=200, check=False).returncode == 0
+    assert subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
     command[-1] = command[-1].replace("'--out'", "'--tasks', '2', '--out'")
-    refused = subprocess.run(command, capture_output=True, timeout=200, check=False, text=True)
+    refused = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False, text=True)
     assert refused.returncode == 1 and "need datatrove, which is not installed: pip install '.[scale]'" in refused.stderr
 
 
@@ -121,8 +118,7 @@ def test_killed_at_any_moment_any_other_number_of_tasks_ends_with_the_same_bytes
         child, more = offline(out, "--tasks", tasks, scenes=many), shards_of(out) + dice.randint(1, 9)
         until(child, lambda more=more: shards_of(out) >= more)
         left += children(child.pid)
-        child.send_signal(signal.SIGKILL)
-        child.communicate(timeout=60)
+        kill(child)
     assert left and shards_of(out) < many / 5, "tasks were at work"
     finish(offline(out, "--tasks", 4, scenes=many))
     assert all(gone(pid) for pid in left), "tasks stop when the process that started them is gone"
@@ -170,14 +166,16 @@ def test_tasks_share_the_replies_and_say_together_what_was_asked(rehearsed, aske
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_first_signal_lets_the_replies_of_all_tasks_come_back(stop, rehearsed, asked, tmp_path) -> None:
-    endpoint = Endpoint(answer=rehearsed.answer, latency=0.5)
+    endpoint = Endpoint(answer=rehearsed.answer, held=Future())
     with serve(endpoint) as url:
         child = start(url, tmp_path / "set", *SHARDS, "--tasks", 2, "--concurrency", 8)
-        until(child, lambda: endpoint.asked.total() >= 12)
+        until(child, lambda: endpoint.asked.total() >= 8)
         child.send_signal(stop)
+        for _ in range(2):
+            assert child.stderr.readline().startswith("Waiting for 4 replies under way")
+        endpoint.held.set_result(None)
         _, said = finish(child, code=130)
-        assert said.count("Waiting for ") <= 2 and said.splitlines()[-1].startswith("Stopped. Run the same command again")
-        endpoint.latency = 0.0
+        assert said.startswith("Stopped. Run the same command again") and endpoint.asked.total() == 8
         finish(start(url, tmp_path / "set", *SHARDS, "--tasks", 3))
     assert endpoint.paid == asked[1].paid and contents(tmp_path / "set") == contents(asked[0])
 
@@ -191,9 +189,8 @@ def test_a_second_signal_leaves_at_once(rehearsed, tmp_path) -> None:
         child.send_signal(signal.SIGINT)
         assert child.stderr.readline().startswith("Waiting for 4 replies under way")
         child.send_signal(signal.SIGINT)
-        _, said = child.communicate(timeout=60)
-    assert child.returncode == 130 and "Stopped." in said and "Traceback" not in said
-    assert len(left) == 2 and all(gone(pid) for pid in left)
+        _, said = finish(child, code=130)
+    assert "Stopped." in said and len(left) == 2 and all(gone(pid) for pid in left)
 
 
 def test_tasks_to_which_both_signals_are_one_leave_as_well(rehearsed, tmp_path) -> None:

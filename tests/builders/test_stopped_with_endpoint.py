@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from builders.wired import BUILDERS, contents, finish, rehearse, start, until
+from builders.wired import BUILDERS, PATIENCE, contents, finish, rehearse, start, until
 from endpoint.answers import Rehearsed
 from endpoint.server import Endpoint, serve
 from endpoint.wire import Response
@@ -49,17 +50,17 @@ def test_a_budget_stop_keeps_the_replies_under_way(rehearsed, paid_once, tmp_pat
 
 @pytest.mark.parametrize("stop", SIGNALS)
 def test_a_first_signal_waits_for_the_replies_under_way(stop, rehearsed, paid_once, tmp_path) -> None:
-    endpoint = Endpoint(answer=rehearsed.answer, latency=0.5)
+    endpoint = Endpoint(answer=rehearsed.answer, held=Future())
     with serve(endpoint) as url:
         child = start(url, tmp_path / "set", *FLAGS)
-        until(child, lambda: endpoint.asked.total() >= 2 * AT_ONCE)
+        until(child, lambda: endpoint.asked.total() >= AT_ONCE)
         child.send_signal(stop)
+        waiting = "replies under way (at most 300 s); press Ctrl-C again to leave at once."
+        assert child.stderr.readline() == f"Waiting for {AT_ONCE} {waiting}\n"
+        endpoint.held.set_result(None)
         _, said = finish(child, code=130)
-        sent = endpoint.asked.total()
-        waiting, stopped = said.splitlines()[-2:]
-        assert waiting.startswith("Waiting for ") and waiting.endswith("(at most 300 s); press Ctrl-C again to leave at once.")
-        assert stopped.startswith("Stopped. Run the same command again")
-        assert 2 * AT_ONCE <= sent <= 3 * AT_ONCE, "nothing new was sent meanwhile"
+        assert said.startswith("Stopped. Run the same command again") and len(said.splitlines()) == 1
+        assert endpoint.asked.total() == AT_ONCE, "nothing new was sent meanwhile"
         finish(start(url, tmp_path / "set", *FLAGS))
     assert endpoint.paid == paid_once
 
@@ -73,25 +74,27 @@ def test_a_second_signal_leaves_at_once(stop, rehearsed, tmp_path) -> None:
         child.send_signal(stop)
         assert child.stderr.readline().startswith(f"Waiting for {AT_ONCE} replies under way")
         child.send_signal(stop)
-        _, said = child.communicate(timeout=30)
-    assert child.returncode == 130 and said.startswith("Stopped.") and len(said.splitlines()) == 1
+        _, said = finish(child, code=130)
+    assert said.startswith("Stopped.") and len(said.splitlines()) == 1
 
 
 class Expiring(Endpoint):
     """Takes the key for `good` requests and refuses it from then on."""
 
-    good = 20
+    good = AT_ONCE // 2
 
     def _refused(self, body: dict) -> Response | None:
         return self._refuse(401, "Your key has expired.", "invalid_api_key") if self.asked.total() > self.good else None
 
 
 def test_a_permanent_error_keeps_the_replies_under_way(rehearsed, paid_once, tmp_path) -> None:
-    endpoint = Expiring(answer=rehearsed.answer, latency=0.5)
+    endpoint = Expiring(answer=rehearsed.answer, held=Future())
     with serve(endpoint) as url:
-        _, said = finish(start(url, tmp_path / "set", *FLAGS), code=1)
-        waiting, refused = said.splitlines()[-2:]
+        child = start(url, tmp_path / "set", *FLAGS)
+        waiting = child.stderr.readline().strip()
         assert waiting.startswith("Waiting for ") and waiting.endswith("press Ctrl-C to leave at once.")
+        endpoint.held.set_result(None)
+        _, refused = finish(child, code=1)
         assert "Your key has expired." in refused and endpoint.asked.total() <= endpoint.good + AT_ONCE
         endpoint.good = 10**9
         finish(start(url, tmp_path / "set", *FLAGS))
@@ -106,7 +109,7 @@ def build_offline(out: Path, file_bytes: int = -1) -> subprocess.CompletedProces
         command,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
     )

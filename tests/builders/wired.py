@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from comvint_hf import AnnotationLLM, LLMs, load_scenes
 from comvint_hf.synthesis.recipes import SVIT_TASKS, svit
 
 BUILDERS = Path(__file__).parents[2] / "builders"
+PATIENCE = 200
+"""Seconds for anything that a process does: on a busy machine it may have a tenth of a core."""
+started: list[subprocess.Popen[str]] = []
+"""Every process of `run`; `conftest` kills those that a failed test leaves behind."""
 
 
 def rehearse(spec: str, tasks: tuple[str, ...] = tuple(SVIT_TASKS), limit: int | None = None) -> Rehearsed:
@@ -32,31 +37,40 @@ def rehearse(spec: str, tasks: tuple[str, ...] = tuple(SVIT_TASKS), limit: int |
     return heard
 
 
-def start(url: str, out: Path, *more: object, scenes: str = "shapes:24", script: str = "svit") -> subprocess.Popen[str]:
-    command = [sys.executable, str(BUILDERS / f"{script}.py"), "--scenes", scenes, "--llm", "toy-model"]
-    command += ["--base-url", url, "--out", str(out), *map(str, more)]
+def run(script: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a builder."""
+    command = [sys.executable, str(BUILDERS / f"{script}.py"), *map(str, arguments)]
     environment = {**os.environ, "OPENAI_API_KEY": "local", "COLUMNS": "150"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    return started[-1]
+
+
+def start(url: str, out: Path, *more: object, scenes: str = "shapes:24", script: str = "svit") -> subprocess.Popen[str]:
+    """Start a builder that asks an endpoint."""
+    return run(script, "--scenes", scenes, "--llm", "toy-model", "--base-url", url, "--out", out, *more)
 
 
 def finish(child: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
     """Wait for the end; gives what was said on stdout and stderr."""
-    told, said = child.communicate(timeout=200)
+    told, said = child.communicate(timeout=PATIENCE)
     assert child.returncode == code, said[-3000:]
     assert "Traceback" not in said
     return told, said
 
 
 def until(child: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    """Let the builder work until something is so."""
+    """Let the builder work until something is so, and look now and then without taking its processor."""
+    over = time.monotonic() + PATIENCE
     while not reached():
         assert child.poll() is None, child.stderr.read()
-        os.sched_yield()
+        assert time.monotonic() < over, f"this did not happen in {PATIENCE} s"
+        time.sleep(0.002)
 
 
 def kill(child: subprocess.Popen[str]) -> None:
+    """`kill -9`, and wait until its tasks are gone too: they hold its pipes."""
     child.kill()
-    child.communicate(timeout=60)
+    child.communicate(timeout=PATIENCE)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

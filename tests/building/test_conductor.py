@@ -102,6 +102,7 @@ class Talking(ToyRecipe):
     async def run(self, scene, llms):
         await asyncio.sleep(0)
         print(scene.id, flush=True)
+        sys.stdin.readline()
         return await super().run(scene, llms)
 
 build(load_scenes("shapes:60"), Talking(), LLMs.one(ScriptedLLM([])), sys.argv[1], shard_scenes=7, progress=False, concurrency=3)
@@ -112,22 +113,25 @@ print("done", flush=True)
 def test_killed_at_any_moment_and_run_again_the_bytes_are_the_same(tmp_path) -> None:
     def start(out: Path) -> subprocess.Popen:
         code = [sys.executable, "-c", CHILD, str(out), str(Path(__file__).parent)]
-        return subprocess.Popen(code, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(code, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    start(tmp_path / "whole" / "set").communicate(timeout=60)
+    start(tmp_path / "whole" / "set").communicate(timeout=200)
     dice = random.Random(4)
     kills = 0
     while kills < 8:
         child = start(tmp_path / "killed" / "set")
         for _ in range(dice.randint(1, 30)):
             said = child.stdout.readline()
+            if said.strip() in ("done", ""):
+                break
+            print(file=child.stdin, flush=True)  # it waits for this at each scene, so it is never ahead of the kill
         child.kill()
-        child.communicate(timeout=60)
+        child.wait(200)
         kills += 1
         if said.strip() in ("done", ""):
             break
     assert kills >= 3
-    last, _ = start(tmp_path / "killed" / "set").communicate(timeout=60)
+    last, _ = start(tmp_path / "killed" / "set").communicate(timeout=200)
     assert "done" in last
     assert digests(tmp_path / "killed" / "set") == digests(tmp_path / "whole" / "set")
     assert len(rows_of(tmp_path / "whole" / "set")) > 100
@@ -386,7 +390,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 def test_memory_does_not_grow_with_the_data(tmp_path) -> None:
     def peak(scenes: int) -> float:
         code = [sys.executable, "-c", MEASURE, str(tmp_path / str(scenes)), str(scenes), str(Path(__file__).parent)]
-        return float(subprocess.run(code, capture_output=True, text=True, check=True, timeout=120).stdout)
+        return float(subprocess.run(code, capture_output=True, text=True, check=True, timeout=200).stdout)
 
     assert peak(3000) - peak(500) < 30, "MiB"
 

@@ -11,8 +11,9 @@ import hashlib
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -28,6 +29,8 @@ from endpoint.wire import Request, Response, running
 
 Answer = Callable[[str, dict[str, Any] | None], str]
 MODES = ("json_schema", "json_object", "text")
+MANY = 1000
+"""So many replies may be noted as under way before those that are not any more are forgotten."""
 
 
 @dataclass
@@ -35,8 +38,9 @@ class Endpoint:
     """The endpoint's behaviour and its log.
 
     `accepts` are the response formats it can do; `models` the names it knows ("" for any); `key` the bearer key it wants;
-    `per_second` the requests it lets through before it says 429; `batch_polls` how often a batch is still in progress.
-    The log: `asked` counts requests by prompt, `paid` counts those that a provider would bill, `peak` is the most at once.
+    `per_second` the requests it lets through before it says 429; `batch_polls` how often a batch is still in progress. Where
+    `held` is set, replies come when it is done: a test that needs requests under way decides itself how long they are.
+    The log: `asked` counts requests by prompt, `paid` those that a provider would bill, `under_way` those that wait for `latency`.
     """
 
     answer: Answer = fill_form
@@ -46,6 +50,7 @@ class Endpoint:
     models: tuple[str, ...] = ()
     key: str = ""
     usage: bool = True
+    held: Future[None] | None = None
     per_second: float = 0.0
     retry_after: str = "1"
     batch_polls: int = 1
@@ -60,6 +65,7 @@ class Endpoint:
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     keep_requests: bool = True
+    _due: deque[float] = field(default_factory=deque)
     _window: list[float] = field(default_factory=list)
 
     def __call__(self, request: Request) -> Response:
@@ -87,6 +93,7 @@ class Endpoint:
             "paid": self.paid.total(),
             "prompts": len(self.asked),
             "repeated": sum(count - 1 for count in self.paid.values()),
+            "under_way": self._under_way(),
             "statuses": self.statuses,
             "tokens": self.tokens,
         }
@@ -107,13 +114,22 @@ class Endpoint:
         broken = http_fault(kind, self.faults.retry_after) if kind else None
         if broken is not None:
             self.statuses[kind] += 1
-            broken.delay = self.latency
+            broken.delay, broken.after = self.latency, self.held
             return broken
+        self._due.append(time.monotonic() + self.latency)
+        if len(self._due) > MANY:
+            self._under_way()
         completion = self.complete(body, text, kind)
         self.paid[digest] += 1
         self.statuses[kind or "good"] += 1
         ending = "cut" if kind == "cut" else "whole"
-        return Response.of(completion, delay=self.latency, ending=ending)
+        return Response.of(completion, delay=self.latency, ending=ending, after=self.held)
+
+    def _under_way(self) -> int:
+        """How many replies are not due yet, where all have the same latency."""
+        while self._due and self._due[0] <= time.monotonic():
+            self._due.popleft()
+        return len(self._due)
 
     def _refused(self, body: dict[str, Any]) -> Response | None:
         if self.models and body["model"] not in self.models:

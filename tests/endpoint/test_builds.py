@@ -51,7 +51,7 @@ def rows(recipe: Recipe, scenes, cache, faults: Faults | None) -> tuple[list[Sam
 
     async def go() -> list[Sample]:
         with serve(endpoint) as url:
-            async with opened(url, cache, timeout=1.0) as llm:
+            async with opened(url, cache) as llm:
                 llms = LLMs.one(Wired(AnnotationLLM(), endpoint, llm))
                 made = await asyncio.gather(*(recipe.run(scene, llms) for scene in scenes))
                 return [sample for group in made for sample in group]

@@ -35,13 +35,17 @@ class Request:
 
 @dataclass
 class Response:
-    """What to send, after how many seconds, and how it ends: `cut` closes half-way, `stall` never answers."""
+    """What to send, after how many seconds, and how it ends: `cut` closes half-way, `stall` never answers.
+
+    With `after` it is sent as soon as that is done, however long that takes.
+    """
 
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     ending: Ending = "whole"
+    after: Future[None] | None = None
 
     @classmethod
     def of(cls, value: Any, status: int = 200, **more: Any) -> Response:
@@ -71,7 +75,9 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         while (request := self._next_request()) is not None:
             response = self._handler(request)
-            if response.ending != "stall":
+            if response.after is not None:
+                asyncio.wrap_future(response.after).add_done_callback(lambda _, response=response: self._answer(response))
+            elif response.ending != "stall":
                 asyncio.get_running_loop().call_later(response.delay, self._answer, response)
 
     def _next_request(self) -> Request | None:
@@ -138,7 +144,7 @@ def running(handler: Handler) -> Iterator[str]:
     over = asyncio.Event()
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    loop, port = started.result(10)
+    loop, port = started.result(100)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -17,7 +17,8 @@ import pytest
 Client = Callable[..., str]
 CUT, HOLD = 0, 1
 """Statuses of faults that cut the connection instead of answering, and that keep the request waiting until it is released."""
-PATIENCE = 60
+PATIENCE = 200
+"""Seconds for anything that another process does: on a busy machine it may have a tenth of a core."""
 WORKER = """
 import contextlib, io, json, sys, traceback
 for line in sys.stdin:
@@ -43,18 +44,18 @@ class Hub:
         self.url = url
 
     def log(self) -> dict[str, int]:
-        return json.loads(urllib.request.urlopen(f"{self.url}/_log", timeout=10).read())
+        return json.loads(urllib.request.urlopen(f"{self.url}/_log", timeout=PATIENCE).read())
 
     def sent_by_xet(self) -> dict[str, int]:
         """Bytes of new content, and of what describes it, in clients' Xet stores."""
-        return json.loads(urllib.request.urlopen(f"{self.url}/_xet", timeout=10).read())
+        return json.loads(urllib.request.urlopen(f"{self.url}/_xet", timeout=PATIENCE).read())
 
     def fail(self, pattern: str, status: int, times: int = 1, after: bool = False) -> None:
         self._post("_fault", {"pattern": pattern, "status": status, "times": times, "after": after})
 
     def unmet(self) -> int:
         """How many times faults are still to come."""
-        return int(urllib.request.urlopen(f"{self.url}/_unmet", timeout=10).read())
+        return int(urllib.request.urlopen(f"{self.url}/_unmet", timeout=PATIENCE).read())
 
     @contextmanager
     def holding(self, pattern: str, count: int = 1, after: int = 0) -> Iterator[Callable[[], None]]:
@@ -68,7 +69,7 @@ class Hub:
     def kill(self, pushing: subprocess.Popen) -> None:
         """`kill -9` a client whose request is held, and wait until the Hub has noticed."""
         pushing.kill()
-        pushing.wait(10)
+        pushing.wait(PATIENCE)
         urllib.request.urlopen(f"{self.url}/_gone", timeout=PATIENCE).read()
 
     def forget(self, everything: bool = False) -> None:
@@ -76,7 +77,7 @@ class Hub:
 
     def _post(self, path: str, body: dict) -> None:
         request = urllib.request.Request(f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=10).read()
+        urllib.request.urlopen(request, timeout=PATIENCE).read()
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def _hub_process(tmp_path_factory) -> Iterator[str]:
         yield server.stdout.readline().strip()
     finally:
         server.kill()
-        server.wait(10)
+        server.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def _worker(environment: dict[str, str]) -> Iterator[subprocess.Popen]:
     process = subprocess.Popen([sys.executable, "-c", WORKER], env=environment, **pipes)
     yield process
     process.kill()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -161,4 +162,4 @@ def process(hub: Hub, environment: dict[str, str], tmp_path: Path) -> Iterator[C
     yield start
     for one in started:
         one.kill()
-        one.wait(10)
+        one.wait(PATIENCE)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hub.conftest import CUT
+from hub.conftest import CUT, PATIENCE
 from hub.reading import HISTORY, IDS, PUSH, PUSH_SMALL_PORTIONS, ids
 
 from comvint_hf.data.folder import read_about
@@ -112,7 +112,7 @@ def test_many_files_are_staged_and_a_reader_sees_the_old_version_until_the_switc
         until_held()
         assert read("tester/many") == ids(first)
         assert len(history("tester/many")["branches"]) == 2
-    assert pushing.wait(60) == 0
+    assert pushing.wait(PATIENCE) == 0
     assert read("tester/many") == ids(second)
     assert read("tester/many", version_of(first)) == ids(first)
     found = history("tester/many")
@@ -133,7 +133,7 @@ def test_two_pushers_at_once_leave_whole_versions(hub, client, process, read, hi
         pushing = [process(code, str(folder), "tester/two") for folder in folders]
         until_held()
     for one in pushing:
-        assert one.wait(60) == 0, one.stderr.read()
+        assert one.wait(PATIENCE) == 0, one.stderr.read()
     found = history("tester/two")
     assert found["branches"] == ["main"] and len(found["main"]) == (2 if same else 3)
     assert found["tags"].keys() == set(map(version_of, folders)) and found["main"][0] in found["tags"].values()
@@ -160,5 +160,5 @@ def test_an_empty_cache_reads_what_was_pushed_plain_and_streaming(hub, client, p
     folder = toy_dataset()
     client(PUSH, str(folder), "tester/fresh")
     for way in ("plain", "streaming"):
-        said, complaint = process(IDS, "tester/fresh", "", way).communicate(timeout=120)
+        said, complaint = process(IDS, "tester/fresh", "", way).communicate(timeout=PATIENCE)
         assert said and json.loads(said) == ids(folder), complaint

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from hub.conftest import PATIENCE
 from hub.reading import HISTORY, IDS, PUSH, ids
 
 from comvint_hf.data.hub import version_of
@@ -203,7 +204,7 @@ for stream in streams:
         break
 """
     leaving = process(code)
-    said, complaint = leaving.communicate(timeout=120)
+    said, complaint = leaving.communicate(timeout=PATIENCE)
     assert leaving.returncode == 0 and said.count("shapes/") == 6, complaint
 
 

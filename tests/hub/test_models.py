@@ -45,7 +45,6 @@ def base(tmp_path_factory) -> Path:
     return make_tiny(tmp_path_factory.mktemp("base") / "tiny", ["Where is the red circle? It is there."] * 8, words=300)
 
 
-@pytest.mark.timeout(240)
 def test_training_leaves_a_card_and_conventions_on_the_hub(client, held, base, toy_dataset, tmp_path) -> None:
     """Dataset and base come from the Hub, so that the card can link them; scores join the card with a later push."""
     from comvint_hf.data.hub import version_of
@@ -103,7 +102,6 @@ def test_an_adapter_tuned_from_a_folder_leaves_the_folder_out(client, held, tmp_
     assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == base
 
 
-@pytest.mark.timeout(240)
 def test_relative_folders_are_taken_for_no_name_on_the_hub_wherever_the_adapter_is_pushed_from(
     client, held, base, toy_dataset, tmp_path
 ) -> None:
@@ -128,7 +126,6 @@ def test_relative_folders_are_taken_for_no_name_on_the_hub_wherever_the_adapter_
     assert "# tiny tuned on rows\n" in (tmp_path / "elsewhere" / "moved" / "README.md").read_text()
 
 
-@pytest.mark.timeout(240)
 def test_a_space_is_created_and_brought_up_to_date(hub, client, held, tmp_path) -> None:
     deploy = [str(ROOT / "space" / "deploy.py"), "tester/page", "--model", "tester/adapter"]
     assert client(SCRIPT, *deploy).strip() == f"Deployed: {hub.url}/spaces/tester/page"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hub.conftest import CUT
+from hub.conftest import CUT, PATIENCE
 from hub.reading import HISTORY, IDS, PUSH, PUSH_SMALL_PORTIONS, ids
 
 from comvint_hf.data.hub import version_of
@@ -37,7 +37,7 @@ def test_what_is_pushed_over_xet_is_read_over_xet(hub, client, process, read, to
     assert read("tester/xet", version_of(first)) == ids(first)
     assert by_token(hub) == ["read", "write"] and "lfs put" not in hub.log()
     assert not [line for line in hub.log() if line.startswith("GET ") and line.endswith(".parquet")], "a file came over HTTP"
-    said, complaint = process(IDS, "tester/xet", "", "streaming").communicate(timeout=120)
+    said, complaint = process(IDS, "tester/xet", "", "streaming").communicate(timeout=PATIENCE)
     assert said and json.loads(said) == ids(second), complaint
 
 
@@ -82,7 +82,7 @@ def test_two_pushers_at_once_leave_whole_versions(hub, client, process, read, to
         pushing = [process(PUSH, str(folder), "tester/two-xet") for folder in folders]
         until_held()
     for one in pushing:
-        assert one.wait(60) == 0, one.stderr.read()
+        assert one.wait(PATIENCE) == 0, one.stderr.read()
     for folder in folders:
         assert read("tester/two-xet", version_of(folder)) == ids(folder)
 

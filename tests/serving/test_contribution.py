@@ -17,7 +17,6 @@ from comvint_hf.serving import contribution
 from comvint_hf.serving.report import table
 from comvint_hf.serving.scoring import summarise
 
-pytestmark = pytest.mark.timeout(120)
 LLAVA = "LLaVA-1.5, CLIP"
 
 

@@ -26,8 +26,6 @@ KEYS = [
     "details",
 ]
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
@@ -35,7 +33,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, str(SCRIPT), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=280,
         env=environment,
         check=False,
     )

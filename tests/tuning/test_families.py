@@ -50,7 +50,6 @@ PARTS = [
 ]
 words = st.lists(st.sampled_from(PARTS), max_size=6).map("".join)
 answers = words.filter(str.strip)
-pytestmark = pytest.mark.timeout(120)
 
 
 @CASES

@@ -116,7 +116,7 @@ def test_in_a_data_loader_with_a_worker(model, processor, picture) -> None:
     from torch.utils.data import DataLoader
 
     collator = L2TCollator(processor, templates=[TASK])
-    batches = list(DataLoader(rows(picture), batch_size=3, collate_fn=collator, num_workers=1, timeout=60))
+    batches = list(DataLoader(rows(picture), batch_size=3, collate_fn=collator, num_workers=1, timeout=200))
     assert len(batches) == 2
     assert torch.equal(batches[0]["labels"], collator(rows(picture)[:3])["labels"])
     assert torch.isfinite(model(**batches[0]).loss)

@@ -38,7 +38,7 @@ def test_an_exit_status_that_is_expected_is_no_failure(tmp_path) -> None:
 
 
 def test_as_many_run_beside_each_other_as_told() -> None:
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=100)
     said: list[str] = []
     jobs.all_of("things", {"a": both.wait, "b": both.wait}, at_once=2, say=said.append)
     assert [line.split(" done")[0] for line in said] == ["things: 1 of 2", "things: 2 of 2"]

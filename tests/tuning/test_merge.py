@@ -12,7 +12,6 @@ from comvint_hf.errors import InputError, ModelError
 from comvint_hf.families import load_processor
 from comvint_hf.tuning import merge, qlora
 
-pytestmark = pytest.mark.timeout(120)
 LLAVA = "LLaVA-1.5, CLIP"
 
 

@@ -13,7 +13,6 @@ from tuning.tiny.families import TINY, collator_of, model_of, processor_of, row_
 from comvint_hf.errors import InputError
 from comvint_hf.tuning.plain import PlainTrainer, refuse_trls_own
 
-pytestmark = pytest.mark.timeout(120)
 NAME = "BLIP-2"
 ONCE = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1}
 

@@ -13,7 +13,7 @@ from comvint_hf.errors import ModelError
 from comvint_hf.families import FAMILIES
 from comvint_hf.tuning import qlora
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore::UserWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 DECODER = {
     "Idefics3": "model.text_model",
     "SmolVLM": "model.text_model",

@@ -12,8 +12,6 @@ from tuning.tiny.trees import learns_as_rows, rows_of_pictures, tree_of
 from comvint_hf.errors import ModelError, RowError
 from comvint_hf.tuning.masks import Attention, MasksByLayer, attention_of
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def shares(name: str, learn: str) -> bool:
     return not TINY[name].family.reads and not (TINY[name].family.prefix and learn == "response")

@@ -162,7 +162,7 @@ class Cache:
             self._writer.execute("BEGIN IMMEDIATE")
             outcome = change(self._writer)
             self._writer.execute("COMMIT")
-        except Exception as error:
+        except BaseException as error:  # a second Ctrl-C may come just here, and the file must not stay locked
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             elif getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
