@@ -16,7 +16,9 @@ from endpoint.server import Endpoint, serve
 from comvint_hf.building.order import in_order
 from comvint_hf.errors import BudgetError, EndpointError
 from comvint_hf.synthesis.engine.cache import Cache
+from comvint_hf.synthesis.engine.exchange import Completion
 from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
+from comvint_hf.synthesis.engine.requester import Requester
 
 
 @pytest.fixture
@@ -46,6 +48,26 @@ async def stopped_while_asking(llm: OpenAILLM, endpoint: Endpoint, prompts: int,
 
 def kept(cache: Cache) -> int:
     return cache.read("SELECT count(*) FROM replies")[0][0]
+
+
+def test_one_request_leaves_at_each_turn_of_the_loop_so_that_replies_are_written_first(cache, monkeypatch) -> None:
+    turn, sent = 0, []
+
+    async def post(self: Requester, body: dict) -> Completion:
+        sent.append(turn)
+        return Completion('{"question": "q", "answer": "a"}', "stop", 1, 1, 0)
+
+    async def go() -> None:
+        nonlocal turn
+        async with opened("http://localhost:1/v1", cache) as llm:
+            asking = asyncio.gather(*(llm.ask(toy_prompt(number), QA) for number in range(8)))
+            while not asking.done():
+                turn += 1
+                await asyncio.sleep(0)
+
+    monkeypatch.setattr(Requester, "_post", post)
+    asyncio.run(go())
+    assert len(sent) == len(set(sent)) == 8
 
 
 def test_what_was_sent_comes_back_and_what_was_not_is_never_sent(cache) -> None:

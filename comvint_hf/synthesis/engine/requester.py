@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from comvint_hf.errors import EndpointError, ReplyError
 from comvint_hf.synthesis.engine import eyes
@@ -55,6 +56,7 @@ class Requester:
         self.under_way: dict[bytes, asyncio.Task[Paid]] = {}
         self._stopped: EndpointError | None = None
         self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._doors: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._mean_reply = 500.0
 
     def count(self, question: Question) -> Count:
@@ -150,6 +152,7 @@ class Requester:
         """One request, with its worst cost held while it is out."""
         mode, cap_name = self.ability.mode, self.ability.cap_name
         body = await self.body(question, replies[-1] if replies else None)
+        await self._leave()
         hold = await self.meter.hold(self.worst_cost(body) if self.meter.budget is not None else 0.0)
         try:
             if self._stopped is not None:
@@ -171,6 +174,14 @@ class Requester:
         self.tally(question.prompt.name, paid)
         self._mean_reply += 0.05 * (paid.completion_tokens - self._mean_reply)
         return paid
+
+    async def _leave(self) -> None:
+        """Let one request leave at each turn of the loop, so that replies which have come are on disk before the next goes.
+
+        Else a process short of CPU sends all it may and keeps as many replies unread, which a `kill -9` would lose.
+        """
+        async with self._doors.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            await asyncio.sleep(0)
 
     async def _post(self, body: dict[str, Any]) -> Completion:
         import httpx2
