@@ -52,6 +52,7 @@ class Task:
     def __post_init__(self) -> None:
         path = report_path(self.options.out / REPORTS, self.share.rank)
         self.report = Report(path, lambda: self.usage.to_json() if self.usage else [])
+        self._parent = os.getppid()
 
     def closed(self, number: int) -> None:
         """Where there is no common disk, hand over a shard as soon as it is finished."""
@@ -60,8 +61,12 @@ class Task:
             self._hand_over()
 
     def ended(self, error: str = "") -> None:
-        """Tell how the task ended."""
-        self.report.write(done=not error, error=error)
+        """Tell how the task ended.
+
+        On a common disk it says nothing when whoever started it is gone: the next run would take it for its own task's word.
+        """
+        if self.depot is not None or os.getppid() == self._parent:
+            self.report.write(done=not error, error=error)
         self._hand_over()
 
     def _hand_over(self) -> None:

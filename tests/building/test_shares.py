@@ -137,6 +137,16 @@ def test_a_task_tells_what_ended_it_and_the_run_says_which_tasks_those_were(tmp_
     assert lines[1].startswith("Task 3 of 4: it was killed (signal 9); finished shards are kept.") and len(lines) == 2
 
 
+def test_a_task_whose_run_was_killed_tells_the_next_run_nothing(tmp_path, monkeypatch) -> None:
+    def stopped(task: together.Task) -> None:
+        monkeypatch.setattr(together.os, "getppid", lambda: 1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        together.work(stopped, options(tmp_path, tasks=2), 0, 2)
+    assert read_reports(tmp_path / together.REPORTS, 1) == [None]
+
+
 def test_a_report_is_whole_whenever_it_is_read_and_tells_the_last_counts(tmp_path) -> None:
     report = Report(tmp_path / "tasks" / "00000.json", lambda: [["model", "prompt", {"requests": 2}]])
     assert read_reports(tmp_path / "tasks", 1) == [None]
