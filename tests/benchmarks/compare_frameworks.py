@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=180.0, help="seconds a run may take")
     parser.add_argument("--quick", action="store_true", help="speed, CPU, memory and kills only")
     parser.add_argument("--set-up", type=Path, metavar="FOLDER")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     if asked.set_up:
         set_up(asked.set_up)
         return
