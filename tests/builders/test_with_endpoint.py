@@ -48,6 +48,14 @@ def test_a_model_behind_an_endpoint_fills_rows_under_its_name(whole) -> None:
     assert "written by | toy-model" in (out / "README.md").read_text()
 
 
+def test_a_model_called_by_its_folder_is_named_without_its_place(tmp_path) -> None:
+    out, endpoint = tmp_path / "set", Endpoint(answer=rehearse("shapes:3").answer)
+    with serve(endpoint) as url:
+        finish(start(url, out, "--llm", "/private/place/tiny", scenes="shapes:3"))
+    assert {row["generator"] for row in rows_of(out)} == {"tiny"} and endpoint.asked
+    assert not [name for name, content in contents(out).items() if b"private/place" in content]
+
+
 def test_build_json_says_what_the_replies_took(whole) -> None:
     out, paid = whole
     usage = json.loads((out / "build.json").read_text())["usage"]

@@ -41,7 +41,7 @@ class BatchLLM:
     ) -> None:
         self.name = llm.name
         self.llm = llm
-        self._ledger = Ledger(llm.cache, llm.name)
+        self._ledger = Ledger(llm.cache, llm.requester.model)
         self._most_requests, self._most_bytes, self._poll = most_requests, most_bytes, poll
         self._asked: set[bytes] = set()
         self._given_up: dict[bytes, str] = {}

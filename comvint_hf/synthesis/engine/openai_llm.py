@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,24 @@ DRAWS = ("attempt", "generation")
 """Blanks by which a recipe says "once more": they make a question a new one even where the text is the same."""
 
 
+def public_name(model: str) -> str:
+    """What rows and cards call a model: servers of one's own often call it by its folder, and that is nobody's business.
+
+    >>> public_name("/data/models/Tiny-7B/"), public_name("C:\\\\models\\\\Tiny-7B"), public_name("org/Tiny-7B")
+    ('Tiny-7B', 'Tiny-7B', 'org/Tiny-7B')
+    """
+    is_place = model.startswith(("/", "./", "../", "~")) or re.match(r"[A-Za-z]:[\\/]", model)
+    return re.split(r"[\\/]", model.rstrip("\\/"))[-1] if is_place else model
+
+
 class OpenAILLM:
     """Ask `model` at `base_url`; the key comes from the environment.
 
-    `cache` is the reply cache, or its file. `attempts` is how often a prompt may be asked before it is given up for
-    replies that do not fit; within `asking_again` it may be asked so often once more. `meter` holds the budget and is shared by the LLMs of a run, as is `usage`; LLMs of one model
-    share a `pace`, which stands for `concurrency` and the rates a minute. `see` attaches the scene's picture, at most
-    `see_pixels` pixels. `temperature`, `max_tokens` and `settings` (any further fields of the request) are part of the
-    question: changing them asks anew. `prices` is a file read over the package's own.
+    `cache` is the reply cache, or its file. `attempts` is how often a prompt may be asked before it is given up for replies that do not fit;
+    within `asking_again` it may be asked so often once more. `meter` holds the budget and is shared by the LLMs of a run, as is `usage`;
+    LLMs of one model share a `pace`, which stands for `concurrency` and the rates a minute. `see` attaches the scene's picture, at most
+    `see_pixels` pixels. `temperature`, `max_tokens` and `settings` (any further fields of the request) are part of the question: changing
+    them asks anew. `prices` is a file read over the package's own. `name` is what rows and cards call the model.
 
     Raises `EndpointError` for a missing key and `InputError` for a budget without a price.
     """
@@ -67,7 +78,7 @@ class OpenAILLM:
         timeout: float = 300.0,
         patience: float = 300.0,
     ) -> None:
-        self.name = model
+        self.name = public_name(model)
         self.attempts = attempts
         self.see = see
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
