@@ -84,11 +84,12 @@ class Share:
 def hold(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
     """Hold the folder for this process alone, and make sure that it holds this plan (as JSON) or nothing.
 
-    Raises `InputError` if another process builds there, or if it holds another plan's rows and `overwrite` is not set. The
-    hold ends with the process, however that ends.
+    Raises `InputError` if another process builds there, if it holds another plan's rows and `overwrite` is not set, or if it
+    holds files that no build wrote: these are never overwritten. The hold ends with the process, however that ends.
     """
     from filelock import FileLock, Timeout
 
+    _refuse_foreign(out)
     state = out / shards.STATE
     state.mkdir(parents=True, exist_ok=True)
     lock = FileLock(state / "lock")
@@ -106,13 +107,20 @@ def hold(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Iterator[N
         lock.release()
 
 
+def _refuse_foreign(out: Path) -> None:
+    """Raise `InputError` for a folder with a README.md or rows that no build wrote: it is a project, a model, somebody's data."""
+    begun = (out / shards.STATE / "plan.json").exists() or (out / "build.json").exists()
+    if not begun and ((out / "README.md").exists() or shards.has_rows(out)):
+        raise InputError(f"{out} holds files that no build wrote, and they stay as they are; choose another --out.")
+
+
 def claim(out: Path, ours: dict[str, Any]) -> None:
     """Write the plan down; a plan that made no row yet gives way. Raises `InputError` if the folder holds rows of another."""
     path = out / shards.STATE / "plan.json"
     theirs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     if theirs == ours:
         return
-    if not (shards.markers(out) or (out / "README.md").exists() or any(out.glob("*/**/*.parquet"))):
+    if not (shards.markers(out) or (out / "README.md").exists() or shards.has_rows(out)):
         shards.write_atomically(path, json.dumps(ours, indent=2, sort_keys=True) + "\n")
         return
     if theirs is None:

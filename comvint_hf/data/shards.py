@@ -251,8 +251,26 @@ def clear(out: Path) -> None:
 
 
 def clear_rows(out: Path) -> None:
-    """Delete all shards: their markers first, so that none ever claims files that are gone."""
+    """Delete all shards: their markers first, so that none ever claims files that are gone.
+
+    What else lies in the folders of rows, as photos do in a folder `images`, stays.
+    """
     for path in (out / STATE).glob("[0-9]*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for folder in FOLDERS:
-        shutil.rmtree(out / folder, ignore_errors=True)
+        for path in list((out / folder).glob("**/*-[0-9][0-9][0-9][0-9][0-9].parquet")):
+            path.unlink()
+            _remove_empty(path.parent, out)
+
+
+def _remove_empty(folder: Path, out: Path) -> None:
+    """Delete a folder and those above it, below `out`, if nothing lies in them any more."""
+    with suppress(OSError):
+        while folder != out:
+            folder.rmdir()
+            folder = folder.parent
+
+
+def has_rows(out: Path) -> bool:
+    """Whether parquet files lie where a dataset's rows lie."""
+    return any(next((out / folder).glob("**/*.parquet"), None) for folder in FOLDERS)

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -237,11 +238,32 @@ def test_another_plan_in_the_same_folder_is_refused_and_overwrite_replaces_it(tm
     assert digests(tmp_path / "out").items() >= same.items()
 
 
-def test_a_folder_with_a_dataset_of_somebody_else_is_left_alone(tmp_path, toy_recipe) -> None:
-    (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(InputError, match="did not begin"):
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["README.md", "data/theirs.parquet"])
+def test_a_folder_of_somebody_else_is_left_alone(name, overwrite, tmp_path, toy_recipe) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="no build wrote") as refused:
+        toys(tmp_path, toy_recipe, overwrite=overwrite)
+    assert "--overwrite" not in str(refused.value)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+
+
+def test_a_dataset_that_came_without_its_plan_is_overwritten_only_when_told(tmp_path, toy_recipe) -> None:
+    toys(tmp_path, toy_recipe)
+    shutil.rmtree(tmp_path / ".build")
+    with pytest.raises(InputError, match="did not begin.*--overwrite"):
         toys(tmp_path, toy_recipe)
-    assert (tmp_path / "README.md").read_text() == "mine"
+    toys(tmp_path, toy_recipe, scenes=12, overwrite=True)
+
+
+def test_photos_beside_a_dataset_survive_its_overwriting(tmp_path, toy_recipe) -> None:
+    photo = tmp_path / "images" / "mine.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(b"mine")
+    toys(tmp_path, toy_recipe)
+    toys(tmp_path, toy_recipe, scenes=12, overwrite=True)
+    assert photo.read_bytes() == b"mine"
 
 
 def test_a_source_that_changed_under_a_half_built_folder_is_noticed(tmp_path, toy_recipe) -> None:

@@ -136,6 +136,15 @@ def test_another_mix_in_the_same_folder_is_refused_unless_overwritten(tmp_path, 
     mix([source], tmp_path, Choice(seed=2), overwrite=True)
 
 
+def test_what_lay_in_the_folder_of_a_mix_stays_there(tmp_path, toy_dataset) -> None:
+    theirs = [tmp_path / "mix" / name for name in ("images/photo.jpg", "data/notes.txt")]
+    for path in theirs:
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    mix([open_input(str(toy_dataset()))], tmp_path / "mix")
+    assert [path.read_text() for path in theirs] == ["mine", "mine"]
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("/nowhere/at/all", "no folder"), ("nowhere.json", "no file"), ("./nowhere", "no folder")],
