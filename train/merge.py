@@ -9,7 +9,7 @@ from comvint_hf.cli import calm, wrong_use
 from comvint_hf.conventions import Conventions
 from comvint_hf.data.model_card import SETTINGS, write_model_card
 from comvint_hf.errors import InputError, writable
-from comvint_hf.serving.loading import base_of, check_device, processor_of, read_conventions
+from comvint_hf.serving.loading import base_of, check_device, find_model, processor_of, read_conventions
 from comvint_hf.tuning.merge import QUANTISED, TOLERANCE, Base, Merged, merge, refuse_used
 
 DTYPES = click.Choice(["float32", "bfloat16", "float16"])
@@ -58,6 +58,7 @@ def main(
         agreed = read_conventions(adapter)
         place, revision = base_of(adapter, base, agreed)
         if place == adapter:
+            find_model(adapter)
             raise InputError(f"{adapter} has no adapter_config.json, so it is a whole model and there is nothing to merge.")
     if quantised is None and agreed.base_dtype is None:
         click.echo(

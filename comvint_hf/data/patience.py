@@ -33,8 +33,9 @@ def patiently(work: Callable[[], T], wait: float) -> T:
             if not _passes(error):
                 raise
             if attempt == ATTEMPTS - 1:
+                last = first_line(error).rstrip(".")
                 raise EndpointError(
-                    f"The Hub failed {ATTEMPTS} times, last with: {first_line(error)} What it holds is whole; push again later."
+                    f"The Hub failed {ATTEMPTS} times, last with: {last}. What it holds is whole; push again later."
                 ) from error
             time.sleep(_pause(error, wait * 2**attempt))
     raise AssertionError("the last attempt returns or raises")

@@ -92,7 +92,7 @@ def base_of(model: str | Path, base: str | Path | None, conventions: Conventions
         adapter = find_adapter_config_file(str(model))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{model} is neither a folder here nor a model on the Hub ({first_line(error)}); check --model."
+            f"{model} is neither a folder here nor a model on the Hub ({first_line(error)}); check its name."
         ) from error
     if adapter is None:
         if base is not None:

@@ -66,6 +66,9 @@ def test_what_cannot_be_merged_is_said(tune, script, tmp_path, model) -> None:
     assert code == 2 and "so it is a whole model and there is nothing to merge" in told
     code, told = script("merge.py", "--adapter", tmp_path / "nothing", "--out", out)
     assert code == 2 and "There is no folder" in told
+    (tmp_path / "empty").mkdir()
+    code, told = script("merge.py", "--adapter", tmp_path / "empty", "--out", out)
+    assert code == 2 and "has no config.json, so it is no model" in told
     code, told = script("merge.py", "--adapter", model, "--out", out, "--device", "gpu")
     assert code == 2 and "The device 'gpu' cannot be used" in told
     code, told = script("merge.py", "--adapter", model, "--out", model)
