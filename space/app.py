@@ -9,8 +9,7 @@ import click
 # On the Hub the package lies beside this file as a wheel, which Python imports as it is: see deploy.py.
 sys.path[:0] = map(str, Path(__file__).parent.glob("comvint_hf-*.whl"))
 
-from comvint_hf.cli import calm
-from comvint_hf.errors import InputError
+from comvint_hf.cli import calm, wrong_use
 from comvint_hf.serving.chat import Chat
 from comvint_hf.serving.loading import load_chat, read_conventions
 from comvint_hf.serving.remote import RemoteChat
@@ -60,13 +59,14 @@ def main(
       python space/app.py --base-url http://localhost:8000/v1 --model NAME --conventions DIR
     """
     if not model:
-        raise InputError("No model is named: give --model DIR or ORG/NAME, or set the Space's variable COMVINT_MODEL.")
+        raise click.UsageError("No model is named: give --model DIR or ORG/NAME, or set the Space's variable COMVINT_MODEL.")
     chat: Chat
-    if base_url:
-        agreed = read_conventions(conventions, required=True) if conventions else None
-        chat = RemoteChat(base_url, model, conventions=agreed, max_new_tokens=max_new_tokens)
-    else:
-        chat = load_chat(model, base=base, device=device, dtype=dtype, max_new_tokens=max_new_tokens)
+    with wrong_use():
+        if base_url:
+            agreed = read_conventions(conventions, required=True) if conventions else None
+            chat = RemoteChat(base_url, model, conventions=agreed, max_new_tokens=max_new_tokens)
+        else:
+            chat = load_chat(model, base=base, device=device, dtype=dtype, max_new_tokens=max_new_tokens)
     examples = [Example(EXAMPLES / name, question) for name, question in QUESTIONS.items() if (EXAMPLES / name).is_file()]
     on_spaces = "SPACE_ID" in os.environ
     launch(

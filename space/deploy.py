@@ -32,6 +32,11 @@ def main(space: str, model: str, base: str | None, private: bool | None) -> None
     \b
       python space/deploy.py ORG/SPACE --model ORG/NAME
     """
+    for place in filter(None, (model, base)):
+        if Path(place).exists():
+            raise click.UsageError(
+                f"{place} is a folder here, where a Space cannot read it: push it first (comvint push {place} ORG/NAME)."
+            )
     variables = {"COMVINT_MODEL": model, **({"COMVINT_BASE": base} if base else {})}
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "experiments": GROUND | {"sources", "data", "tuning", "serving", "cli"},
     "__init__": GROUND | {"sources", "synthesis", "data", "building", "tuning", "serving"},
 }
-DATA_DOORS = {"comvint_hf.data.rows", "comvint_hf.data.hub"}
+DATA_DOORS = {"comvint_hf.data.rows", "comvint_hf.data.hub", "comvint_hf.data.lookup"}
 DOORS = {
     "torch": {"tuning", "serving", "data/quality"},
     "transformers": {"families", "tuning", "serving", "data/quality"},

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from comvint_hf import L2TCollator, attach_images, load_chat
 from comvint_hf.cli import calm, wrong_use
+from comvint_hf.data.lookup import require_place
 from comvint_hf.errors import InputError, first_line, writable
 from comvint_hf.serving.asking import answer_questions, evaluate, questions_of
 from comvint_hf.serving.benchmarks import BENCHMARKS, Files
@@ -157,6 +158,7 @@ def open_chat(given: dict[str, Any]) -> Any:
 def load_rows(given: dict[str, Any]) -> Any:
     from datasets import load_dataset
 
+    require_place(given["dataset"], "dataset")
     try:
         rows = load_dataset(given["dataset"], given["config"], split=given["split"])
     except (ValueError, OSError) as error:

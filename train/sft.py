@@ -232,6 +232,7 @@ def leave(trainer: Tuner | PlainTuner, collator: L2TCollator, script: ScriptArgu
     run.write_conventions(folder, collator, script.dataset_name, model_args, merge.loaded_as(trainer.model))
     if trainer.is_world_process_zero():
         print(trainer.counted)
+        print(f"{folder} holds the tuned model.")
         write_model_card(folder, {**training.to_dict(), "pack": collator.pack})
         if training.push_to_hub:
             print(f"Pushed: {push_model(folder, trainer.hub_model_id, token=training.hub_token)}")

@@ -74,12 +74,18 @@ async def build_async(
 
 @functools.wraps(build_async)
 def build(*arguments: Any, **options: Any) -> BuildReport:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _in_a_loop():
         return asyncio.run(build_async(*arguments, **options))
     with ThreadPoolExecutor(1) as pool:  # a notebook's loop is running in this thread
         return pool.submit(asyncio.run, build_async(*arguments, **options)).result()
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def build_share(

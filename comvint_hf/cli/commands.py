@@ -96,7 +96,8 @@ def preview(folders: tuple[Path, ...], rows: int, config: str, seed: int, out: P
     """Show some rows of each folder: as text here, or as a page with pictures and drawn boxes (--out FILE.html)."""
     from comvint_hf.data.preview import page, sample_rows, text
 
-    chosen = [row for folder in folders for row in sample_rows(folder, rows, config, seed)]
+    with wrong_use():
+        chosen = [row for folder in folders for row in sample_rows(folder, rows, config, seed)]
     if out is None:
         click.echo("\n".join(map(text, chosen)))
         return
@@ -114,7 +115,8 @@ def stats(folder: Path, pictures: Path | None, quality: bool) -> None:
     """Count what a dataset folder holds; say what looks wrong with it."""
     from comvint_hf.data.measure import look, measure
 
-    found = look(folder, pictures)
+    with wrong_use():
+        found = look(folder, pictures)
     show(found.statistics)
     look_at(found.signs)
     for picture in found.pictures:

@@ -17,6 +17,7 @@ from comvint_hf.data.folder import read_about, read_columns
 from comvint_hf.data.guests import TEXT_COLUMNS, guests
 from comvint_hf.data.hub import dataset_file
 from comvint_hf.data.llava import from_llava
+from comvint_hf.data.lookup import require_place
 from comvint_hf.data.rows import Row
 from comvint_hf.data.splits import TRAIN
 from comvint_hf.errors import InputError, RowError, first_line
@@ -117,8 +118,7 @@ def open_input(name: str, photos: Path | None = None) -> Input:
         if not path.is_file():
             raise InputError(f"There is no file {path}; expected a .json or .jsonl file of LLaVA records.")
         return LlavaInput(path.name, [_unknown(path.name)], path, photos)
-    if path.is_absolute() or name.startswith("."):
-        raise InputError(f"There is no folder {path}; expected a dataset folder, a LLaVA file or the name of a Hub repository.")
+    require_place(name, "dataset")
     told = dataset_file(name, "build.json")
     return HubInput(name, json.loads(told.read_text(encoding="utf-8"))["parts"] if told else [_unknown(name)])
 

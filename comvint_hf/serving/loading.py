@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.conventions import FILE, Conventions
+from comvint_hf.data.lookup import require_place
 from comvint_hf.errors import ModelError, first_line
 from comvint_hf.families import load_processor
 from comvint_hf.serving.local import LocalChat
@@ -86,8 +87,7 @@ def base_of(model: str | Path, base: str | Path | None, conventions: Conventions
 
     if not str(model or "").strip():
         raise ModelError("No model is named; expected a folder or a Hub id like org/name.")
-    if not Path(model).is_dir() and Path(model).expanduser().is_absolute():
-        raise ModelError(f"There is no folder {model}; expected a model, an adapter, or a Hub id like org/name.")
+    require_place(str(model))
     try:
         adapter = find_adapter_config_file(str(model))
     except (OSError, ValueError) as error:
@@ -166,6 +166,7 @@ def _file(model: str | Path, name: str, revision: str | None = None) -> str | No
     """A model's file in its folder or from the Hub, `None` if it has no such file."""
     from transformers.utils import cached_file
 
+    require_place(str(model))
     try:
         return cached_file(
             str(model),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from comvint_hf import families
 from comvint_hf.conventions import FILE, Conventions
+from comvint_hf.data.lookup import require_place
 from comvint_hf.errors import InputError, ModelError, RowError, first_line
 from comvint_hf.frames import keeps_resolution, within_pixels
 from comvint_hf.tuning.mishaps import loading
@@ -36,6 +37,7 @@ def load_rows(script: ScriptArguments, *, evaluate: bool) -> tuple[Any, Any]:
 
     if not script.dataset_name:
         raise InputError("No dataset is named: give --dataset_name DIR or ORG/NAME.")
+    require_place(script.dataset_name, "dataset")
     try:
         rows = load_dataset(script.dataset_name, script.dataset_config, streaming=script.dataset_streaming)
     except (OSError, ValueError) as error:
@@ -54,6 +56,7 @@ def load_processor(model: ModelConfig) -> Any:
     """The model's own processor. Raises `ModelError`."""
     if not model.model_name_or_path:
         raise ModelError("No model is named: give --model_name_or_path DIR or ORG/NAME.")
+    require_place(model.model_name_or_path)
     with loading(model.model_name_or_path):
         return families.load_processor(model.model_name_or_path, model.model_revision)
 

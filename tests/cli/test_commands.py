@@ -38,7 +38,7 @@ def test_settings_of_a_recipe_are_read_and_checked() -> None:
 
 
 def test_a_folder_that_is_no_dataset_is_said_calmly(tmp_path) -> None:
-    assert "no finished dataset" in run("stats", tmp_path, code=1)
+    assert "no finished dataset" in run("stats", tmp_path, code=2)
     assert "no finished dataset" in run("push", tmp_path, "a/b", code=1)
 
 

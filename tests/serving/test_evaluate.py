@@ -116,8 +116,11 @@ def test_rows_without_their_picture_are_refused(tiny: Path, tmp_path: Path) -> N
 
 
 def test_datasets_that_cannot_be_asked_are_said(tiny: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
     for arguments, told in (
-        (("--dataset", tmp_path / "none"), "cannot be loaded"),
+        (("--dataset", tmp_path / "none"), "There is no folder"),
+        (("--dataset", empty), "cannot be loaded"),
         (("--dataset", dataset(tmp_path / "rows"), "--split", "train"), "The split 'train' of"),
     ):
         done = run("--model", tiny, "--out", tmp_path / "results.json", *arguments)

@@ -48,7 +48,7 @@ def test_it_serves_the_model_that_the_environment_names(tmp_path: Path) -> None:
 def test_without_a_model_it_says_what_to_give() -> None:
     process = start({})
     told, _ = process.communicate(timeout=250)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "COMVINT_MODEL" in told and "Traceback" not in told
 
 
@@ -59,7 +59,7 @@ def test_wrong_flags_are_said_in_a_sentence(tmp_path: Path) -> None:
         (("--model", "x", "--base-url", "http://localhost:8000/v1", "--conventions", str(tmp_path)), "has no comvint.json"),
     ):
         told, _ = (process := start({}, *arguments)).communicate(timeout=250)
-        assert process.returncode == 1 and said in told and "Traceback" not in told
+        assert process.returncode == 2 and said in told and "Traceback" not in told
 
 
 def test_an_address_that_is_taken_is_said() -> None:

@@ -59,7 +59,10 @@ def test_datasets_that_cannot_be_loaded_are_said_in_a_sentence(tmp_path):
         run.load_rows(script(str(tmp_path)), evaluate=True)
     with pytest.raises(InputError, match="no split 'all' but train; say which with --dataset_train_split"):
         run.load_rows(script(str(tmp_path), dataset_train_split="all"), evaluate=False)
-    with pytest.raises(InputError, match=r"The dataset .*nothing cannot be loaded"):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"The dataset .*empty cannot be loaded"):
+        run.load_rows(script(str(tmp_path / "empty")), evaluate=False)
+    with pytest.raises(InputError, match=r"There is no folder .*nothing; expected the folder of a dataset"):
         run.load_rows(script(str(tmp_path / "nothing")), evaluate=False)
     with pytest.raises(InputError, match="No dataset is named"):
         run.load_rows(script(None), evaluate=False)
@@ -68,8 +71,10 @@ def test_datasets_that_cannot_be_loaded_are_said_in_a_sentence(tmp_path):
 def test_models_that_cannot_be_loaded_are_said_in_a_sentence(tmp_path):
     with pytest.raises(ModelError, match="No model is named"):
         run.load_processor(SimpleNamespace(model_name_or_path=None, model_revision="main"))
-    with pytest.raises(ModelError, match=r"The model .*nothing cannot be loaded") as refusal:
+    with pytest.raises(ModelError, match=r"There is no folder .*nothing; expected the folder of a model"):
         run.load_processor(SimpleNamespace(model_name_or_path=str(tmp_path / "nothing"), model_revision="main"))
+    with pytest.raises(ModelError, match=r"The model .* cannot be loaded") as refusal:
+        run.load_processor(SimpleNamespace(model_name_or_path=str(tmp_path), model_revision="main"))
     assert "\n" not in str(refusal.value)
     with pytest.raises(ModelError, match="too few"), loading("a"):
         raise ModelError("too few")
