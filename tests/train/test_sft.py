@@ -208,8 +208,8 @@ def test_resumed_run_with_like_lengths_goes_on_exactly(tune, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "said", "code"),
     [
-        (["--model_name_or_path", "/nope"], "The model /nope cannot be loaded", 2),
-        (["--dataset_name", "/nope"], "The dataset /nope cannot be loaded", 2),
+        (["--model_name_or_path", "/nope"], "There is no folder /nope; expected the folder of a model", 2),
+        (["--dataset_name", "/nope"], "There is no folder /nope; expected the folder of a dataset", 2),
         (["--push_to_hub", "--hub_model_id", "org/model"], "The Hub cannot be reached", 1),
         (["--output_dir", "/proc/nope"], "The folder /proc/nope cannot be made", 1),
         (["--eval_strategy", "steps", "--dataset_test_split", "none"], "no split 'none' but train, test", 2),
