@@ -53,6 +53,8 @@ def load_chat(
 def find_model(model: str | Path, base: str | Path | None = None) -> None:
     """Raise `ModelError` if there is no such model or adapter, or no base of it; weights are not read for this."""
     place, revision = base_of(model, base, read_conventions(model))
+    if place != str(model):
+        require_place(place)
     if _file(place, "config.json", revision) is None:
         raise ModelError(
             f"{place} has no config.json, so it is no model; expected a folder that training wrote, or a Hub id like org/name."
@@ -61,6 +63,7 @@ def find_model(model: str | Path, base: str | Path | None = None) -> None:
 
 def read_conventions(model: str | Path, *, required: bool = False) -> Conventions:
     """The conventions beside a model, in a folder or on the Hub; the defaults where it has none, unless `required`."""
+    require_place(str(model))
     found = _file(model, FILE)
     if required and not found:
         raise ModelError(
@@ -87,7 +90,6 @@ def base_of(model: str | Path, base: str | Path | None, conventions: Conventions
 
     if not str(model or "").strip():
         raise ModelError("No model is named; expected a folder or a Hub id like org/name.")
-    require_place(str(model))
     try:
         adapter = find_adapter_config_file(str(model))
     except (OSError, ValueError) as error:
@@ -166,7 +168,6 @@ def _file(model: str | Path, name: str, revision: str | None = None) -> str | No
     """A model's file in its folder or from the Hub, `None` if it has no such file."""
     from transformers.utils import cached_file
 
-    require_place(str(model))
     try:
         return cached_file(
             str(model),
