@@ -8,8 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -180,12 +181,18 @@ def test_a_first_signal_lets_the_replies_of_all_tasks_come_back(stop, rehearsed,
     assert endpoint.paid == asked[1].paid and contents(tmp_path / "set") == contents(asked[0])
 
 
-def test_a_second_signal_leaves_at_once(rehearsed, tmp_path) -> None:
+@contextmanager
+def two_tasks_waiting(rehearsed: Rehearsed, out: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A build of two tasks that wait for four replies each, which will not come; and the tasks."""
     endpoint = Endpoint(answer=rehearsed.answer, latency=3600)
     with serve(endpoint) as url:
-        child = start(url, tmp_path / "set", *SHARDS, "--tasks", 2, "--concurrency", 8)
+        child = start(url, out, *SHARDS, "--tasks", 2, "--concurrency", 8)
         until(child, lambda: endpoint.asked.total() >= 8)
-        left = children(child.pid)
+        yield child, children(child.pid)
+
+
+def test_a_second_signal_leaves_at_once(rehearsed, tmp_path) -> None:
+    with two_tasks_waiting(rehearsed, tmp_path / "set") as (child, left):
         child.send_signal(signal.SIGINT)
         assert child.stderr.readline().startswith("Waiting for 4 replies under way")
         child.send_signal(signal.SIGINT)
@@ -194,11 +201,7 @@ def test_a_second_signal_leaves_at_once(rehearsed, tmp_path) -> None:
 
 
 def test_tasks_to_which_both_signals_are_one_leave_as_well(rehearsed, tmp_path) -> None:
-    endpoint = Endpoint(answer=rehearsed.answer, latency=3600)
-    with serve(endpoint) as url:
-        child = start(url, tmp_path / "set", *SHARDS, "--tasks", 2, "--concurrency", 8)
-        until(child, lambda: endpoint.asked.total() >= 8)
-        left = children(child.pid)
+    with two_tasks_waiting(rehearsed, tmp_path / "set") as (child, left):
         for pid in left:
             os.kill(pid, signal.SIGSTOP)  # as if it had no processor just then
         for number in (signal.SIGINT, signal.SIGTERM):  # two of one kind might be one to the parent too
