@@ -69,7 +69,7 @@ test: $(VENV)/wheel
 slow: $(VENV)/wheel
 	COMVINT_WHEEL=1 $(BIN)/pytest tests -m slow $(ARGS)
 
-# 50 rows a source, half of each recipe, with pictures, to read against tests/synthesis/CHECKLIST.md.
+# 50 rows a source, half of each recipe, with pictures, to read against tests/annotator/CHECKLIST.md.
 SAMPLED = shapes=shapes:200 coco=coco:$(SHARED)/coco flickr30k=flickr30k:$(SHARED)/flickr30k_entities \
 	visual_genome=visual_genome:$(SHARED)/visual_genome,coco:$(SHARED)/coco
 samples: $(VENV)/wheel
@@ -81,11 +81,11 @@ samples: $(VENV)/wheel
 
 # L2T against response-only, same steps, two seeds.
 experiment: $(VENV)/wheel
-	$(BIN)/python train/experiment.py --steps $(EXPERIMENT_STEPS)
+	$(BIN)/python examples/experiments/l2t_vs_response.py --steps $(EXPERIMENT_STEPS)
 
 # ComVint's open questions in small: rounds of complication 0 to 3, and answer formats, at equal tokens; goes on from the demo's model.
 experiment-rounds: $(VENV)/wheel
-	$(BIN)/python train/experiment_rounds.py $(ARGS)
+	$(BIN)/python examples/experiments/complication_rounds.py $(ARGS)
 
 bench: $(VENV)/wheel
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

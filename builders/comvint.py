@@ -10,8 +10,8 @@
 import click
 
 from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset, wrong_use
-from comvint_hf.records import FORMATS
-from comvint_hf.synthesis.recipes import COMVINT_KINDS, comvint
+from comvint_hf.generation.recipes.comvint import COMVINT_KINDS, comvint
+from comvint_hf.types import FORMATS
 
 
 @click.command(context_settings={"max_content_width": 110})

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from comvint_hf.cli import PRIVATE, calm, limits, push_folder, show, tell_of_photos, wrong_use
-from comvint_hf.data.inputs import open_input
-from comvint_hf.data.mix import Choice, mix
+from comvint_hf.dataset.inputs import open_input
+from comvint_hf.dataset.mix import Choice, mix
 
 
 @click.command(context_settings={"max_content_width": 110})

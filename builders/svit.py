@@ -10,7 +10,7 @@
 import click
 
 from comvint_hf.cli import BuildOptions, build_options, calm, make_dataset
-from comvint_hf.synthesis.recipes import SVIT_TASKS, svit
+from comvint_hf.generation.recipes.svit import SVIT_TASKS, svit
 
 
 @click.command(context_settings={"max_content_width": 110})

@@ -12,8 +12,8 @@ from dataclasses import replace
 import click
 
 from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset
-from comvint_hf.synthesis.recipes import vlit
-from comvint_hf.synthesis.stages.vlit import CONSTRAINTS
+from comvint_hf.generation.recipes.vlit import vlit
+from comvint_hf.generation.recipes.vlit.stages import CONSTRAINTS
 
 TEMPERATURE = 0.8
 """The review's, for a language model that several dialogues an image are asked of."""

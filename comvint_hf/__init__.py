@@ -9,56 +9,65 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _DOORS = {
-    "AnnotationLLM": "synthesis.annotator",
-    "Box": "records",
-    "COMVINT": "synthesis.recipes",
+    "AnnotationLLM": "annotator",
+    "Box": "types",
+    "COMVINT": "generation.recipes.comvint",
     "Conventions": "conventions",
-    "L2TCollator": "tuning.collator",
-    "LLMs": "synthesis.llm",
-    "OpenAILLM": "synthesis.engine.openai_llm",
-    "Prompt": "synthesis.prompt",
-    "Recipe": "synthesis.recipes",
-    "SVIT": "synthesis.recipes",
-    "Sample": "records",
-    "Scene": "records",
-    "ScriptedLLM": "synthesis.llm",
-    "VLIT": "synthesis.recipes",
-    "attach_images": "data.attach",
-    "build": "building.conductor",
-    "by_image": "data.rows",
-    "from_llava": "data.llava",
+    "L2TCollator": "training.collator",
+    "LLMs": "generation.llm",
+    "OpenAILLM": "generation.client.openai_llm",
+    "Prompt": "generation.prompt",
+    "Recipe": "generation.recipe",
+    "SVIT": "generation.recipes.svit",
+    "Sample": "types",
+    "Scene": "types",
+    "ScriptedLLM": "generation.llm",
+    "VLIT": "generation.recipes.vlit",
+    "Object": "types",
+    "Relation": "types",
+    "Reply": "generation.llm",
+    "attach_images": "dataset.attach_images",
+    "build": "pipeline.build",
+    "by_image": "dataset.schema",
+    "comvint": "generation.recipes.comvint",
+    "from_llava": "dataset.llava",
     "load_chat": "serving.loading",
     "load_scenes": "sources",
-    "mine_templates": "tuning.templates",
-    "push": "data.hub",
-    "to_llava": "data.llava",
+    "mine_templates": "training.task_templates",
+    "push": "hub.push",
+    "svit": "generation.recipes.svit",
+    "to_llava": "dataset.llava",
+    "vlit": "generation.recipes.vlit",
 }
 __all__ = list(_DOORS)
 
 if TYPE_CHECKING:
-    from comvint_hf.building.conductor import build as build
+    from comvint_hf.annotator import AnnotationLLM as AnnotationLLM
     from comvint_hf.conventions import Conventions as Conventions
-    from comvint_hf.data.attach import attach_images as attach_images
-    from comvint_hf.data.hub import push as push
-    from comvint_hf.data.llava import from_llava as from_llava
-    from comvint_hf.data.llava import to_llava as to_llava
-    from comvint_hf.data.rows import by_image as by_image
-    from comvint_hf.records import Box as Box
-    from comvint_hf.records import Sample as Sample
-    from comvint_hf.records import Scene as Scene
+    from comvint_hf.dataset.attach_images import attach_images as attach_images
+    from comvint_hf.dataset.llava import from_llava as from_llava
+    from comvint_hf.dataset.llava import to_llava as to_llava
+    from comvint_hf.dataset.schema import by_image as by_image
+    from comvint_hf.generation.client.openai_llm import OpenAILLM as OpenAILLM
+    from comvint_hf.generation.llm import LLMs as LLMs
+    from comvint_hf.generation.llm import Reply as Reply
+    from comvint_hf.generation.llm import ScriptedLLM as ScriptedLLM
+    from comvint_hf.generation.prompt import Prompt as Prompt
+    from comvint_hf.generation.recipe import Recipe as Recipe
+    from comvint_hf.generation.recipes.comvint import COMVINT as COMVINT
+    from comvint_hf.generation.recipes.svit import SVIT as SVIT
+    from comvint_hf.generation.recipes.vlit import VLIT as VLIT
+    from comvint_hf.hub.push import push as push
+    from comvint_hf.pipeline.build import build as build
     from comvint_hf.serving.loading import load_chat as load_chat
     from comvint_hf.sources import load_scenes as load_scenes
-    from comvint_hf.synthesis.annotator import AnnotationLLM as AnnotationLLM
-    from comvint_hf.synthesis.engine.openai_llm import OpenAILLM as OpenAILLM
-    from comvint_hf.synthesis.llm import LLMs as LLMs
-    from comvint_hf.synthesis.llm import ScriptedLLM as ScriptedLLM
-    from comvint_hf.synthesis.prompt import Prompt as Prompt
-    from comvint_hf.synthesis.recipes import COMVINT as COMVINT
-    from comvint_hf.synthesis.recipes import SVIT as SVIT
-    from comvint_hf.synthesis.recipes import VLIT as VLIT
-    from comvint_hf.synthesis.recipes import Recipe as Recipe
-    from comvint_hf.tuning.collator import L2TCollator as L2TCollator
-    from comvint_hf.tuning.templates import mine_templates as mine_templates
+    from comvint_hf.training.collator import L2TCollator as L2TCollator
+    from comvint_hf.training.task_templates import mine_templates as mine_templates
+    from comvint_hf.types import Box as Box
+    from comvint_hf.types import Object as Object
+    from comvint_hf.types import Relation as Relation
+    from comvint_hf.types import Sample as Sample
+    from comvint_hf.types import Scene as Scene
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from comvint_hf.dialects import DIALECTS, Dialect
+from comvint_hf.box_formats import DIALECTS, Dialect
 from comvint_hf.errors import InputError
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from comvint_hf.dialects import CANONICAL
+from comvint_hf.box_formats import CANONICAL
 from comvint_hf.errors import UnknownTagError
-from comvint_hf.records import Box, Scene
+from comvint_hf.types import Box, Scene
 
 MARKERS = frozenset({"<st>", "<ed>"})
 """What stands around a phrase; a tokenizer may have them as special tokens."""

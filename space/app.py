@@ -11,9 +11,9 @@ sys.path[:0] = map(str, Path(__file__).parent.glob("comvint_hf-*.whl"))
 
 from comvint_hf.cli import calm, wrong_use
 from comvint_hf.serving.chat import Chat
+from comvint_hf.serving.demo.page import Example, interface, launch
 from comvint_hf.serving.loading import load_chat, read_conventions
 from comvint_hf.serving.remote import RemoteChat
-from comvint_hf.serving.ui import Example, interface, launch
 
 EXAMPLES = Path(__file__).parent / "examples"
 QUESTIONS = {

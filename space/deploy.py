@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from comvint_hf.cli import calm
-from comvint_hf.data.hub import push_space
 from comvint_hf.errors import InputError
+from comvint_hf.hub.push import push_space
 
 HERE = Path(__file__).resolve().parent
 EPOCH = "315532800"

@@ -27,7 +27,7 @@ class ToyRecipe:
     settings = {"size": "small"}
 
     async def run(self, scene, llms):
-        from comvint_hf.records import Sample
+        from comvint_hf.types import Sample
 
         blank = Sample(scene=scene, evidence=tuple(thing.tag for thing in scene.objects))
         samples = []
@@ -58,7 +58,7 @@ def toy_dataset(tmp_path_factory, toy_recipe):
     import shutil
 
     from comvint_hf import build, load_scenes
-    from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
+    from comvint_hf.generation.llm import LLMs, ScriptedLLM
 
     made = {}
 

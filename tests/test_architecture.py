@@ -10,42 +10,55 @@ import pytest
 
 PACKAGE = Path(importlib.util.find_spec("comvint_hf").origin).parent
 REPOSITORY = Path(__file__).parents[1]
-GROUND = {"errors", "dollars", "records", "dialects", "frames", "families", "grounding", "conventions"}
+GROUND = {
+    "errors",
+    "formatting",
+    "progress",
+    "types",
+    "box_formats",
+    "image_geometry",
+    "model_families",
+    "grounding",
+    "conventions",
+}
 MAY_IMPORT = {
     "errors": set(),
-    "dollars": set(),
-    "records": {"errors"},
-    "dialects": {"errors", "records"},
-    "frames": {"dialects"},
-    "families": set(),
-    "grounding": {"errors", "records", "dialects"},
-    "conventions": {"errors", "dialects"},
+    "formatting": set(),
+    "progress": set(),
+    "types": {"errors"},
+    "box_formats": {"errors", "types"},
+    "image_geometry": {"box_formats"},
+    "model_families": set(),
+    "grounding": {"errors", "types", "box_formats"},
+    "conventions": {"errors", "box_formats"},
     "sources": GROUND,
-    "synthesis": GROUND,
-    "data": GROUND,
-    "tuning": GROUND | {"data"},
-    "serving": GROUND | {"data"},
-    "executors": {"errors"},
-    "building": GROUND | {"synthesis", "data", "executors"},
-    "cli": GROUND | {"sources", "synthesis", "data", "building"},
-    "experiments": GROUND | {"sources", "data", "tuning", "serving", "cli"},
-    "__init__": GROUND | {"sources", "synthesis", "data", "building", "tuning", "serving"},
+    "generation": GROUND,
+    "annotator": GROUND | {"generation"},
+    "dataset": GROUND,
+    "quality": GROUND | {"dataset"},
+    "hub": GROUND | {"dataset"},
+    "pipeline": GROUND | {"generation", "annotator", "dataset", "hub"},
+    "training": GROUND | {"dataset", "hub"},
+    "evaluation": GROUND | {"dataset", "serving"},
+    "serving": GROUND | {"dataset"},
+    "cli": GROUND | {"sources", "generation", "dataset", "quality", "hub", "pipeline"},
+    "__init__": GROUND | {"sources", "generation", "annotator", "dataset", "hub", "pipeline", "training", "serving"},
 }
-DATA_DOORS = {"comvint_hf.data.rows", "comvint_hf.data.hub", "comvint_hf.data.lookup"}
+DATASET_DOORS = {"comvint_hf.dataset.schema", "comvint_hf.dataset.locate"}
 DOORS = {
-    "torch": {"tuning", "serving", "data/quality"},
-    "transformers": {"families", "tuning", "serving", "data/quality"},
-    "peft": {"tuning", "serving"},
-    "trl": {"tuning"},
-    "datasets": {"data", "tuning/run", "experiments"},
-    "huggingface_hub": {"data"},
-    "pyarrow": {"data"},
-    "gradio": {"serving/ui"},
-    "openai": {"synthesis/engine", "serving/remote"},
+    "torch": {"training", "serving", "evaluation", "quality"},
+    "transformers": {"model_families", "training", "serving", "evaluation", "quality"},
+    "peft": {"training", "serving"},
+    "trl": {"training"},
+    "datasets": {"dataset", "hub", "quality", "training/run"},
+    "huggingface_hub": {"dataset", "hub"},
+    "pyarrow": {"dataset", "hub", "quality"},
+    "gradio": {"serving/demo"},
+    "openai": {"generation/client", "serving/remote"},
     "ijson": {"sources"},
-    "datatrove": {"executors"},
-    "ray": {"executors"},
-    "matplotlib": {"data/pictures", "data/sunburst", "experiments/plots"},
+    "datatrove": {"pipeline/executor"},
+    "ray": {"pipeline/executor"},
+    "matplotlib": {"dataset"},
 }
 LIGHT = ("torch", "transformers", "datasets", "openai", "gradio", "pydantic", "PIL")
 
@@ -85,9 +98,9 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
         if name.startswith("comvint_hf."):
             other = name.split(".")[1]
             assert other == here or other in MAY_IMPORT[here] or name == "comvint_hf.__version__", f"{here} may not import {name}"
-            if here in {"tuning", "serving"} and other == "data":
-                assert name == "comvint_hf.data" or name.startswith(tuple(DATA_DOORS)), (
-                    f"{here} goes through data's doors, not {name}"
+            if here in {"training", "serving", "evaluation"} and other == "dataset":
+                assert name == "comvint_hf.dataset" or name.startswith(tuple(DATASET_DOORS)), (
+                    f"{here} goes through dataset's doors, not {name}"
                 )
 
 

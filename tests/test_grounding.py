@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from comvint_hf import grounding as g
 from comvint_hf.errors import UnknownTagError
-from comvint_hf.records import Box, Object, Scene
+from comvint_hf.types import Box, Object, Scene
 
 FRACTION = st.floats(0, 1, allow_nan=False)
 

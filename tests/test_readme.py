@@ -15,9 +15,9 @@ BLOCKS = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 def workplace(tmp_path_factory) -> Path:
     """A folder with `build/comvint` and `build/demo/model`, as the commands above the examples leave them."""
     from comvint_hf import LLMs, build, load_scenes
-    from comvint_hf.synthesis.annotator import AnnotationLLM
-    from comvint_hf.synthesis.recipes import comvint
-    from comvint_hf.tuning.tiny import make_tiny
+    from comvint_hf.annotator import AnnotationLLM
+    from comvint_hf.generation.recipes.comvint import comvint
+    from comvint_hf.training.tiny_model import make_tiny
 
     folder = tmp_path_factory.mktemp("readme")
     build(load_scenes("shapes:30"), comvint(), LLMs.one(AnnotationLLM()), folder / "build/comvint", progress=False)

@@ -10,17 +10,17 @@ from rich.console import Console
 
 from comvint_hf import L2TCollator, attach_images, load_chat
 from comvint_hf.cli import calm, wrong_use
-from comvint_hf.data.lookup import require_place
+from comvint_hf.dataset.locate import require_place
 from comvint_hf.errors import InputError, first_line, writable
-from comvint_hf.serving.asking import answer_questions, evaluate, questions_of
-from comvint_hf.serving.benchmarks import BENCHMARKS, Files
-from comvint_hf.serving.benchmarks.files import write_records
-from comvint_hf.serving.contribution import contributions
-from comvint_hf.serving.contribution import records as contribution_records
-from comvint_hf.serving.contribution import summarise as summarise_contributions
+from comvint_hf.evaluation.benchmarks import BENCHMARKS, Files
+from comvint_hf.evaluation.benchmarks.files import write_records
+from comvint_hf.evaluation.evaluate import answer_questions, evaluate, questions_of
+from comvint_hf.evaluation.results import benchmark_tables, progress, results, table
+from comvint_hf.evaluation.scoring import records, summarise
+from comvint_hf.evaluation.visual_contribution import contributions
+from comvint_hf.evaluation.visual_contribution import records as contribution_records
+from comvint_hf.evaluation.visual_contribution import summarise as summarise_contributions
 from comvint_hf.serving.loading import find_model
-from comvint_hf.serving.report import benchmark_tables, progress, results, table
-from comvint_hf.serving.scoring import records, summarise
 
 FILE = click.Path(path_type=Path, exists=True)
 ROWS = ("dataset", "config", "split", "limit", "text_only")

@@ -7,10 +7,10 @@ import click
 
 from comvint_hf.cli import calm, wrong_use
 from comvint_hf.conventions import Conventions
-from comvint_hf.data.model_card import SETTINGS, write_model_card
 from comvint_hf.errors import InputError, writable
+from comvint_hf.hub.model_card import SETTINGS, write_model_card
 from comvint_hf.serving.loading import base_of, check_device, find_model, processor_of, read_conventions
-from comvint_hf.tuning.merge import QUANTISED, TOLERANCE, Base, Merged, merge, refuse_used
+from comvint_hf.training.merge import QUANTISED, TOLERANCE, Base, Merged, merge, refuse_used
 
 DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 

@@ -9,9 +9,9 @@ from datasets import Dataset, load_dataset
 
 from comvint_hf import load_scenes
 from comvint_hf.cli import calm, wrong_use
-from comvint_hf.data.progress import duration
 from comvint_hf.errors import InputError, first_line, writable
-from comvint_hf.tuning.tiny import make_tiny
+from comvint_hf.progress import duration
+from comvint_hf.training.tiny_model import make_tiny
 
 
 @click.command(context_settings={"max_content_width": 110})

@@ -14,18 +14,18 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 from trl import ModelConfig, ScriptArguments, SFTConfig, get_peft_config, get_quantization_config
 
 from comvint_hf import L2TCollator, attach_images
+from comvint_hf.box_formats import DIALECTS
 from comvint_hf.cli import calm, wrong_use
 from comvint_hf.conventions import whole
-from comvint_hf.data.hub import push_model
-from comvint_hf.data.model_card import write_model_card
-from comvint_hf.dialects import DIALECTS
 from comvint_hf.errors import ModelError, writable
-from comvint_hf.families import family_of
-from comvint_hf.tuning import merge, mishaps, ordering, qlora, run, settings, skipping
-from comvint_hf.tuning.counting import PlainTuner, Telling, Tuner, told
-from comvint_hf.tuning.masks import Attention, attention_of
-from comvint_hf.tuning.sparse import use_sparse_attention
-from comvint_hf.tuning.trainer import quiet_progress
+from comvint_hf.hub.model_card import write_model_card
+from comvint_hf.hub.push import push_model
+from comvint_hf.model_families import family_of
+from comvint_hf.training import arguments, batch_order, error_messages, lora, merge, run, skip_rows
+from comvint_hf.training.packing.attention import use_sparse_attention
+from comvint_hf.training.packing.masks import Attention, attention_of
+from comvint_hf.training.skip_counts import PlainTuner, Telling, Tuner, told
+from comvint_hf.training.trainer import quiet_progress
 
 
 @dataclass
@@ -89,8 +89,8 @@ class Ours:
 @calm(go_on="To go on from the last checkpoint, run the same command with --resume_from_checkpoint true.")
 def main() -> None:
     with wrong_use():
-        script, training, model_args, ours = given = settings.read_settings(ScriptArguments, Tuning, ModelConfig, Ours)
-        for line in settings.idle(*given):
+        script, training, model_args, ours = given = arguments.read_settings(ScriptArguments, Tuning, ModelConfig, Ours)
+        for line in arguments.idle(*given):
             print(line)
         checkpoint = run.checkpoint_to_resume(training.resume_from_checkpoint, training.output_dir)
     writable(training.output_dir)
@@ -104,12 +104,12 @@ def main() -> None:
     train, test = arrange(train, test, collator, training, ours)
 
     # The model: what is quantised, what is trained
-    with mishaps.enough_memory(training, model_args, collator, traceback=ours.traceback):
+    with error_messages.enough_memory(training, model_args, collator, traceback=ours.traceback):
         with wrong_use():
             model = load_model(model_args, checkpoint)
             if ours.pack:
                 collator.attention = attend_to_trees(model, training)
-            projector = qlora.projector(model, family_of(processor).projector)
+            projector = lora.projector(model, family_of(processor).projector)
             adapter = choose_trained(model, model_args, ours, projector)
             trainer = make_trainer(
                 model=model,
@@ -120,12 +120,12 @@ def main() -> None:
                 processing_class=processor,
                 peft_config=adapter,
             )
-        qlora.choose_precision(trainer.model)
-        qlora.check(trainer.model, adapter.modules_to_save or () if adapter else ())
+        lora.choose_precision(trainer.model)
+        lora.check(trainer.model, adapter.modules_to_save or () if adapter else ())
         if trainer.is_world_process_zero():
-            print(qlora.table(trainer.model, projector))
+            print(lora.table(trainer.model, projector))
 
-        with mishaps.reading():
+        with error_messages.reading():
             result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_metrics("train", result.metrics)
     leave(trainer, collator, script, model_args)
@@ -164,31 +164,31 @@ def make_collator(processor: Any, train: Any, training: Tuning, ours: Ours) -> L
 
 def arrange(train: Any, test: Any, collator: L2TCollator, training: Tuning, ours: Ours) -> tuple:
     """The rows in the order in which they come, once the first of them has been tried."""
-    with mishaps.reading():
+    with error_messages.reading():
         run.try_first_rows(train, collator)
         if test is not None:
             run.try_first_rows(test, collator)
-            if ours.skip_bad_rows and not ordering.streams(test):
-                test = skipping.usable(test, collator)
+            if ours.skip_bad_rows and not batch_order.streams(test):
+                test = skip_rows.usable(test, collator)
                 print(told("evaluation", collator.skipped))
                 collator.skipped.clear()
     how = {"alike": ours.alike, "pack": ours.pack, "branches": ours.branches}
-    train = ordering.arranged(train, training, **how)
-    return train, ordering.arranged_for_evaluation(test, **how) if test is not None else None
+    train = batch_order.arranged(train, training, **how)
+    return train, batch_order.arranged_for_evaluation(test, **how) if test is not None else None
 
 
 def load_model(model_args: ModelConfig, checkpoint: str | None) -> PreTrainedModel:
     """The model as the flags say, its weights from the checkpoint where a full run goes on."""
     name = model_args.model_name_or_path
     weights = run.weights_of(name, checkpoint)
-    with mishaps.loading(name):
+    with error_messages.loading(name):
         config = AutoConfig.from_pretrained(name, revision=model_args.model_revision)
         return AutoModelForImageTextToText.from_pretrained(
             weights,
             revision=model_args.model_revision if weights == name else None,
             dtype=model_args.dtype,
             attn_implementation=model_args.attn_implementation,
-            quantization_config=qlora.decoder_only(get_quantization_config(model_args), config),
+            quantization_config=lora.decoder_only(get_quantization_config(model_args), config),
         )
 
 
@@ -204,10 +204,10 @@ def choose_trained(model: PreTrainedModel, model_args: ModelConfig, ours: Ours, 
     """The adapter's settings, for the language model alone unless told otherwise; `None` for a full run, its tower frozen."""
     adapter = get_peft_config(model_args)
     if adapter is None:
-        qlora.freeze(model, ours.freeze, projector)
+        lora.freeze(model, ours.freeze, projector)
         return None
     if adapter.target_modules is None:
-        adapter.target_modules = qlora.lora_targets(model)
+        adapter.target_modules = lora.lora_targets(model)
     if ours.train_projector and not projector:
         raise ModelError(f"{type(model).__name__} is of no known family: name its projector with --lora_modules_to_save.")
     if ours.train_projector:
@@ -217,7 +217,7 @@ def choose_trained(model: PreTrainedModel, model_args: ModelConfig, ours: Ours, 
 
 def make_trainer(**parts: Any) -> Tuner | PlainTuner:
     """TRL's trainer, or transformers' own for the families that TRL's cannot train."""
-    with mishaps.agreeing():
+    with error_messages.agreeing():
         trainer = (Tuner if family_of(parts["processing_class"]).trl else PlainTuner)(**parts)
     quiet_progress(trainer)
     return trainer

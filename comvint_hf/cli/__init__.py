@@ -3,14 +3,14 @@
 Scripts take from here; the work is done by the rooms behind.
 """
 
-from comvint_hf.building.options import BuildOptions
+from comvint_hf.cli.build import make_dataset
 from comvint_hf.cli.commands import main
-from comvint_hf.cli.endings import calm, wrong_use
-from comvint_hf.cli.flags import PRIVATE, build_options
-from comvint_hf.cli.forms import Several, limits
-from comvint_hf.cli.pushing import push_folder
-from comvint_hf.cli.running import make_dataset
-from comvint_hf.cli.showing import show, tell_of_photos
+from comvint_hf.cli.exit_codes import calm, wrong_use
+from comvint_hf.cli.options import PRIVATE, build_options
+from comvint_hf.cli.output import show, tell_of_photos
+from comvint_hf.cli.param_types import Several, limits
+from comvint_hf.cli.push import push_folder
+from comvint_hf.pipeline.options import BuildOptions
 
 __all__ = [
     "PRIVATE",

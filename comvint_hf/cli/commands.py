@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comvint_hf.building.options import BuildOptions
-from comvint_hf.cli.endings import calm, wrong_use
-from comvint_hf.cli.flags import PRIVATE, build_options
-from comvint_hf.cli.pushing import push_folder
-from comvint_hf.cli.running import make_dataset
-from comvint_hf.cli.showing import look_at, show
+from comvint_hf.cli.build import make_dataset
+from comvint_hf.cli.exit_codes import calm, wrong_use
+from comvint_hf.cli.options import PRIVATE, build_options
+from comvint_hf.cli.output import look_at, show
+from comvint_hf.cli.push import push_folder
 from comvint_hf.errors import InputError
+from comvint_hf.pipeline.options import BuildOptions
 
 if TYPE_CHECKING:
-    from comvint_hf.synthesis.recipes import Recipe
+    from comvint_hf.generation.recipe import Recipe
 
 RECIPES = ("svit", "comvint", "vlit")
 
@@ -52,10 +52,9 @@ def build(options: BuildOptions, recipe: str, settings: tuple[str, ...]) -> None
 def open_recipe(name: str, settings: tuple[str, ...] = ()) -> Recipe:
     """Make a recipe by its name; each setting is "name=value", lists with commas. Raises `InputError` for a wrong one."""
     import inspect
+    from importlib import import_module
 
-    from comvint_hf.synthesis import recipes
-
-    maker = getattr(recipes, name)
+    maker = getattr(import_module(f"comvint_hf.generation.recipes.{name}"), name)
     known = inspect.signature(maker).parameters
     given: dict[str, Any] = {}
     for setting in settings:
@@ -94,7 +93,7 @@ def push(folder: Path, repository: str, private: bool | None, base: str | None) 
 @calm
 def preview(folders: tuple[Path, ...], rows: int, config: str, seed: int, out: Path | None) -> None:
     """Show some rows of each folder: as text here, or as a page with pictures and drawn boxes (--out FILE.html)."""
-    from comvint_hf.data.preview import page, sample_rows, text
+    from comvint_hf.dataset.preview import page, sample_rows, text
 
     with wrong_use():
         chosen = [row for folder in folders for row in sample_rows(folder, rows, config, seed)]
@@ -113,7 +112,7 @@ def preview(folders: tuple[Path, ...], rows: int, config: str, seed: int, out: P
 @calm
 def stats(folder: Path, pictures: Path | None, quality: bool) -> None:
     """Count what a dataset folder holds; say what looks wrong with it."""
-    from comvint_hf.data.measure import look, measure
+    from comvint_hf.quality.measure import look, measure
 
     with wrong_use():
         found = look(folder, pictures)

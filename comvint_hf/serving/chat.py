@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict
 
+from comvint_hf.box_formats import CANONICAL, WHOLE, Dialect, Frame, translate
 from comvint_hf.conventions import Conventions
-from comvint_hf.dialects import CANONICAL, WHOLE, Dialect, Frame, translate
 from comvint_hf.errors import InputError
 from comvint_hf.grounding import Grounded, bare_boxes, box_text, parse
-from comvint_hf.records import Box
+from comvint_hf.types import Box
 
 if TYPE_CHECKING:
     from PIL.Image import Image

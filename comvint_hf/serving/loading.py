@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.conventions import FILE, Conventions
-from comvint_hf.data.lookup import require_place
+from comvint_hf.dataset.locate import require_place
 from comvint_hf.errors import ModelError, first_line
-from comvint_hf.families import load_processor
+from comvint_hf.model_families import load_processor
 from comvint_hf.serving.local import LocalChat
 
 if TYPE_CHECKING:

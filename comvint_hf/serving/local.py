@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
+from comvint_hf.box_formats import Frame
 from comvint_hf.conventions import Conventions
-from comvint_hf.dialects import Frame
 from comvint_hf.errors import InputError
-from comvint_hf.families import Family, family_of, picture_tokens, reader_inputs, types_after_pictures
-from comvint_hf.frames import frame_of
 from comvint_hf.grounding import MARKERS
+from comvint_hf.image_geometry import frame_of
+from comvint_hf.model_families import Family, family_of, picture_tokens, reader_inputs, types_after_pictures
 from comvint_hf.serving.chat import Talk, Translating, Turn
 
 if TYPE_CHECKING:

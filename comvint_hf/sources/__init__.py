@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from comvint_hf.errors import SourceError
 
 if TYPE_CHECKING:
-    from comvint_hf.records import Scene
+    from comvint_hf.types import Scene
 
 GRAMMAR = (
     "expected shapes:COUNT, shapes:COUNT,level=LEVEL, coco:DIR, visual_genome:DIR, visual_genome:DIR,coco:DIR or flickr30k:DIR; "

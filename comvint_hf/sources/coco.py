@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import SourceError
-from comvint_hf.records import Object, Scene
-from comvint_hf.sources.photos import Photos
-from comvint_hf.sources.pixels import corner_box, is_size
-from comvint_hf.sources.streaming import Entry, entries, fill, opening, scratch, whole_number
-from comvint_hf.sources.wording import clean
+from comvint_hf.sources.image_files import Photos
+from comvint_hf.sources.json_stream import Entry, entries, fill, opening, scratch, whole_number
+from comvint_hf.sources.names import clean
+from comvint_hf.sources.pixel_boxes import corner_box, is_size
+from comvint_hf.types import Object, Scene
 
 TABLES = """
 CREATE TABLE picture (id INTEGER PRIMARY KEY, file TEXT, width, height, split TEXT, licence TEXT, url TEXT);

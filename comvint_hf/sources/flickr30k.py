@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from comvint_hf.errors import SourceError
-from comvint_hf.records import Object, Scene
-from comvint_hf.sources.entities import NOT_VISUAL, Annotation, Caption, read_annotation, read_captions
-from comvint_hf.sources.photos import Photos
+from comvint_hf.sources.flickr30k_files import NOT_VISUAL, Annotation, Caption, read_annotation, read_captions
+from comvint_hf.sources.image_files import Photos
+from comvint_hf.types import Object, Scene
 
 FOLDERS = ("images", "flickr30k-images", "flickr30k_images", "Images")
 SPLITS = ("train", "val", "test")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from comvint_hf.errors import SourceError
-from comvint_hf.records import Box, Object, Question, Region, Relation, Scene, Text
+from comvint_hf.types import Box, Object, Question, Region, Relation, Scene, Text
 
 COLOURS = {
     "red": (214, 40, 44),

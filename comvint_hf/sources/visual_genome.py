@@ -12,12 +12,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from comvint_hf.errors import SourceError
-from comvint_hf.records import Object, Question, Region, Relation, Scene
 from comvint_hf.sources.coco import Captions, annotation_files
-from comvint_hf.sources.photos import EXTENSIONS, Photos, photo_size
-from comvint_hf.sources.pixels import corner_box, is_size
-from comvint_hf.sources.streaming import Entry, by_image, whole_number
-from comvint_hf.sources.wording import clean, wordings
+from comvint_hf.sources.image_files import EXTENSIONS, Photos, photo_size
+from comvint_hf.sources.json_stream import Entry, by_image, whole_number
+from comvint_hf.sources.names import clean, wordings
+from comvint_hf.sources.pixel_boxes import corner_box, is_size
+from comvint_hf.types import Object, Question, Region, Relation, Scene
 
 ROLES = ("objects", "region_descriptions", "region_graphs", "relationships", "attributes", "image_data", "question_answers")
 FOLDERS = ("images", "VG_100K", "VG_100K_2", "images/VG_100K", "images/VG_100K_2", "images2/VG_100K_2")

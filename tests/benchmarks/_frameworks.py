@@ -65,9 +65,9 @@ def comvint(url: str, count: int, folder: Path, budget: float | None) -> list[Gi
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from endpoint.asking import ask_all, toy_prompt
 
-    from comvint_hf.synthesis.engine.cache import Cache
-    from comvint_hf.synthesis.engine.money import Meter
-    from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
+    from comvint_hf.generation.client.cache import Cache
+    from comvint_hf.generation.client.cost import Meter
+    from comvint_hf.generation.client.openai_llm import OpenAILLM
 
     prices, cache = folder / "prices.toml", Cache(folder / "replies.sqlite")
     prices.write_text(f'["toy-model"]\ninput = {DOLLARS}\noutput = {DOLLARS}\n')

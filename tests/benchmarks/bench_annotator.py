@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from comvint_hf import LLMs, Sample, load_scenes
-from comvint_hf.synthesis.annotator import AnnotationLLM
-from comvint_hf.synthesis.recipes import comvint, svit
+from comvint_hf.annotator import AnnotationLLM
+from comvint_hf.generation.recipes.comvint import comvint
+from comvint_hf.generation.recipes.svit import svit
 
 
 def seconds_of(work) -> tuple[float, int]:

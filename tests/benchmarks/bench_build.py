@@ -56,7 +56,7 @@ def rows(count: int) -> Iterator[dict]:
 
 def with_shards(count: int, folder: Path) -> None:
     """Ours: `data.shards`."""
-    from comvint_hf.data.shards import WITH_IMAGES, Shard
+    from comvint_hf.dataset.shards import WITH_IMAGES, Shard
 
     shard = Shard(folder, 0)
     for row in rows(count):
@@ -66,9 +66,9 @@ def with_shards(count: int, folder: Path) -> None:
 
 def with_card(count: int, folder: Path) -> None:
     """Ours to the end: rows counted as they come, and the card with its pictures drawn from the counts."""
-    from comvint_hf.data.card import write_folder
-    from comvint_hf.data.report import Statistics
-    from comvint_hf.data.shards import WITH_IMAGES, Shard, read_marker
+    from comvint_hf.dataset.card import write_folder
+    from comvint_hf.dataset.shards import WITH_IMAGES, Shard, read_marker
+    from comvint_hf.dataset.statistics import Statistics
 
     shard, statistics = Shard(folder, 0), Statistics()
     for row in rows(count):
@@ -86,7 +86,7 @@ def with_datasets(count: int, folder: Path) -> None:
     """The usual way: `Dataset.from_generator`, then `to_parquet`."""
     from datasets import Dataset, disable_progress_bars
 
-    from comvint_hf.data.rows import features
+    from comvint_hf.dataset.schema import features
 
     disable_progress_bars()
     made = Dataset.from_generator(rows, gen_kwargs={"count": count}, features=features(), cache_dir=str(folder / "cache"))
@@ -96,8 +96,8 @@ def with_datasets(count: int, folder: Path) -> None:
 def with_conductor(count: int, folder: Path) -> None:
     """`build` with a recipe whose samples are ready: references rendered, rows made, counted and written."""
     from comvint_hf import build
-    from comvint_hf.records import Box, Object, Sample, Scene
-    from comvint_hf.synthesis.llm import LLMs, ScriptedLLM
+    from comvint_hf.generation.llm import LLMs, ScriptedLLM
+    from comvint_hf.types import Box, Object, Sample, Scene
 
     thing = Object(tag="o1", key="1", name="cup", boxes=(Box(x1=0.1, y1=0.2, x2=0.3, y2=0.4),))
 

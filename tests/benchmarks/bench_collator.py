@@ -22,7 +22,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from comvint_hf import L2TCollator
-from comvint_hf.tuning.tiny import CHAT_TEMPLATE, tiny_tokenizer
+from comvint_hf.training.tiny_model import CHAT_TEMPLATE, tiny_tokenizer
 
 TASK = "Answer the question using a single word or phrase."
 QUESTION = "What is the man in the blue shirt holding in his left hand, next to the parked car?"

@@ -21,7 +21,7 @@ from endpoint.asking import opened
 from endpoint.server import Endpoint, serve
 
 from comvint_hf import AnnotationLLM, LLMs, Recipe, load_scenes
-from comvint_hf.synthesis.recipes import comvint
+from comvint_hf.generation.recipes.comvint import comvint
 
 STAGES = ("synthesize", "complicate", "verify", "boolean", "choice")
 

@@ -50,7 +50,7 @@ async def ask_bare(url: str, count: int) -> int:
     from endpoint.asking import QA, toy_prompt
     from openai import AsyncOpenAI
 
-    from comvint_hf.synthesis.engine.forms import form_of
+    from comvint_hf.generation.client.reply_parsing import form_of
 
     numbers, form = iter(range(count)), form_of(QA)
     async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as bare:
@@ -73,7 +73,7 @@ async def ask_ours(url: str, count: int, cache: str) -> int:
     from endpoint.asking import QA, toy_prompt
 
     from comvint_hf.errors import ReplyError
-    from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
+    from comvint_hf.generation.client.openai_llm import OpenAILLM
 
     llm = OpenAILLM("toy-model", base_url=url, cache=cache, concurrency=CONCURRENCY)
     numbers, failed = iter(range(count)), 0
@@ -140,7 +140,7 @@ def cached(folder: Path) -> None:
 
 def written(folder: Path) -> None:
     """How long a reply is in hand and not yet on the disk, while other tasks keep the process busy."""
-    from comvint_hf.synthesis.engine.cache import Cache, Paid
+    from comvint_hf.generation.client.cache import Cache, Paid
 
     cache, waits, paid = Cache(folder / "written.sqlite"), [], Paid("x" * 600, "stop", "json_schema", 400, 100, 0.01)
 

@@ -46,8 +46,8 @@ def build(images: int, rows: int, about: int, out: Path, layout: bool | str) -> 
     """A dataset of so many photos and rows a photo, with the text of SVIT's rows over rendered scenes."""
     from comvint_hf import AnnotationLLM, LLMs, load_scenes
     from comvint_hf import build as build_dataset
-    from comvint_hf.records import Sample, Scene
-    from comvint_hf.synthesis.recipes import svit
+    from comvint_hf.generation.recipes.svit import svit
+    from comvint_hf.types import Sample, Scene
 
     recipe = svit()
 
@@ -67,7 +67,7 @@ def build(images: int, rows: int, about: int, out: Path, layout: bool | str) -> 
 
 def weigh(folder: Path) -> dict[str, int]:
     """Bytes: of all files, of the photos, of the messages, and the rows."""
-    from comvint_hf.data.folder import read_columns, row_files
+    from comvint_hf.dataset.reader import read_columns, row_files
 
     photos = sum(len(row["image"]["bytes"]) for path in row_files(folder, "images") for row in read_columns(path, ["image"]))
     text = count = 0

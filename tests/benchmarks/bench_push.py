@@ -50,7 +50,7 @@ HELD = {"lfs": {"an upload": (UPLOAD, 2), "the commit": (COMMIT, 0)}, "xet": {"t
 def build(images: int, a_shard: int, out: Path, layout: bool | str = "table") -> Path:
     from comvint_hf import AnnotationLLM, LLMs, load_scenes
     from comvint_hf import build as build_dataset
-    from comvint_hf.synthesis.recipes import svit
+    from comvint_hf.generation.recipes.svit import svit
 
     build_dataset(
         load_scenes(f"shapes:{images}"),
@@ -157,7 +157,7 @@ def faults(path: str) -> None:
             both = [pusher(new, "tester/two"), pusher(other, "tester/two")]
             until_held()
         assert [one.wait(120) for one in both] == [0, 0]
-        from comvint_hf.data.hub import version_of
+        from comvint_hf.hub.push import version_of
 
         for wanted in (new, other):
             tell("two pushers at once", "tester/two", "its version by its tag", wanted, version_of(wanted))

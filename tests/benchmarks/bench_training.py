@@ -22,8 +22,8 @@ from bench_collator import processor, rows
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from comvint_hf import L2TCollator
-from comvint_hf.tuning.masks import attention_of
-from comvint_hf.tuning.sparse import use_sparse_attention
+from comvint_hf.training.packing.attention import use_sparse_attention
+from comvint_hf.training.packing.masks import attention_of
 
 WANTED = {15: 5.5, 45: 7.0}
 THINGS = (

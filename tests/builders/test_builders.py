@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders import wired
-from comvint_hf.cli.endings import INCOMPLETE
+from comvint_hf.cli.exit_codes import INCOMPLETE
+from comvint_hf.generation.client.image_input import PIXELS
 from comvint_hf.grounding import bare_boxes
 from comvint_hf.sources import load_scenes
-from comvint_hf.synthesis.engine.eyes import PIXELS
 
 
 def run(script: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -13,9 +13,9 @@ from endpoint.asking import opened
 from endpoint.server import Endpoint, serve
 
 from comvint_hf import AnnotationLLM, LLMs, build, load_scenes
-from comvint_hf.building.conductor import build_async
+from comvint_hf.generation.recipes.comvint import comvint
 from comvint_hf.grounding import bare_boxes, box_text
-from comvint_hf.synthesis.recipes import comvint
+from comvint_hf.pipeline.build import build_async
 
 SPECS = {
     "flickr30k": "flickr30k:{}/flickr30k_entities",

@@ -16,8 +16,8 @@ from endpoint.server import Endpoint, serve
 
 from builders import wired
 from comvint_hf import AnnotationLLM, LLMs, load_scenes, mine_templates
-from comvint_hf.synthesis import wording
-from comvint_hf.synthesis.recipes import comvint
+from comvint_hf.generation import task_templates
+from comvint_hf.generation.recipes.comvint import comvint
 
 SCENES = 20
 
@@ -90,7 +90,7 @@ def test_a_vote_more_is_asked_only_where_it_can_matter(whole) -> None:
 
 def test_the_task_templates_are_sentences_of_their_own_that_are_found(whole) -> None:
     rows = [row for name, group in parquet(whole[0]).items() if not name.startswith("rejected") for row in group]
-    assert set(mine_templates(rows)) == {*wording.YES_NO, *wording.LETTER}
+    assert set(mine_templates(rows)) == {*task_templates.YES_NO, *task_templates.LETTER}
 
 
 def test_one_fault_in_five_answers_changes_no_row(rehearsed, whole, tmp_path) -> None:

@@ -18,7 +18,7 @@ from builders.wired import BUILDERS, PATIENCE, contents, finish, kill, rehearse,
 from endpoint.answers import Rehearsed
 from endpoint.server import Endpoint, serve
 
-from comvint_hf.building import shares
+from comvint_hf.pipeline import distributed
 
 pytest.importorskip("datatrove", reason="tasks need datatrove: pip install '.[scale]'")
 SCENES = 24
@@ -69,7 +69,7 @@ def test_four_tasks_leave_the_bytes_of_one_and_what_else_they_leave_is_named(who
     told, said = finish(offline(tmp_path / "set", "--tasks", 4))
     assert contents(tmp_path / "set") == contents(whole) and state(tmp_path / "set") == state(whole)
     beside = {path.name for path in (tmp_path / "set" / ".build").iterdir() if not path.name.endswith(".json")}
-    assert beside == {"lock", Path(shares.REPORTS).name, Path(shares.LOGS).name}
+    assert beside == {"lock", Path(distributed.REPORTS).name, Path(distributed.LOGS).name}
     assert re.search(rf"rows of {SCENES} images, 0 rejected, in [\d.]+ s", told) and "datatrove" not in told + said
 
 

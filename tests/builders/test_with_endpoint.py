@@ -13,7 +13,7 @@ from endpoint.answers import Rehearsed
 from endpoint.faults import HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
-from comvint_hf.dollars import dollars
+from comvint_hf.formatting import dollars
 
 SCENES = 24
 KINDS = tuple(kind for kind in (*HTTP, *MESSAGE, "wrong_type") if kind != "stall")

@@ -14,7 +14,7 @@ from endpoint.answers import Rehearsed
 from endpoint.server import Endpoint
 
 from comvint_hf import AnnotationLLM, LLMs, load_scenes
-from comvint_hf.synthesis.recipes import SVIT_TASKS, svit
+from comvint_hf.generation.recipes.svit import SVIT_TASKS, svit
 
 BUILDERS = Path(__file__).parents[2] / "builders"
 PATIENCE = 200

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from comvint_hf.cli import calm, main
 from comvint_hf.cli.commands import open_recipe
-from comvint_hf.cli.endings import GO_ON
+from comvint_hf.cli.exit_codes import GO_ON
 from comvint_hf.errors import InputError
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import ReplyError
-from comvint_hf.synthesis.engine.cache import Cache
-from comvint_hf.synthesis.engine.money import Meter
-from comvint_hf.synthesis.engine.openai_llm import OpenAILLM
-from comvint_hf.synthesis.llm import LLM, Reply
-from comvint_hf.synthesis.prompt import Prompt
+from comvint_hf.generation.client.cache import Cache
+from comvint_hf.generation.client.cost import Meter
+from comvint_hf.generation.client.openai_llm import OpenAILLM
+from comvint_hf.generation.llm import LLM, Reply
+from comvint_hf.generation.prompt import Prompt
 
 
 class QA(Reply):

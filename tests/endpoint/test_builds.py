@@ -12,13 +12,15 @@ from endpoint.faults import FORM, HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
 from comvint_hf.errors import PendingError, ReplyError
-from comvint_hf.records import Sample
+from comvint_hf.generation.client.batch import BatchLLM, in_batches
+from comvint_hf.generation.llm import LLMs, Reply, ScriptedLLM
+from comvint_hf.generation.recipe import Recipe
+from comvint_hf.generation.recipes.comvint import COMVINT
+from comvint_hf.generation.recipes.svit import SVIT, svit
+from comvint_hf.generation.recipes.svit.stages import Pair, Pairs
+from comvint_hf.pipeline.llms import open_llms, rehearse
 from comvint_hf.sources import load_scenes
-from comvint_hf.synthesis.engine.batch import BatchLLM, in_batches
-from comvint_hf.synthesis.engine.endpoints import open_llms, rehearse
-from comvint_hf.synthesis.llm import LLMs, Reply, ScriptedLLM
-from comvint_hf.synthesis.recipes import COMVINT, SVIT, Recipe, svit
-from comvint_hf.synthesis.stages.svit import Pair, Pairs
+from comvint_hf.types import Sample
 
 SCENES = 40
 
@@ -45,7 +47,7 @@ class Wired:
 
 def rows(recipe: Recipe, scenes, cache, faults: Faults | None) -> tuple[list[Sample], Endpoint]:
     """Every sample of the recipe, made through an endpoint with these faults."""
-    from comvint_hf.synthesis.annotator import AnnotationLLM
+    from comvint_hf.annotator import AnnotationLLM
 
     endpoint = Endpoint(faults=faults, keep_requests=False)
 
@@ -70,7 +72,7 @@ def test_a_recipe_through_faults_makes_the_rows_of_the_clean_run(recipe, count, 
 
 
 def test_a_recipe_in_batches_makes_the_same_rows(scenes, tmp_path) -> None:
-    from comvint_hf.synthesis.annotator import AnnotationLLM
+    from comvint_hf.annotator import AnnotationLLM
 
     clean, _ = rows(COMVINT, scenes[:10], tmp_path / "clean.sqlite", None)
     endpoint, made = Endpoint(faults=Faults(share=0.2, kinds=("500", "malformed", "refusal"))), {}

@@ -9,8 +9,8 @@ import pytest
 from hub.conftest import CUT, PATIENCE
 from hub.reading import HISTORY, IDS, PUSH, PUSH_SMALL_PORTIONS, ids
 
-from comvint_hf.data.folder import read_about
-from comvint_hf.data.hub import version_of
+from comvint_hf.dataset.reader import read_about
+from comvint_hf.hub.push import version_of
 
 COMMIT, UPLOAD = "POST /api/datasets/.*/commit/", "PUT /lfs/"
 

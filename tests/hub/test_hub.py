@@ -7,7 +7,7 @@ import pytest
 from hub.conftest import PATIENCE
 from hub.reading import HISTORY, IDS, PUSH, ids
 
-from comvint_hf.data.hub import version_of
+from comvint_hf.hub.push import version_of
 
 LOAD = """
 import json, sys
@@ -149,8 +149,8 @@ def test_a_mix_keeps_photos_here_by_the_rows_own_source(toy_dataset, tmp_path) -
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from comvint_hf.data.hub import refuse_unshareable_photos
     from comvint_hf.errors import InputError
+    from comvint_hf.hub.push import refuse_unshareable_photos
 
     folder = toy_dataset(images="table", fresh=True)
     refuse_unshareable_photos(folder)

@@ -40,14 +40,14 @@ def held(client):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    from comvint_hf.tuning.tiny import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny
 
     return make_tiny(tmp_path_factory.mktemp("base") / "tiny", ["Where is the red circle? It is there."] * 8, words=300)
 
 
 def test_training_leaves_a_card_and_conventions_on_the_hub(client, held, base, toy_dataset, tmp_path) -> None:
     """Dataset and base come from the Hub, so that the card can link them; scores join the card with a later push."""
-    from comvint_hf.data.hub import version_of
+    from comvint_hf.hub.push import version_of
 
     data, out = toy_dataset(), tmp_path / "adapter"
     client("import sys; from comvint_hf import push; push(sys.argv[1], 'tester/rows')", str(data))

@@ -8,7 +8,7 @@ import pytest
 from hub.conftest import CUT, PATIENCE
 from hub.reading import HISTORY, IDS, PUSH, PUSH_SMALL_PORTIONS, ids
 
-from comvint_hf.data.hub import version_of
+from comvint_hf.hub.push import version_of
 
 COMMIT, TOKEN = "POST /api/datasets/.*/commit/", "GET /api/datasets/.*/xet-write-token/"
 

@@ -14,7 +14,7 @@ TEXTS = (
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny LLaVA with random weights."""
-    from comvint_hf.tuning.tiny import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny
 
     return make_tiny(tmp_path_factory.mktemp("tiny") / "model", TEXTS * 8, words=400)
 

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from comvint_hf.box_formats import CANONICAL, DIALECTS, Frame, translate
 from comvint_hf.conventions import Conventions
-from comvint_hf.dialects import CANONICAL, DIALECTS, Frame, translate
 from comvint_hf.errors import InputError
 from comvint_hf.grounding import bare_boxes
-from comvint_hf.records import Box
 from comvint_hf.serving.chat import Turn, find_turn, region_turn
 from comvint_hf.serving.scripted import ScriptedChat
+from comvint_hf.types import Box
 
 PICTURE = Image.new("RGB", (200, 100), "white")
 THOUSAND = Conventions(box_dialect="thousand")

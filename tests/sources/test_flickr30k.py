@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from comvint_hf.grounding import plain, render
 from comvint_hf.sources import load_scenes
-from comvint_hf.sources.entities import parse_caption, read_annotation, read_captions
 from comvint_hf.sources.flickr30k import UNMENTIONED
+from comvint_hf.sources.flickr30k_files import parse_caption, read_annotation, read_captions
 
 
 def boxed(names: str, *edges: int) -> str:

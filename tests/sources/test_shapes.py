@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comvint_hf.errors import SourceError
-from comvint_hf.records import Scene
 from comvint_hf.sources.shapes import COLOURS, LEVELS, SHAPES, counted, listed, scene, scenes
+from comvint_hf.types import Scene
 
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 

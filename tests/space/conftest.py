@@ -33,7 +33,7 @@ def browser() -> Iterator:
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
     """Open a page for a chat on a free port and give its address."""
-    from comvint_hf.serving.ui import interface, launch
+    from comvint_hf.serving.demo.page import interface, launch
 
     pages = []
 

@@ -24,7 +24,7 @@ def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]
 
 
 def test_it_serves_the_model_that_the_environment_names(tmp_path: Path) -> None:
-    from comvint_hf.tuning.tiny import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny
 
     model = make_tiny(tmp_path / "my-tiny-model", ["Is there a red circle? Yes, there is."] * 8, words=300)
     process = start({"COMVINT_MODEL": str(model)}, "--device", "cpu")
@@ -66,8 +66,8 @@ def test_an_address_that_is_taken_is_said() -> None:
     import socket
 
     from comvint_hf.errors import InputError
+    from comvint_hf.serving.demo.page import interface, launch
     from comvint_hf.serving.scripted import ScriptedChat
-    from comvint_hf.serving.ui import interface, launch
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from comvint_hf.serving.draw import PALETTE
+from comvint_hf.serving.demo.draw import PALETTE
+from comvint_hf.serving.demo.page import Example
 from comvint_hf.serving.loading import load_chat
 from comvint_hf.serving.scripted import ScriptedChat
-from comvint_hf.serving.ui import Example
 
 CUP = "<st>a red cup<ed>[0.250, 0.250, 0.750, 0.750]"
 
@@ -202,7 +202,7 @@ def test_two_visitors_do_not_see_each_other(browser, serve, picture: Path) -> No
 def test_a_real_model_answers(browser, serve, picture: Path, tmp_path: Path) -> None:
     from playwright.sync_api import expect
 
-    from comvint_hf.tuning.tiny import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny
 
     chat = load_chat(
         make_tiny(tmp_path / "tiny", ["Is there a red circle? Yes, there is."] * 8, words=300), device="cpu", max_new_tokens=12

@@ -46,7 +46,7 @@ def rows_of(scene):
 @pytest.fixture(scope="session")
 def model(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from comvint_hf.sources.shapes import scenes
-    from comvint_hf.tuning.tiny import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny
 
     texts = [text for scene in scenes(60) for question in scene.questions for text in question]
     return make_tiny(tmp_path_factory.mktemp("model"), [str(text) for text in texts] + ["Answer with one word."] * 3)

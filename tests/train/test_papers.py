@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comvint_hf.conventions import Conventions
-from comvint_hf.tuning.settings import read_settings
+from comvint_hf.training.arguments import read_settings
 
 TRAIN = Path(__file__).parents[2] / "train"
 RECIPES = sorted((TRAIN / "papers").glob("*.yaml"))
@@ -75,7 +75,7 @@ def test_the_numbers_are_those_of_the_papers(settings) -> None:
 @pytest.fixture(scope="session")
 def twin(tmp_path_factory):
     """The folder of a family's tiny model with its processor."""
-    from tuning.tiny.families import TINY, processor_of
+    from training.tiny.families import TINY, processor_of
 
     made = {}
 

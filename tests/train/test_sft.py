@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from comvint_hf.conventions import Conventions
-from comvint_hf.tuning import sparse
+from comvint_hf.training.packing import attention as sparse
 
 SFT = Path(__file__).parents[2] / "train" / "sft.py"
 QUIET = ["--bf16", "false", "--use_cpu", "--gradient_checkpointing", "false", "--report_to", "none", "--logging_steps", "1"]
@@ -312,7 +312,7 @@ def shorter(rows: Path, folder: Path) -> Path:
     """The first 30 rows, whose pictures stay files."""
     from datasets import load_dataset
 
-    from comvint_hf.tuning.run import undecoded
+    from comvint_hf.training.run import undecoded
 
     folder.mkdir()
     undecoded(load_dataset(str(rows), split="train")).take(30).to_parquet(folder / "train-0.parquet")
@@ -369,7 +369,7 @@ def test_a_row_that_the_collator_refuses_is_named_from_a_worker_too(tune, tmp_pa
 
 
 def test_too_little_memory_ends_in_a_sentence_that_names_the_flags(tune, tmp_path, monkeypatch, capsys):
-    from comvint_hf.tuning.counting import Tuner
+    from comvint_hf.training.skip_counts import Tuner
 
     def greedy(self, *_, **__):
         torch.empty(2**60, dtype=torch.uint8)

@@ -1,0 +1,231 @@
+"""The slots of question templates: references in words, and words that agree with them.
+
+`wordings` and `tails` give every way to say a reference; `Slots` works a slot out when a template asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from comvint_hf.annotator.comvint.references import SHOWN
+from comvint_hf.annotator.facts.scene import FURTHEST, Facts, Thing
+from comvint_hf.annotator.programs.execute import evaluate
+from comvint_hf.annotator.programs.knowledge import know
+from comvint_hf.annotator.programs.program import THEN, Program, Ref, Where, read_ref
+from comvint_hf.annotator.programs.search import find, resolve
+from comvint_hf.annotator.words import knowledge, vocabulary
+from comvint_hf.annotator.words.english import be, counted, indefinite, listed, number_of, number_word, plural, sentence
+
+SIDE_WORDS = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
+
+
+@lru_cache(maxsize=65536)
+def wordings(ref: Ref, inner: bool = False) -> tuple[str, ...]:
+    """Every way to say a definite reference: "the man holding the cup", "the man who is holding the cup".
+
+    An `inner` one, by which another is described, says "that is to the left of", so that it is clear what stands where.
+    """
+    outer = (FURTHEST[ref.where.word],) if ref.where and ref.where.how == "furthest" else ()
+    noun = " ".join((*outer, *ref.attributes, ref.noun))
+    if noun in SHOWN and ref.where is None and not inner:
+        return (f"the {noun} shown here",)
+    return tuple(f"the {noun}{tail}" for tail in tails(ref.where, ref.noun, inner))
+
+
+@lru_cache(maxsize=65536)
+def tails(where: Where | None, noun: str, inner: bool = False) -> tuple[str, ...]:
+    """Every way to say what narrows a reference, with a blank before it; "" for nothing."""
+    if where is None or where.how == "furthest":
+        return ("",)
+    if where.how == "for":
+        return (f" used to {where.word}", f" that is used to {where.word}")
+    if where.how == "like":
+        shaped = any(where.word == shape.like for shape in knowledge.shapes().values())
+        return (f" that is shaped like {where.word}",) if shaped else (f" with the colour of {where.word}",)
+    assert where.anchor is not None
+    anchors = wordings(where.anchor, inner=True)
+    who = f"{'who' if living(noun) else 'that'} {be(number_of(noun))}"
+    if where.how == "side":
+        return tuple(f"{f' {who}' if inner else ''} {SIDE_WORDS[where.word]} {anchor}" for anchor in anchors)
+    number = number_of(where.anchor.noun)
+    if where.how == "done":
+        verb = ("have" if number == "plural" else "has") if where.word == "has" else f"{be(number)} {where.word}"
+        return (f" that {anchors[0]} {verb}",)
+    if where.word == "has":
+        return tuple(f" with {anchor}" for anchor in anchors)
+    clauses = tuple(f" {who} {where.word} {anchor}" for anchor in anchors)
+    return clauses if inner else (*(f" {where.word} {anchor}" for anchor in anchors), *clauses)
+
+
+def living(noun: str) -> bool:
+    """Whether one says "who" of it."""
+    return vocabulary.is_a(noun, "person")
+
+
+class Slots:
+    """The slots of one program, each worked out when a template asks for it; `pick` chooses among wordings."""
+
+    def __init__(self, program: Program, facts: Facts, value: str | None, pick: Callable[[tuple[str, ...]], str]) -> None:
+        self.program, self.facts, self.value, self.pick = program, facts, value or "", pick
+        self.refs = program.refs
+        self._kept: dict[str, str] = {}
+
+    def __getitem__(self, slot: str) -> str:
+        if slot not in self._kept:
+            self._kept[slot] = SLOTS[slot](self)
+        return self._kept[slot]
+
+    def ref(self, place: int) -> Ref:
+        return self.refs[place]
+
+    def said(self, ref: Ref) -> str:
+        return self.pick(wordings(ref, inner=self.program.head in ("across", "vertical", "relative")))
+
+    def group(self, place: int, form: Callable[[str], str]) -> str:
+        """The first or second any(...) with its noun in a form: "red stars to the left of the circle"."""
+        ref = self.ref(place)
+        return f"{' '.join((*ref.attributes, form(ref.noun)))}{self.pick(tails(ref.where, ref.noun))}"
+
+    def size(self, place: int) -> int:
+        """How many things the group has."""
+        found = evaluate(Program("count", (self.ref(place),)), self.facts)
+        return int(found.value) if found else 0
+
+    def counted(self, place: int) -> str:
+        """The group with its number: "two red stars to the left of the circle"."""
+        ref = self.ref(place)
+        return f"{counted(' '.join((*ref.attributes, ref.noun)), self.size(place))}{self.pick(tails(ref.where, ref.noun))}"
+
+    def winner(self) -> int:
+        """Which group the value names."""
+        return [ref.noun for ref in self.refs].index(self.value)
+
+    def claimed(self) -> str:
+        """The value with its definite article."""
+        return self.said(read_ref(self.value)) if self.value.startswith("the(") else f"the {self.value}"
+
+    def thing(self) -> Thing:
+        """The thing that the program is about."""
+        found = evaluate(self.program, self.facts)
+        assert found is not None
+        return self.facts.by_tag[found.tags[0]]
+
+    def named(self) -> str:
+        """A sentence that says what the thing is; nothing if the question named it."""
+        thing = self.thing()
+        if self.ref(0).noun in (thing.noun, thing.phrase.core):
+            return ""
+        return sentence(f"{self['a']} {be(thing.phrase.number)} {thing.phrase.a}")
+
+    def choices(self) -> tuple[Ref, ...]:
+        """The things among which a question asks to choose."""
+        return self.refs[1:] if self.program.head == "nearer" else self.refs
+
+    def others(self) -> list[str]:
+        if self.program.head in ("like", "twin"):
+            return list(self.program.words)
+        return [self.said(ref) for ref in self.choices()]
+
+
+def _value(slots: Slots) -> str:
+    if slots.program.head in ("across", "vertical", "relative"):
+        *first, last = slots.value.split(" and ")
+        return " and ".join((*first, SIDE_WORDS[last]))
+    if THEN in slots.value:
+        return listed([slots.said(read_ref(part)) for part in slots.value.split(THEN)])
+    return slots.value
+
+
+def _number(slots: Slots) -> str:
+    number = int(slots.value or 0)
+    if slots.program.head in ("all_legs", "all_wheels"):
+        return str(number)
+    return number_word(number) if number else "none"
+
+
+def _agreeing(singular: str, several: str) -> Callable[[Slots], str]:
+    """A word that agrees with the first thing."""
+    return lambda slots: several if number_of(slots.ref(0).noun) == "plural" else singular
+
+
+def _pronoun(slots: Slots, place: int, several: str) -> str:
+    """ "it" for a thing; a person is named again."""
+    ref = slots.ref(place)
+    if number_of(ref.noun) == "plural":
+        return several
+    return f"the {ref.noun}" if living(ref.noun) else "it"
+
+
+def _some(slots: Slots, article: bool) -> str:
+    """The first group as one of its kind, "a red star" or "red star"; "another" where it is told by one that is such a thing, too."""
+    ref, text = slots.ref(0), slots.group(0, str)
+    anchor = ref.where.anchor if ref.where else None
+    place, alike = resolve(anchor, slots.facts) if anchor else None, find(ref._replace(where=None), slots.facts)
+    if place and alike and place[0] in alike.sure and number_of(ref.noun) == "singular":
+        return f"another {text}" if article else f"other {text}"
+    return indefinite(text, number_of(ref.noun)) if article else text
+
+
+def _with_value(singular: str, several: str) -> Callable[[Slots], str]:
+    """A word that agrees with the value."""
+
+    def agreed(slots: Slots) -> str:
+        if slots.program.head == "count":
+            return singular if slots.value == "1" else several
+        noun = read_ref(slots.value).noun if slots.value.startswith("the(") else slots.value
+        return several if number_of(noun) == "plural" else singular
+
+    return agreed
+
+
+def _compared(two: str, several: str) -> Callable[[Slots], str]:
+    """ "nearer" of two, "nearest" of several."""
+    return lambda slots: two if len(slots.choices()) == 2 else several
+
+
+SLOTS: dict[str, Callable[[Slots], str]] = {
+    **{letter: (lambda slots, place=place: slots.said(slots.ref(place))) for place, letter in enumerate("abcd")},
+    "is": _agreeing("is", "are"),
+    "does": _agreeing("does", "do"),
+    "it": lambda slots: _pronoun(slots, 0, "they"),
+    "that": lambda slots: _pronoun(slots, 1, "them"),
+    "its": _agreeing("its", "their"),
+    "has": _agreeing("has", "have"),
+    "vis": _with_value("is", "are"),
+    "vdoes": _with_value("does", "do"),
+    "vs": _with_value("s", ""),
+    "who": lambda slots: "who" if living(slots["the"].split(" ", 1)[1]) else "that",
+    "value": _value,
+    "thing": lambda slots: indefinite(slots.value),
+    "the": Slots.claimed,
+    "many": lambda slots: slots.group(0, plural),
+    "many2": lambda slots: slots.group(1, plural),
+    "no": lambda slots: _some(slots, article=False),
+    "some": lambda slots: _some(slots, article=True),
+    "exactly": lambda slots: slots.group(0, str if slots.value == "1" else plural),
+    "nis": lambda slots: be(int(slots.value)),
+    "vis1": lambda slots: be(slots.size(0)),
+    "counted": lambda slots: slots.counted(0),
+    "counted2": lambda slots: slots.counted(1),
+    "number": _number,
+    "winner": lambda slots: slots.group(slots.winner(), plural),
+    "loser": lambda slots: slots.group(1 - slots.winner(), plural),
+    "kind": lambda slots: slots.ref(0).noun,
+    "tail": lambda slots: tails(slots.ref(0).where, slots.ref(0).noun)[0].strip(),
+    "verb": lambda slots: slots.program.words[0],
+    "use": lambda slots: slots.program.words[0],
+    "side": lambda slots: slots.program.words[0],
+    "alternatives": lambda slots: listed(slots.others(), "or"),
+    "list": lambda slots: listed(slots.others()),
+    "rest": lambda slots: listed([slots.said(ref) for ref in slots.choices() if str(ref) != slots.value]),
+    "further": _compared("further", "furthest"),
+    "nearer": _compared("nearer", "nearest"),
+    "closer": _compared("closer", "closest"),
+    "bigger": _compared("bigger", "biggest"),
+    "more": _compared("more of", "most of"),
+    "more_space": _compared("more space", "the most space"),
+    "nouned": Slots.named,
+    "colour": lambda slots: slots.thing().colour or "",
+    "each": lambda slots: number_word(int(know(slots.program.head[4:], slots.ref(0).noun) or 0)),
+}

@@ -1,0 +1,159 @@
+"""Captions as whole sentences: those that are one, or become one with an "is", in the words of their writers.
+
+This file knows captions only; whether a sentence is true of the picture is its writer's word.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from comvint_hf.annotator.words import knowledge
+from comvint_hf.annotator.words.colors import agree, is_known
+from comvint_hf.annotator.words.english import ARTICLES, COLLECTIVES, PLURAL_ONLY, PROPER_OF, number_of
+from comvint_hf.annotator.words.english import words as _listed
+from comvint_hf.annotator.words.vocabulary import is_a
+from comvint_hf.grounding import tags_in
+from comvint_hf.types import Scene
+
+_SINGULAR = (
+    "man|woman|boy|girl|person|dog|cat|horse|bird|lady|guy|kid|baby|skier|surfer|snowboarder|skateboarder|player|cow|elephant|zebra|giraffe|"
+    "bear|train|bus|plane|airplane|boat|car|truck|child|couple|group of people|group of men|toddler|worker|couple"
+)
+_PLURAL = (
+    "men|women|boys|girls|people|children|dogs|cats|horses|birds|kids|cows|elephants|zebras|giraffes|sheep|bears|planes|boats|cars|"
+    "players|skiers|surfers|workers|ladies|guys|adults"
+)
+_MANY = "Two|Three|Four|Five|Six|Some|Several|Many"
+_WORDS = r"(?:[a-z\-]+ ){0,3}?"
+_DOING = r"(?!building|morning|evening|wedding|painting|during)([a-z]+ing)\b"
+_ONE_DOING = re.compile(rf"^((?:A|An|One|The) {_WORDS}(?:{_SINGULAR})) {_DOING}")
+_MANY_DOING = re.compile(rf"^((?:{_MANY}) {_WORDS}(?:{_PLURAL})) {_DOING}")
+_FINITE = re.compile(
+    r"^(?:A|An|One|The) (?:[a-z\-]+ ){1,8}?is [a-z]+(?:ing\b|ed\b)|^(?:"
+    + _MANY
+    + r"|People) (?:[a-z\-]+ ){0,6}?are [a-z]+(?:ing\b|ed\b)"
+)
+_DOES = (
+    "stands|sits|rides|holds|walks|plays|looks|smiles|runs|jumps|poses|watches|carries|wears|throws|catches|swings|reads|eats|drinks|"
+    "talks|lies|leans|waits|works|cooks|sleeps|pulls|pushes|climbs|performs|dances|sings|rests|sells|paints|cleans|kicks|prepares|"
+    "crosses|passes|flies|swims|laughs|hugs"
+)
+DOES = frozenset(f"{_DOES}|lights|shines|shows|hangs|covers|casts|grows|leads|faces|has|is".split("|"))
+"""Verbs of one who does something."""
+_DO = (
+    "stand|sit|ride|hold|walk|play|look|smile|run|jump|pose|watch|carry|wear|throw|catch|swing|read|eat|drink|talk|lie|lean|wait|"
+    "work|cook|sleep|pull|push|climb|perform|dance|sing|rest|sell|paint|clean|kick|prepare|cross|pass|fly|swim|laugh|hug"
+)
+_CLUMSY = re.compile(
+    r"\b(?:each others|lay|lays|laying|picture|photo|photograph|image|shot|view|close-?up|caption|out side|collage|there|who|which|that|and \w+ (?:\w+ )?is|s are|s is|one another is)\b"
+    rf"|\ban? [a-z]+ (?:{_DO})\b|\bno (?!one)|\blook(?:s|ing)? (?:some|the |an? )"
+    r"|\band (?:an?|one|two|the|another) (?:[a-z]+ )?[a-z]+ [a-z]+ing\b"
+    r"|\ba [aeio](?!ne\b|uro)|\ban [bcdfgjklmnpqrstvwyz]|\b(\w+) \1\b"
+    r"|[^A-Za-z0-9 ,.'\-]|,.*,.*,| '|\bis\b.*\bis\b|\bare\b.*\bis\b|\bis\b.*\bare\b"
+    r"|(?<!next )(?<!close )\bto [a-z]{3,}(?<!e)ed\b|\b[a-z]+ed (?:wearing|holding) an?\b"
+    r"|\b(?:at|of|with|in|on|near|by|for|to|from) (?:he|she|they|we|I)\b"
+    r"|\b(?:at|of|with|for|to|in) (?:at|of|with|to|in|behind|by)\b"
+    r"|\bduring (?:[a-z]+ )?(?<!the )(?<!an )(?<! a )(?:competition|game|match|race|event|day|party|parade)\b"
+    rf"|^(?:{_MANY}) {_WORDS}(?:dog|man|woman|boy|girl|person|cat|bird|car|boat)\b",
+    re.IGNORECASE,
+)
+_ACTS = re.compile(
+    rf"^(?:A|An|One|The) {_WORDS}(?:{_SINGULAR}) (?:in [a-z ]{{3,30}} |with [a-z ]{{3,30}} )?(?:{_DOES})\b"
+    rf"|^(?:{_MANY}) {_WORDS}(?:{_PLURAL}) (?:in [a-z ]{{3,30}} )?(?:{_DO})\b|^People (?:{_DO})\b"
+)
+_SECOND_VERB = re.compile(
+    rf"\b(?:{_DOES}|{_DO}|hits|lays|hangs|tries|gets|takes|makes|uses|shows|gives|goes|does|skis|surfs|"
+    r"splashes|floats|props|stares|rolls|competes|practices|tumbles|points)\b"
+)
+_HAVING = frozenset(
+    ["wearing", "holding", "riding", "carrying", "with", "behind", "near", "during", "using", "driving", "pulling"]
+)
+"""Words after which a countable noun has a determiner: "wearing jacket" was written in haste."""
+_OWN = ARTICLES | {"his", "her", "its", "their", "my", "our", "one", "each", "another", "no"}
+SMALL_WORDS = _listed("small_words") | _listed("adverbs") | {"at", "by", "two", "three", "next", "near"}
+COUNTS = frozenset(("two", "three", "four", "five", "six", "several", "many"))
+FEWEST, MOST = 6, 16
+"""Words of a caption that says something; the longer ones were often written in haste."""
+
+
+def spoken(scene: Scene) -> list[str]:
+    """The captions that are grammatical sentences about what is seen; the others are left out.
+
+    >>> spoken(Scene(id="x/1", source="coco", width=1, height=1, captions=("A man riding a wave on a surfboard", "Surf!")))
+    ['A man is riding a wave on a surfboard.']
+    """
+    return list(dict.fromkeys(sentence for caption in scene.captions if (sentence := _sentence(caption))))
+
+
+def named(scene: Scene, sentence: str) -> list[str]:
+    """The tags of what a spoken caption names, where the corpus ties captions to things."""
+    grounded = scene.meta.get("grounded_captions", ())
+    return next((tags_in(tied) for raw, tied in zip(scene.captions, grounded, strict=False) if _sentence(raw) == sentence), [])
+
+
+def says_more(caption: str, before: str) -> bool:
+    """Whether a caption speaks of other things than the one before, tells of another activity, and sees no other colours.
+
+    >>> says_more("Two children are practicing martial arts.", "Two boys are practicing karate."), says_more("A man is singing.", "A dog runs.")
+    (False, True)
+    """
+    words, known = ({word for word in text.lower().rstrip(".").split()} for text in (caption, before))
+    starts = {word[:3] for word in known}
+    doing = [word for word in words if word.endswith("ing") or word in DOES - {"is", "has"}]
+    again = any(word[:3] in starts for word in doing) or _about_people(words) and _about_people(known)
+    return bool(doing) and not again and not (words & known) - SMALL_WORDS and agree(before, caption)
+
+
+def of_several(caption: str) -> bool:
+    """Whether a caption names people in the plural: "two adults" may be the man and the woman that another one names.
+
+    >>> of_several("Two children and two adults are gathered."), of_several("A man is singing.")
+    (True, False)
+    """
+    words = caption.lower().rstrip(".").replace(",", "").split()
+    return any(is_a(word, "person") and (number_of(word) == "plural" or word in COLLECTIVES) for word in words)
+
+
+def _about_people(words: set[str]) -> bool:
+    """Whether a caption names somebody, who in another one may be the same, seen differently."""
+    return any(is_a(word, "person") for word in words)
+
+
+@lru_cache(maxsize=4096)
+def _sentence(caption: str) -> str | None:
+    text = re.sub(r"\s+([,.])", r"\1", " ".join(caption.split())).rstrip(". ")
+    text = re.sub(r"\b([A-Za-z]+) - ([a-z]+)\b", r"\1-\2", text)
+    text = " ".join(PROPER_OF.get(word, word) for word in text.split(" "))
+    if _CLUMSY.search(text) or "." in text or not FEWEST <= len(text.split()) <= MOST or text.isupper() or _hasty(text):
+        return None
+    for pattern, verb in ((_ONE_DOING, "is"), (_MANY_DOING, "are")):
+        changed, count = pattern.subn(rf"\1 {verb} \2", text, count=1)
+        if count and not re.search(r"\b(?:is|are|was|were|has|have)\b", text) and not _SECOND_VERB.search(text):
+            return f"{changed}."
+    finite = _FINITE.match(text)
+    if finite:
+        head = re.split(r" (?:is|are) ", finite[0])[0].rpartition(" ")[2]
+        return f"{text}." if is_known(head) else None
+    return f"{text}." if _ACTS.match(text) else None
+
+
+def _garments(word: str) -> bool:
+    return word not in PLURAL_ONLY and number_of(word) == "plural" and is_a(word, "piece of clothing")
+
+
+def _hasty(text: str) -> bool:
+    """Whether a noun and its determiner do not fit: "wearing jacket", "riding bike", "a plaid shirts"."""
+    words = text.lower().split(" ")
+    for place, word in enumerate(words[:-1]):
+        if word in ("a", "an") and any(_garments(after) for after in words[place + 1 : place + 3]):
+            return True
+        if word in COUNTS and all(number_of(later.rstrip(",")) == "singular" for later in words[place + 1 : place + 4]):
+            return True
+        after = words[place + 1].rstrip(",")
+        noun = knowledge.known(after) if word in _HAVING and after not in _OWN else None
+        if noun and not noun.mass and number_of(after) == "singular" and after not in PLURAL_ONLY:
+            last = words[place + 2].rstrip(",") if place + 2 < len(words) else ""
+            if not (last and number_of(last) != "singular" and is_known(last)):
+                return True
+    return False

@@ -1,0 +1,1 @@
+"""The recipes of the papers, one folder each: stages, prompts and settings."""

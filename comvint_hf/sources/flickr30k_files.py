@@ -1,0 +1,155 @@
+"""The two file formats of Flickr30k Entities: a caption file with marked phrases, and an XML file with boxes and flags.
+
+This file reads one file's bytes at a time; it knows no folder, no photo and no scene.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from comvint_hf.sources.pixel_boxes import UNREADABLE, edge_box, is_size
+from comvint_hf.types import Box
+
+PHRASE = re.compile(r"\[/EN#(\d+)/([^ \]]+) ([^\]]+)\]")
+NOT_VISUAL = "0"
+"""The entity of phrases that name nothing to be seen."""
+
+
+class Phrase(NamedTuple):
+    """A phrase of a caption: the entity it names ("0" for none), its categories, its words, and where they start."""
+
+    entity: str
+    categories: tuple[str, ...]
+    text: str
+    first_word: int
+
+
+class Caption(NamedTuple):
+    """A caption as people read it, and its pieces: text, entity, categories, phrase, text, entity, ... in turn."""
+
+    text: str
+    pieces: list[str]
+
+    @property
+    def phrases(self) -> list[Phrase]:
+        """The marked phrases in order; `first_word` counts blanks, as the authors' reader does."""
+        found, words = [], self.pieces[0].count(" ")
+        for entity, categories, text, between in zip(*(self.pieces[start::4] for start in (1, 2, 3, 4)), strict=True):
+            found.append(Phrase(entity, tuple(categories.split("/")), text, words))
+            words += text.count(" ") + between.count(" ")
+        return found
+
+
+class Annotation(NamedTuple):
+    """What an XML file holds: (width, height) in pixels, boxes by entity, and the entities with either flag."""
+
+    size: tuple[int, int]
+    boxes: dict[str, list[Box]]
+    scene: dict[str, None]
+    nobox: dict[str, None]
+
+
+def read_captions(data: bytes, counts: Counter[str], unrelated: Collection[int] = ()) -> list[Caption]:
+    """Read a Sentences file; `unrelated` are the 1-based numbers of the sentences to leave out, with a count."""
+    captions = []
+    text = data.decode("utf-8-sig", errors="replace")
+    if "\N{REPLACEMENT CHARACTER}" in text:
+        counts["captions files with bytes that are not UTF-8"] += 1
+    for number, line in enumerate(text.split("\n"), start=1):
+        if number in unrelated:
+            counts["captions left out: unrelated to their image"] += 1
+        elif line := " ".join(line.split()):
+            caption = parse_caption(line)
+            if "[/EN#" in caption.text:
+                counts["captions dropped: a phrase mark is broken"] += 1
+            else:
+                captions.append(caption)
+    return captions
+
+
+def parse_caption(line: str) -> Caption:
+    """Take a caption apart.
+
+    >>> parse_caption("[/EN#1/people Two men] wave .").text
+    'Two men wave .'
+    >>> parse_caption("Hey [/EN#8/vehicles/scene a boat] .").phrases[0]
+    Phrase(entity='8', categories=('vehicles', 'scene'), text='a boat', first_word=1)
+    """
+    pieces = PHRASE.split(line)
+    plain = pieces.copy()
+    del plain[1::4], plain[1::3]
+    return Caption("".join(plain), pieces)
+
+
+def read_annotation(data: bytes, counts: Counter[str]) -> Annotation | None:
+    """Read an Annotations file; `None`, with the reason counted, if it is broken, dangerous or has no size."""
+    try:
+        root = _parsed(data)
+    except _DocumentTypeError:
+        counts["images skipped: their XML declares a document type or entities"] += 1
+        return None
+    except (ElementTree.ParseError, ValueError, LookupError):
+        counts["images skipped: their XML is broken"] += 1
+        return None
+    size = _number(root.findtext("size/width")), _number(root.findtext("size/height"))
+    if not is_size(*size):
+        counts["images skipped: no width and height in their XML"] += 1
+        return None
+    return _entities(root, size, counts)
+
+
+class _DocumentTypeError(ValueError):
+    """The XML declares a document type, which annotations never need and XML bombs do."""
+
+
+class _NoDocumentType(ElementTree.TreeBuilder):
+    """Refuse a document type before its first entity is read: what defusedxml's `forbid_dtd` does, in half the time."""
+
+    def doctype(self, name: str, public: str | None, system: str | None) -> None:
+        raise _DocumentTypeError(name)
+
+
+def _parsed(data: bytes) -> ElementTree.Element:
+    parser = ElementTree.XMLParser(target=_NoDocumentType())
+    parser.feed(data)
+    return parser.close()
+
+
+def _entities(root: ElementTree.Element, size: tuple[int, int], counts: Counter[str]) -> Annotation:
+    annotation = Annotation(size, {}, {}, {})
+    for thing in root.iterfind("object"):
+        names, corners = [], None
+        for child in thing:
+            if child.tag == "name" and child.text:
+                names.append(child.text.strip())
+            elif child.tag == "bndbox":
+                corners = child
+        if corners is None:
+            for flag, flagged in (("scene", annotation.scene), ("nobndbox", annotation.nobox)):
+                if thing.findtext(flag) == "1":
+                    flagged.update(dict.fromkeys(names))
+        elif box := _box(corners, size, counts):
+            for name in names:
+                annotation.boxes.setdefault(name, []).append(box)
+    return annotation
+
+
+def _box(corners: ElementTree.Element, size: tuple[int, int], counts: Counter[str]) -> Box | None:
+    raw = {edge.tag: edge.text for edge in corners}
+    try:
+        left, top, right, bottom = int(raw["xmin"]), int(raw["ymin"]), int(raw["xmax"]), int(raw["ymax"])
+    except (KeyError, TypeError, ValueError):
+        counts[UNREADABLE] += 1
+        return None
+    return edge_box(left - 1, top - 1, right, bottom, size, counts)
+
+
+def _number(text: str | None) -> int | None:
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        return None
