@@ -9,42 +9,39 @@
 
 import click
 
-from comvint_hf.cli import BuildOptions, Several, build_options, calm, make_dataset, wrong_use
+from comvint_hf.cli import BuildCommand, BuildOptions, NameList, handle_errors, make_dataset, usage_errors
 from comvint_hf.generation.recipes.comvint import COMVINT_KINDS, comvint
 from comvint_hf.types import FORMATS
 
 
-@click.command(context_settings={"max_content_width": 110})
-@build_options
-@click.option("--rounds", default=1, show_default=True, type=click.IntRange(0), help="How often to complicate and verify.")
-@click.option("--formats", type=Several(FORMATS), default=FORMATS, help="Formats to end in; all three unless given.")
+@click.command(cls=BuildCommand)
+@click.option("--rounds", default=1, type=click.IntRange(0), help="How often to complicate and verify.")
+@click.option("--formats", type=NameList(FORMATS), default=FORMATS, help="The formats of the samples.")
 @click.option(
     "--kinds",
     default=",".join(COMVINT_KINDS),
     metavar="KIND[=SHARE],...",
-    help="cross_modal, outside_knowledge or both; cross_modal=3,outside_knowledge=1 gives three of one to one of the other.",
+    help="cross_modal, outside_knowledge or both; cross_modal=3,outside_knowledge=1 makes three of one for one of the other.",
 )
-@click.option(
-    "--count", default=4, show_default=True, type=click.IntRange(1), help="Samples an image for each kind that is named."
-)
-@click.option("--votes", default=1, show_default=True, help="Ask the judge so often, an odd number; the majority counts.")
-@calm
+@click.option("--count", default=4, type=click.IntRange(1), help="Samples of each kind for an image.")
+@click.option("--votes", default=1, help="Ask the judge this often, an odd number; the majority counts.")
+@handle_errors
 def main(options: BuildOptions, rounds: int, formats: tuple[str, ...], kinds: str, count: int, votes: int) -> None:
     """Make visual reasoning harder step by step (ComVint): cross-modal and outside-knowledge questions in three formats.
 
     \b
     Offline, from Flickr30k Entities:
       python builders/comvint.py --scenes flickr30k:DIR --llm annotations --out build/comvint
-    A strong writer and a cheaper judge, two rounds:
+    Two rounds by a strong writer and a cheaper judge:
       python builders/comvint.py --scenes visual_genome:DIR --llm WRITER --judge JUDGE --rounds 2 --votes 3 \\
              --base-url URL --budget 20 --out build/comvint
 
-    Without --judge the writer judges its own rewrites, which it tends to like: name another, cheaper model.
-    Stop it and run the same command again: it goes on where it was.
+    Without --judge the writer judges its own rewrites and tends to pass them: name another, cheaper model.
+    Stop it and run the same command again: it continues where it was.
     """
     if rounds and options.llm != "annotations" and options.judge in (None, options.llm):
         click.echo(f"{options.llm} judges its own rewrites; --judge MODEL names another one, which may be cheaper.", err=True)
-    with wrong_use():
+    with usage_errors():
         recipe = comvint(rounds, formats, kinds.split(","), count, votes)
     make_dataset(recipe, options)
 

@@ -11,33 +11,37 @@ from pathlib import Path
 
 import click
 
-from comvint_hf.cli import PRIVATE, calm, limits, push_folder, show, tell_of_photos, wrong_use
+from comvint_hf.cli import PRIVATE_HELP, Command, handle_errors, parse_limits, print_dataset, push_folder, usage_errors
 from comvint_hf.dataset.inputs import open_input
-from comvint_hf.dataset.mix import Choice, mix
+from comvint_hf.dataset.mix import MixSelection, mix
 
 
-@click.command(context_settings={"max_content_width": 110})
+@click.command(cls=Command)
 @click.option(
     "--dataset", "first", required=True, metavar="DATASET", help="A dataset folder, a Hub repository, or a LLaVA .json file."
 )
 @click.argument("more", nargs=-1, metavar="[DATASET]...")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The mix's folder.")
-@click.option("--coreset", type=click.IntRange(1), metavar="N", help="N rows of each task, from its more informative half.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The folder of the mix.")
+@click.option("--coreset", type=click.IntRange(1), metavar="N", help="Take N rows of each task, from its more informative half.")
 @click.option(
     "--only",
     multiple=True,
     metavar="PATTERN",
-    help="Only rows of a task, a format, or a pattern TASK/FORMAT/TOPIC; again for more.",
+    help="Take only rows of a task, a format, or a pattern TASK/FORMAT/TOPIC; may be repeated.",
 )
-@click.option("--take", multiple=True, metavar="NAME=N", help="At most N rows of a task, format or pattern; may be given again.")
-@click.option("--yes-no", type=click.FloatRange(0, min_open=True), metavar="RATIO", help="At most RATIO answers yes for each no.")
-@click.option("--split", help="Take only this split; every split unless given. What is chosen above is chosen of train.")
-@click.option("--seed", default=0, show_default=True, help="Draws the rows.")
-@click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The photos of LLaVA files.")
+@click.option(
+    "--take", multiple=True, metavar="NAME=N", help="Take at most N rows of a task, format or pattern; may be repeated."
+)
+@click.option(
+    "--yes-no", type=click.FloatRange(0, min_open=True), metavar="RATIO", help="Take at most RATIO answers yes for each no."
+)
+@click.option("--split", help="Take only this split; all by default. The flags above select from the split train.")
+@click.option("--seed", default=0, help="Draws the rows.")
+@click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The image files of LLaVA files.")
 @click.option("--push-to", metavar="ORG/NAME", help="Push the finished mix to the Hub.")
-@click.option("--private/--public", default=None, help=PRIVATE)
+@click.option("--private/--public", default=None, help=PRIVATE_HELP)
 @click.option("--overwrite", is_flag=True, help="Delete an earlier dataset in --out first.")
-@calm
+@handle_errors
 def main(
     first: str,
     more: tuple[str, ...],
@@ -53,25 +57,23 @@ def main(
     private: bool | None,
     overwrite: bool,
 ) -> None:
-    """Make one dataset of several: choose rows, keep their photos, write the card.
+    """Make one dataset of several: select rows, keep their images, write the card.
 
     \b
     SVIT's coreset: the informative half, 20,000 rows a task, eight yes for each no:
       python builders/mix.py --dataset build/svit --coreset 20000 --yes-no 8 --out build/core
-    Several sources, some of each:
+    Several datasets, some rows of each:
       python builders/mix.py --dataset build/svit build/comvint ORG/NAME --take conversation=5000 --take choice=1000 --out build/mix
-    Easy questions only, and where things are:
+    Only easy questions, and where objects are:
       python builders/mix.py --dataset build/svit build/comvint --only '*/bool/colour' --only 'referring_qa/*/grounding' --out build/easy
     With LLaVA's own mix:
       python builders/mix.py --dataset build/core llava_v1_5_mix665k.json --images DIR --out build/mix
     """
-    with wrong_use():
-        choice = Choice(only, coreset, limits(take), yes_no, split, seed)
+    with usage_errors():
+        selection = MixSelection(only, coreset, parse_limits(take), yes_no, split, seed)
         inputs = [open_input(name, images) for name in (first, *more)]
-    statistics = mix(inputs, out, choice, overwrite=overwrite)
-    show(statistics)
-    click.echo(f"{out}: {statistics.kept:,} rows of {statistics.images.total():,} images")
-    tell_of_photos(out)
+    statistics = mix(inputs, out, selection, overwrite=overwrite)
+    print_dataset(out, statistics, f"{out}: {statistics.kept:,} rows of {statistics.images.total():,} images")
     if push_to:
         push_folder(out, push_to, private)
 

@@ -9,26 +9,26 @@
 
 import click
 
-from comvint_hf.cli import BuildOptions, build_options, calm, make_dataset
+from comvint_hf.cli import BuildCommand, BuildOptions, handle_errors, make_dataset, tasks_option
 from comvint_hf.generation.recipes.svit import SVIT_TASKS, svit
 
 
-@click.command(context_settings={"max_content_width": 110})
-@build_options(kinds=SVIT_TASKS)
-@calm
+@click.command(cls=BuildCommand)
+@tasks_option(SVIT_TASKS)
+@handle_errors
 def main(options: BuildOptions, tasks: tuple[str, ...]) -> None:
-    """Ask for four tasks an image (SVIT): three conversations, reasoning, questions about marked things, a description.
+    """Write four tasks for each image (SVIT): conversations, complex reasoning, referring questions, a description.
 
     \b
     Offline, from COCO's annotations, in about a minute:
       python builders/svit.py --scenes coco:DIR --llm annotations --out build/svit
-    Rendered scenes, nothing to download:
-      python builders/svit.py --scenes shapes:500 --llm annotations --out build/shapes
-    With a language model behind any OpenAI-compatible address, at most 5 dollars, then to the Hub:
+    Two of the tasks for rendered scenes, in four processes; nothing to download:
+      python builders/svit.py --scenes shapes:500 --tasks conversation,referring_qa --num-workers 4 --out build/shapes
+    By a language model of any OpenAI-compatible endpoint, for at most 5 dollars, then to the Hub:
       python builders/svit.py --scenes visual_genome:DIR --llm MODEL --base-url URL --budget 5 \\
              --out build/vg --push-to ORG/NAME
 
-    Stop it and run the same command again: it goes on where it was.
+    Stop it and run the same command again: it continues where it was.
     """
     make_dataset(svit(tasks), options)
 

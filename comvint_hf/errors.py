@@ -1,18 +1,17 @@
-"""The family of errors. Each message says what, what was found, what was expected and the next step.
+"""The exceptions of the package. A message says what, what was found, what was expected, and the next step.
 
-    ComvintError
-    ├── InputError            something the user gave cannot be used
-    │   ├── SourceError       an annotation file or folder
-    │   ├── RowError          a dataset row (also raised by the collator)
-    │   └── ModelError        a model, adapter or processor
-    ├── ReplyError            an LLM's reply cannot be used, after every attempt
-    │   ├── UnknownTagError   text refers to an object or region that the scene does not have
-    │   └── NothingLeftError  a writer that says only what is certain has nothing left to say
-    ├── EndpointError         the endpoint refuses for good (key, model name, quota)
-    ├── PendingError          the reply is not there yet: a batch will bring it
-    └── BudgetError           the next request could pass the budget
-
-Beside it stands what turns the errors of others into these.
+ComvintError
+├── InputError            something the user gave cannot be used
+│   ├── SourceError       an annotation file or folder
+│   ├── ImageError        an image
+│   ├── RowError          a dataset row (also raised by the collator)
+│   └── ModelError        a model, adapter or processor
+├── ReplyError            an LLM's reply cannot be used, after every attempt
+│   ├── UnknownTagError   text refers to an object or region that the scene does not have
+│   └── NothingLeftError  a writer that states only certain facts has none left
+├── EndpointError         the endpoint refuses for good (key, model name, quota)
+├── PendingError          the reply is not there yet: a batch will bring it
+└── BudgetError           the next request could exceed the budget
 """
 
 import os
@@ -20,7 +19,7 @@ from pathlib import Path
 
 
 class ComvintError(Exception):
-    """Root of everything this package raises on purpose."""
+    """Base class of every error that this package raises on purpose."""
 
 
 class InputError(ComvintError, ValueError):
@@ -28,11 +27,15 @@ class InputError(ComvintError, ValueError):
 
 
 class SourceError(InputError):
-    """An annotation file or folder is missing, broken or not of the expected format."""
+    """An annotation file or folder is missing, broken or of another format than expected."""
+
+
+class ImageError(InputError):
+    """An image is missing or cannot be decoded."""
 
 
 class RowError(InputError):
-    """A dataset row cannot be written, read or trained on; `reason` says why in two or three words, so that rows can be counted."""
+    """A dataset row cannot be written, read or trained on; `reason` is two or three words under which such rows are counted."""
 
     def __init__(self, message: str = "", reason: str = "not usable") -> None:
         super().__init__(message)
@@ -52,7 +55,7 @@ class UnknownTagError(ReplyError):
 
 
 class NothingLeftError(ReplyError):
-    """A writer that says only what is certain has nothing left to say: it abstains, and nothing went wrong."""
+    """A writer that states only certain facts has none left. It abstains; nothing went wrong."""
 
 
 class EndpointError(ComvintError):
@@ -64,20 +67,20 @@ class PendingError(ComvintError):
 
 
 class BudgetError(ComvintError):
-    """The next request could pass the budget. The run stops, nothing is lost."""
+    """The next request could exceed the budget. The run stops, nothing is lost."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, in one line of at most 200 characters; its name if it says nothing."""
+    """Return the first line of an error's message, at most 200 characters; the error's name if it has no message."""
     return str(error).strip().split("\n")[0][:200] or type(error).__name__
 
 
-def writable(folder: Path | str) -> Path:
-    """Make a folder to write into, before the work is done. Raises `InputError` where that cannot be."""
+def make_output_folder(folder: Path | str) -> Path:
+    """Make a folder to write into, before the work is done. Raises `InputError` where that is not possible."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made ({error.strerror}); give another one to write into.") from error
+        raise InputError(f"The folder {folder} cannot be made ({error.strerror}); give another output folder.") from error
     if not os.access(folder, os.W_OK):
-        raise InputError(f"The folder {folder} cannot be written into; give another one, or change its permissions.")
+        raise InputError(f"The folder {folder} is not writable; give another output folder, or change its permissions.")
     return Path(folder)

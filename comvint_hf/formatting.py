@@ -1,17 +1,17 @@
-"""How an amount of money is written, wherever one is told."""
+"""Format costs for messages, logs and cards."""
 
 from __future__ import annotations
 
 import math
 
 
-def dollars(amount: float) -> str:
-    """An amount in dollars: whole cents, and below 100 dollars as many more digits as say what it is.
+def format_cost(amount: float) -> str:
+    """Format an amount in dollars: cents, and below 100 dollars four decimals, or the first two digits of a smaller amount.
 
-    Four decimals, or the first two digits of something smaller; zeros beyond the cents are left out.
+    Zeros beyond the cents are left out.
 
-    >>> dollars(0), dollars(25), dollars(0.0034), dollars(0.0000124), dollars(4.99871), dollars(1234.567)
-    ('$0.00', '$25.00', '$0.0034', '$0.000012', '$4.9987', '$1,234.57')
+    >>> " ".join(map(format_cost, (0, 25, 0.0034, 0.0000124, 4.99871, 1234.567)))
+    '$0.00 $25.00 $0.0034 $0.000012 $4.9987 $1,234.57'
     """
     size = abs(amount)
     if not size or size >= 100:

@@ -1,8 +1,7 @@
-"""What model families do otherwise, as data: the one table behind collator, training and serving.
+"""Facts about model families that their processors do not tell: one table for the collator, training and serving.
 
-Everything that can be asked of a processor is asked of it; what stands here is what a processor does not tell. A family is known
-by the class of its processor, and one that is not in the table is taken as it is. `load_processor` is the door through which
-training and serving load one, also where its video part cannot be built.
+A family is found by the class of its processor; a processor that is not in the table gets the defaults. `load_processor` loads
+processors for training and serving, also without torchvision.
 """
 
 from __future__ import annotations
@@ -20,34 +19,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Family:
-    """What a processor does not tell of its model.
+    """Facts about a model family that its processor does not tell.
 
-    - `style`: a chat template under `chat/`; `shown`: what it writes for a picture; `silent`: checkpoints bring no template.
-    - `boxes`: the dialect (see `dialects`) that fits the family's own checkpoints.
-    - `prefix`: tokens of type 0 see each other, ahead too, so only tokens of type 1 may be learnt.
-    - `picture`: a row without a picture cannot be encoded.
-    - `reads`: the part that looks at the picture is given text too, and must be given none that is learnt.
-    - `grid`: a picture's tokens have a position in time, down and across (M-RoPE), and text goes on behind its longer side.
-    - `whole`: tokens of one picture see each other, ahead too. `windows`: some layers see a window of what is before.
-    - `trl`: TRL's trainer takes the family.
-    - `projector`: paths of what hands pictures on to the language model, from the model's core; lists stand for their entries.
-    - `stand_in`: another processor class that makes the same of pictures and text, where the family's own cannot be built.
+    Attributes:
+        name: Shown in tables and messages.
+        chat_template: A file under `chat_templates/`.
+        image_marker: The text that the chat template writes for an image.
+        box_format: The format (see `box_formats`) that fits the family's own checkpoints.
+        lacks_chat_template: Whether the family's checkpoints come without a chat template.
+        bidirectional_prefix: Whether tokens of type 0 attend to each other in both directions, so that only tokens of type 1 may
+            carry loss.
+        requires_image: Whether a row without an image cannot be encoded.
+        qformer_reads_text: Whether the Q-Former reads text beside the image; it must not read text that carries loss.
+        uses_mrope: Whether image tokens have positions in time, height and width (M-RoPE), and text goes on behind the longer side.
+        bidirectional_image: Whether the tokens of one image attend to each other in both directions.
+        sliding_window: Whether some layers attend to a window of earlier tokens only.
+        supports_trl: Whether TRL's trainer takes the family.
+        fallback_processor: A processor class that makes the same of images and text, for where the family's own cannot be built.
+        projector_paths: Paths of the modules between vision tower and language model, from the core model; `ModuleList`s stand for
+            their entries.
     """
 
     name: str
-    style: str = "chatml"
-    shown: str = "<image>"
-    boxes: str = "seen"
-    silent: bool = False
-    prefix: bool = False
-    picture: bool = False
-    reads: bool = False
-    grid: bool = False
-    whole: bool = False
-    windows: bool = False
-    trl: bool = True
-    stand_in: str | None = None
-    projector: tuple[str, ...] = ("multi_modal_projector",)
+    chat_template: str = "chatml"
+    image_marker: str = "<image>"
+    box_format: str = "seen"
+    lacks_chat_template: bool = False
+    bidirectional_prefix: bool = False
+    requires_image: bool = False
+    qformer_reads_text: bool = False
+    uses_mrope: bool = False
+    bidirectional_image: bool = False
+    sliding_window: bool = False
+    supports_trl: bool = True
+    fallback_processor: str | None = None
+    projector_paths: tuple[str, ...] = ("multi_modal_projector",)
 
 
 _CONNECTOR, _MERGER = ("connector",), ("visual.merger",)
@@ -57,26 +63,39 @@ FAMILIES: dict[str, Family] = {
     "LlavaProcessor": Family("LLaVA-1.5", "vicuna", "<image>\n"),
     "LlavaNextProcessor": Family("LLaVA-NeXT", "mistral", "<image>\n"),
     "LlavaOnevisionProcessor": Family("LLaVA-OneVision", "chatml", "<image>\n"),
-    "Idefics3Processor": Family("Idefics3", "utterance", projector=_CONNECTOR),
-    "SmolVLMProcessor": Family("SmolVLM", "utterance", stand_in="Idefics3Processor", projector=_CONNECTOR),
-    "PaliGemmaProcessor": Family("PaliGemma", "prefix", boxes="location", silent=True, prefix=True, picture=True),
-    "Gemma3Processor": Family("Gemma 3", "gemma", "<start_of_image>", "thousand_yx", whole=True, windows=True),
-    "Qwen2VLProcessor": Family("Qwen2-VL", "chatml", _QWEN, "corners", grid=True, projector=_MERGER),
-    "Qwen2_5_VLProcessor": Family("Qwen2.5-VL", "chatml", _QWEN, "pixel", grid=True, projector=_MERGER),
+    "Idefics3Processor": Family("Idefics3", "utterance", projector_paths=_CONNECTOR),
+    "SmolVLMProcessor": Family("SmolVLM", "utterance", fallback_processor="Idefics3Processor", projector_paths=_CONNECTOR),
+    "PaliGemmaProcessor": Family(
+        "PaliGemma", "prefix", box_format="location", lacks_chat_template=True, bidirectional_prefix=True, requires_image=True
+    ),
+    "Gemma3Processor": Family(
+        "Gemma 3", "gemma", "<start_of_image>", "thousand_yx", bidirectional_image=True, sliding_window=True
+    ),
+    "Qwen2VLProcessor": Family("Qwen2-VL", "chatml", _QWEN, "corners", uses_mrope=True, projector_paths=_MERGER),
+    "Qwen2_5_VLProcessor": Family("Qwen2.5-VL", "chatml", _QWEN, "pixel", uses_mrope=True, projector_paths=_MERGER),
     "Qwen3VLProcessor": Family(
-        "Qwen3-VL", "chatml", _QWEN, "thousand", grid=True, projector=(*_MERGER, "visual.deepstack_merger_list")
+        "Qwen3-VL", "chatml", _QWEN, "thousand", uses_mrope=True, projector_paths=(*_MERGER, "visual.deepstack_merger_list")
     ),
     "InternVLProcessor": Family("InternVL", "chatml", "<IMG_CONTEXT>\n", "boxed"),
-    "Blip2Processor": Family("BLIP-2", "question", "", silent=True, picture=True, trl=False, projector=_QFORMER),
+    "Blip2Processor": Family(
+        "BLIP-2", "question", "", lacks_chat_template=True, requires_image=True, supports_trl=False, projector_paths=_QFORMER
+    ),
     "InstructBlipProcessor": Family(
-        "InstructBLIP", "question", "", silent=True, picture=True, reads=True, trl=False, projector=_QFORMER
+        "InstructBLIP",
+        "question",
+        "",
+        lacks_chat_template=True,
+        requires_image=True,
+        qformer_reads_text=True,
+        supports_trl=False,
+        projector_paths=_QFORMER,
     ),
 }
 """Families by the class of their processor."""
 
 
 def family_of(processor: Any) -> Family:
-    """The family of a processor or of a subclass of one; a plain one for any other.
+    """Find the family of a processor, also by its base classes; the defaults for any other.
 
     >>> family_of("no processor").name
     'str'
@@ -85,70 +104,77 @@ def family_of(processor: Any) -> Family:
     return next((FAMILIES[name] for name in names if name in FAMILIES), Family(names[0]))
 
 
-def chat_template(family: Family) -> str:
-    """Our chat template in the family's style (Jinja), with generation blocks around the answers.
+def load_chat_template(family: Family) -> str:
+    """Load the chat template (Jinja) for a family's checkpoints that come without one; answers are in generation blocks.
 
-    For checkpoints that bring none: `processor.chat_template = chat_template(family_of(processor))`.
+    Use it as `processor.chat_template = load_chat_template(family_of(processor))`.
     """
-    text = (files("comvint_hf") / "chat_templates" / f"{family.style}.jinja").read_text(encoding="utf-8")
-    return text.replace("PICTURE", "{{ " + repr(family.shown) + " }}")
+    text = (files("comvint_hf") / "chat_templates" / f"{family.chat_template}.jinja").read_text(encoding="utf-8")
+    return text.replace("PICTURE", "{{ " + repr(family.image_marker) + " }}")
 
 
-def types_after_pictures(input_ids: torch.Tensor, picture_tokens: list[int]) -> torch.Tensor:
-    """Token types for a family with a prefix: 0 up to the last picture token of each row, 1 after. `[B, T]` int64.
+def types_after_images(input_ids: torch.Tensor, image_token_ids: list[int]) -> torch.Tensor:
+    """Compute token types for a family with a bidirectional prefix: 0 up to the last image token of each row, 1 after.
 
-    So no word sees a later one, as it is when instructions are learnt.
+    So no word attends to a later one, as in training on instructions.
+
+    Args:
+        input_ids: `[B, T]` int64.
+        image_token_ids: The ids of image tokens.
+
+    Returns:
+        `[B, T]` int64.
     """
-    pictures = sum(input_ids == token for token in picture_tokens)
-    return (pictures.flip(-1).cumsum(-1).flip(-1) == 0).long()
+    images = (input_ids[..., None] == input_ids.new_tensor(image_token_ids)).any(-1)
+    return (images.flip(-1).cumsum(-1).flip(-1) == 0).long()
 
 
-def reader_inputs(processor: Any, questions: Sequence[str]) -> dict[str, torch.Tensor]:
-    """What a family that `reads` is told about each picture: the first question, and nothing answered or asked after it."""
-    read = processor.qformer_tokenizer(list(questions), padding=True, truncation=True, max_length=512, return_tensors="pt")
-    return {f"qformer_{key}": read[key] for key in ("input_ids", "attention_mask")}
+def encode_qformer_text(processor: Any, questions: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Encode the Q-Former's text for each image: its first question, without any answer or later question."""
+    encoded = processor.qformer_tokenizer(list(questions), padding=True, truncation=True, max_length=512, return_tensors="pt")
+    return {f"qformer_{key}": encoded[key] for key in ("input_ids", "attention_mask")}
 
 
-def picture_tokens(processor: Any) -> list[int]:
-    """The ids of the tokens that stand for pictures."""
-    several = getattr(processor, "image_token_ids", None) or [getattr(processor, "image_token_id", None)]
-    return [token for token in several if token is not None]
+def image_token_ids(processor: Any) -> list[int]:
+    """Return the ids of the tokens that stand for images."""
+    ids = getattr(processor, "image_token_ids", None) or [getattr(processor, "image_token_id", None)]
+    return [token for token in ids if token is not None]
 
 
-def load_processor(place: str, revision: str | None = None) -> Any:
-    """Load a processor from a folder or the Hub; one for pictures only, with a warning, where its video part cannot be built.
+def load_processor(name_or_path: str, revision: str | None = None) -> Any:
+    """Load a processor from a folder or the Hub; without its video part, and with a warning, where that cannot be built.
 
     Raises what transformers raises if that does not help: `OSError`, `ValueError`, `KeyError` or `ImportError`.
     """
-    processor = _loaded(place, revision)
+    processor = _load(name_or_path, revision)
     family = family_of(processor)
-    if family.silent and not getattr(processor, "chat_template", None):
-        processor.chat_template = chat_template(family)
+    if family.lacks_chat_template and not getattr(processor, "chat_template", None):
+        processor.chat_template = load_chat_template(family)
     return processor
 
 
-def _loaded(place: str, revision: str | None) -> Any:
+def _load(name_or_path: str, revision: str | None) -> Any:
     from transformers import AutoProcessor
 
     try:
-        return AutoProcessor.from_pretrained(place, revision=revision or "main")
+        return AutoProcessor.from_pretrained(name_or_path, revision=revision or "main")
     except (OSError, ValueError, KeyError, ImportError):
-        name = _class_name(place, revision)
+        name = _find_class_name(name_or_path, revision)
         if name not in FAMILIES or not (kind := _without_videos(name)):
             raise
-        processor = kind.from_pretrained(place, revision=revision or "main")
+        processor = kind.from_pretrained(name_or_path, revision=revision or "main")
     warnings.warn(
-        f"The processor of {place} ({name}) wants torchvision for videos, which is not here or does not fit this torch: it is loaded "
-        "for pictures only.",
+        f"The processor of {name_or_path} ({name}) needs torchvision for videos, which is missing or does not fit this torch: it is "
+        "loaded for images only.",
         stacklevel=3,
     )
     return processor
 
 
-def pictures_only(name: str) -> type:
-    """The processor class of that name without its video part, which needs torchvision; or its stand-in.
+def image_only_processor(name: str) -> type:
+    """Return the processor class of that name without its video part, which needs torchvision; or its fallback.
 
-    It saves under the name of the full class, so what it saves loads anywhere. Raises `KeyError` for a name not in `FAMILIES`.
+    It saves under the name of the full class, so that its files load anywhere. Raises `KeyError` for a name not in `FAMILIES`.
     """
     import transformers
 
@@ -156,37 +182,39 @@ def pictures_only(name: str) -> type:
 
 
 @cache
-def _without_videos(name: str) -> type | None:
-    """A subclass of the processor class that has no video part; `None` if the class has none to leave out."""
+def _without_videos(name: str) -> Any:
+    """A subclass of the processor class without its video part; `None` if the class has none."""
     import transformers
 
-    if stand_in := FAMILIES[name].stand_in:
-        return getattr(transformers, stand_in)
-    whole = getattr(transformers, name)
-    parts = whole.get_attributes()
+    if fallback := FAMILIES[name].fallback_processor:
+        return getattr(transformers, fallback)
+    full = getattr(transformers, name)
+    parts = full.get_attributes()
     if "video_processor" not in parts:
         return None
-    left = [part for part in parts if part != "video_processor"]
-    return type(name, (whole,), {"get_attributes": classmethod(lambda _: list(left)), "__module__": __name__})
+    # A class of the same name, so that a saved processor loads as the full one where torchvision is installed.
+    kept = [part for part in parts if part != "video_processor"]
+    return type(name, (full,), {"get_attributes": classmethod(lambda _: list(kept)), "__module__": __name__})
 
 
 def __getattr__(name: str) -> type:
-    """The pictures-only classes by name, for pickle, which looks a class up in its module."""
+    """The image-only classes by name, for pickle, which looks a class up in its module."""
     if name in FAMILIES and (kind := _without_videos(name)):
         return kind
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _class_name(place: str, revision: str | None) -> str | None:
-    """The processor class that a folder or repository names, or that its model type goes with."""
+def _find_class_name(name_or_path: str, revision: str | None) -> str | None:
+    """The processor class that a folder or repository names, or that belongs to its model type."""
     from transformers import AutoConfig, ProcessorMixin
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
+    revision = revision or "main"
     try:
-        written, _ = ProcessorMixin.get_processor_dict(place, revision=revision or "main")
-        if name := written.get("processor_class"):
+        settings, _ = ProcessorMixin.get_processor_dict(name_or_path, revision=revision)
+        if name := settings.get("processor_class"):
             return name
-        return PROCESSOR_MAPPING_NAMES.get(AutoConfig.from_pretrained(place, revision=revision or "main").model_type)
+        return PROCESSOR_MAPPING_NAMES.get(AutoConfig.from_pretrained(name_or_path, revision=revision).model_type)
     except (OSError, ValueError, KeyError, ImportError):
-        # There is nothing to name it: what the first attempt said is the better reason.
+        # Nothing names the class: the first attempt's error is the better explanation.
         return None

@@ -1,19 +1,14 @@
-"""The nouns of the house: what is known about an image (`Scene`) and what is written about it (`Sample`).
+"""The records that the package works on: the annotations of one image (`Scene`) and one instruction sample (`Sample`).
 
-All records are frozen. Boxes are fractions of the image, xyxy, from the top left corner. This file knows no corpus,
-no language model and no dataset; it is what the rooms hand to each other.
+All records are frozen. Boxes are fractions of the image, xyxy, from the top left corner.
 """
 
 from __future__ import annotations
 
-import io
 from functools import cache, cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
-
-from comvint_hf.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,9 +16,9 @@ if TYPE_CHECKING:
 Task = Literal[
     "conversation", "complex_reasoning", "referring_qa", "detail_description", "cross_modal", "outside_knowledge", "vlit"
 ]
-TASKS: tuple[str, ...] = Task.__args__
+TASKS: tuple[str, ...] = get_args(Task)
 Format = Literal["open", "bool", "choice"]
-FORMATS: tuple[str, ...] = Format.__args__
+FORMATS: tuple[str, ...] = get_args(Format)
 
 
 class Record(BaseModel):
@@ -36,22 +31,18 @@ R = TypeVar("R", bound=BaseModel)
 _set = object.__setattr__
 
 
-def trusted(kind: type[R], /, **fields: Any) -> R:
-    """A record of fields that are known to be valid, every one of them given: `model_construct` in a fraction of its time."""
-    return _filled(kind, fields)
-
-
-def _filled(kind: type[R], fields: dict[str, Any]) -> R:
+def construct_unchecked(kind: type[R], /, **fields: Any) -> R:
+    """Make a record without validation: `model_construct` in a fraction of its time. Every field must be given and valid."""
     record = kind.__new__(kind)
     _set(record, "__dict__", fields)
-    _set(record, "__pydantic_fields_set__", _names(kind))  # shared: a frozen record never changes it, and copies copy it
+    _set(record, "__pydantic_fields_set__", _field_names(kind))  # shared: a frozen record never changes it, and copies copy it
     _set(record, "__pydantic_extra__", None)
     _set(record, "__pydantic_private__", None)
     return record
 
 
 @cache
-def _names(kind: type[BaseModel]) -> set[str]:
+def _field_names(kind: type[BaseModel]) -> set[str]:
     return set(kind.model_fields)
 
 
@@ -68,9 +59,9 @@ class Box(Record):
     y2: float
 
     @model_validator(mode="after")
-    def _ordered_inside(self) -> Box:
+    def _check_order(self) -> Box:
         if not (0 <= self.x1 <= self.x2 <= 1 and 0 <= self.y1 <= self.y2 <= 1):
-            raise ValueError(f"box {self.xyxy} is not ordered fractions of the image: expected 0 <= x1 <= x2 <= 1, same for y")
+            raise ValueError(f"the box {self.xyxy} is not made of ordered fractions: expected 0 <= x1 <= x2 <= 1, same for y")
         return self
 
     @property
@@ -87,11 +78,16 @@ class Box(Record):
 
 
 class Object(Record):
-    """One thing in the picture, or one annotated group of things.
+    """One object in the image, or one annotated group of objects.
 
-    `tag` ("o3") is what prompts show; `key` is the corpus's own id; `boxes` is empty for entities that the corpus left
-    unboxed and holds several for groups; `names` are all wordings, `name` the first; `kind` is the corpus's own category
-    or flag ("people", "scene", "crowd", ...), "" where it has none.
+    Attributes:
+        tag: The reference that prompts show, such as "o3".
+        key: The corpus's own id.
+        name: The first of `names`.
+        boxes: None for an entity without a box, several for a group.
+        attributes: Adjectives, such as "large" or "red".
+        names: All names the corpus gives it.
+        kind: The corpus's category or flag ("people", "scene", "crowd", ...), "" where it has none.
     """
 
     tag: str
@@ -104,7 +100,7 @@ class Object(Record):
 
 
 class Region(Record):
-    """A described part of the picture; `objects` are the tags of the objects it speaks of."""
+    """A described part of the image; `objects` are the tags of the objects that `text` mentions."""
 
     tag: str
     text: str
@@ -113,7 +109,7 @@ class Region(Record):
 
 
 class Relation(Record):
-    """`subject` and `object` are object tags: o1 "left of" o2."""
+    """A relation of two objects, which are given by their tags: o1 "left of" o2."""
 
     subject: str
     predicate: str
@@ -121,23 +117,28 @@ class Relation(Record):
 
 
 class Text(Record):
-    """Writing seen in the picture (OCR)."""
+    """Text that can be read in the image (OCR)."""
 
     text: str
     box: Box | None = None
 
 
 class Question(Record):
-    """A question that came with the corpus, and its answer."""
+    """A question of the corpus, and its answer."""
 
     question: str
     answer: str
 
 
 class Scene(Record):
-    """All that is known about one image. `id` is "<source>/<image id>", `width` and `height` are pixels.
+    """The annotations of one image.
 
-    `image` is a file, its encoded bytes, or a function that renders it: nothing is decoded before somebody asks.
+    Attributes:
+        id: "<source>/<image id>".
+        source: The name of the source in the registry, which holds its terms and what may be believed of its annotations.
+        image: The path of a file, its encoded bytes, or a function that renders it; decoded only by `open`.
+        width: In pixels, as `height`.
+        meta: Fields of the corpus that have no place in the record.
     """
 
     id: str
@@ -156,48 +157,43 @@ class Scene(Record):
     @cached_property
     def by_tag(self) -> dict[str, Object | Region]:
         """Objects and regions by their tag."""
-        return {item.tag: item for item in (*self.objects, *self.regions)}
+        items: tuple[Object | Region, ...] = (*self.objects, *self.regions)
+        return {item.tag: item for item in items}
 
     @property
     def image_id(self) -> str:
         return self.id
 
     def open(self) -> Image:
-        """Decode the picture as RGB. Raises `InputError` if there is none or the file is broken."""
-        from PIL import Image
+        """Decode the image as RGB. Raises `ImageError` if there is none or the file is broken."""
+        from comvint_hf import images
 
-        if self.image is None:
-            raise InputError(f"{self.id} has no image here: give its folder with --images, or build text-only rows.")
-        if callable(self.image):
-            return self.image()
-        try:
-            picture = Image.open(io.BytesIO(self.image) if isinstance(self.image, bytes) else self.image)
-            return picture.convert("RGB")
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(
-                f"{self.id}: the image cannot be decoded ({error}); replace the file or leave the image out."
-            ) from error
+        image = self._require_image()
+        return images.decode_image(image() if callable(image) else image, f"The image of {self.id}")
 
     def image_bytes(self) -> bytes:
-        """The encoded file as it is stored; a rendered picture becomes PNG."""
-        if isinstance(self.image, bytes):
-            return self.image
-        if isinstance(self.image, Path):
-            return self.image.read_bytes()
-        buffer = io.BytesIO()
-        self.open().save(buffer, format="PNG")
-        return buffer.getvalue()
+        """Return the encoded file as it is stored; a rendered image becomes PNG."""
+        from comvint_hf import images
+
+        return images.read_encoded(self._require_image())
+
+    def _require_image(self) -> Any:
+        from comvint_hf.errors import ImageError
+
+        if self.image is None:
+            raise ImageError(f"{self.id} has no image here: give its folder with --images, or build text-only rows.")
+        return self.image
 
 
 class Message(Record):
-    """One turn. Inside the house its text holds references, `<st>man<ed>[o3]`; coordinates appear only in rows."""
+    """One turn of a conversation. Boxes are references in its text, `<st>man<ed>[o3]`; only rows have coordinates."""
 
     role: Literal["user", "assistant"]
     content: str
 
 
 class Edit(Record):
-    """One step of a sample's history: what the stage made of it, and why it was dropped if it was."""
+    """One entry of a sample's history: the text before a stage changed or rejected it, and which stage that was."""
 
     stage: str
     instruction: str
@@ -205,13 +201,13 @@ class Edit(Record):
 
 
 COMPLICATED, REFORMULATED, VERIFIED = "complicate: ", "reformulate: ", "verify: "
-"""How a step of history begins, before what was added, the format, or what the judge found."""
+"""Prefixes of `Edit.stage`, before the added detail, the format, or the judge's finding."""
 FAILED = " failed: "
-"""What history writes between a complication and the reason why it was not kept."""
+"""Separates a complication from the reason why it was not kept, in `Edit.stage`."""
 NOT_VERIFIED = "not verified"
-"""The reason of a sample that the judge did not pass, before the criteria."""
+"""Prefix of the reason of a sample that the judge rejected, before the criteria."""
 NOTHING_LEFT = "nothing certain left to ask"
-"""How the reason of a sample begins whose writer abstained: it says only what is certain, and nothing went wrong."""
+"""Prefix of the reason of a sample whose writer abstained (see `NothingLeftError`)."""
 
 
 class Turn(NamedTuple):
@@ -222,10 +218,13 @@ class Turn(NamedTuple):
 
 
 class Sample(Record):
-    """One instruction sample on its way through a recipe. Without messages it is the blank that recipes start from.
+    """One instruction sample on its way through a recipe. A recipe starts from a blank one, without messages.
 
-    `evidence` are the tags the answer rests on; `reasoning` is the writer's chain of thought, which stays in the house;
-    `reason` is why the sample was rejected, `None` while it is good.
+    Attributes:
+        evidence: The tags that the answer rests on.
+        reasoning: The writer's chain of thought; it is not published.
+        rounds: The number of complications that were kept.
+        reason: Why the sample was rejected; `None` while it is good.
     """
 
     scene: Scene
@@ -251,24 +250,24 @@ class Sample(Record):
         """The last assistant turn; "" for a blank sample."""
         return self.messages[-1].content if self.messages else ""
 
-    def changed(self, **changes: Any) -> Sample:
-        """A copy with other values in some fields; they are taken as they are."""
-        return _filled(Sample, {**self.__dict__, **changes})
+    def replace(self, **changes: Any) -> Sample:
+        """Return a copy with other values in some fields, which are not validated."""
+        return construct_unchecked(Sample, **{**self.__dict__, **changes})
 
     def write(self, turns: list[Turn] | list[tuple[str, str]], **changes: Any) -> Sample:
-        """A copy with these (question, answer) turns as its messages."""
+        """Return a copy with these (question, answer) turns as its messages."""
         messages = tuple(
-            trusted(Message, role=role, content=content)
+            construct_unchecked(Message, role=role, content=content)
             for turn in turns
             for role, content in zip(("user", "assistant"), turn, strict=True)
         )
-        return self.changed(messages=messages, **changes)
+        return self.replace(messages=messages, **changes)
 
     def rewrite(self, stage: str, turn: Turn | tuple[str, str], **changes: Any) -> Sample:
-        """A copy with one new turn; what it said before goes into `history`."""
-        edit = trusted(Edit, stage=stage, instruction=self.instruction, response=self.response)
+        """Return a copy with one new turn; the old text goes into `history`."""
+        edit = construct_unchecked(Edit, stage=stage, instruction=self.instruction, response=self.response)
         return self.write([turn], history=(*self.history, edit), **changes)
 
     def reject(self, reason: str) -> Sample:
-        """A copy that is rejected for `reason`; it is published in the config `rejected`, never dropped."""
-        return self.changed(reason=reason)
+        """Return a copy that is rejected for `reason`; it is published in the config `rejected`, never dropped."""
+        return self.replace(reason=reason)

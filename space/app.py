@@ -1,4 +1,4 @@
-"""The Space: talk with a model about a picture, and see where its answer points. Also runs at home."""
+"""The Space: chat with a model about an image, and see the boxes of its answers. Also runs locally."""
 
 import os
 import sys
@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
-# On the Hub the package lies beside this file as a wheel, which Python imports as it is: see deploy.py.
+# On the Hub the package is a wheel next to this file, which Python can import from (see deploy.py).
 sys.path[:0] = map(str, Path(__file__).parent.glob("comvint_hf-*.whl"))
 
-from comvint_hf.cli import calm, wrong_use
+from comvint_hf.cli import handle_errors, usage_errors
 from comvint_hf.serving.chat import Chat
-from comvint_hf.serving.demo.page import Example, interface, launch
+from comvint_hf.serving.demo.page import Example, build_page, launch
 from comvint_hf.serving.loading import load_chat, read_conventions
 from comvint_hf.serving.remote import RemoteChat
 
 EXAMPLES = Path(__file__).parent / "examples"
+# Worded as in our datasets, which models of this package were tuned on.
 QUESTIONS = {
     "describe.png": "Describe this picture in detail.",
     "where.png": "Where is the blue triangle?",
@@ -28,18 +29,18 @@ QUESTIONS = {
 @click.option(
     "--model", envvar="COMVINT_MODEL", metavar="DIR|ORG/NAME", help="An adapter, a merged or a full model; or COMVINT_MODEL."
 )
-@click.option("--base", envvar="COMVINT_BASE", metavar="DIR|ORG/NAME", help="The adapter's base, if it has moved.")
+@click.option("--base", envvar="COMVINT_BASE", metavar="DIR|ORG/NAME", help="The adapter's base model, if it has moved.")
 @click.option(
     "--base-url", envvar="COMVINT_BASE_URL", metavar="URL", help="Ask an OpenAI-compatible endpoint for --model instead."
 )
-@click.option("--conventions", metavar="DIR|ORG/NAME", help="With --base-url: where the model's comvint.json lies.")
-@click.option("--max-new-tokens", default=512, show_default=True, type=click.IntRange(1))
-@click.option("--device", help="cuda, cpu, ...; cuda where there is one.")
-@click.option("--dtype", help="float32, bfloat16 or float16.")
-@click.option("--host", default=None, help="The address to listen on.  [default: this machine only; all of them on Spaces]")
-@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.  [default: the first free one from 7860]")
-@click.option("--share", is_flag=True, help="Open a public link through Gradio's servers.")
-@calm
+@click.option("--conventions", metavar="DIR|ORG/NAME", help="With --base-url: the model whose comvint.json applies.")
+@click.option("--max-new-tokens", default=512, show_default=True, type=click.IntRange(1), help="The longest answer.")
+@click.option("--device", help="cuda, cpu, ...  [default: cuda if there is one]")
+@click.option("--dtype", help="float32, bfloat16 or float16.  [default: bfloat16 on cuda]")
+@click.option("--host", default=None, help="The address to listen on.  [default: this machine only; every address on a Space]")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.  [default: the first free port from 7860]")
+@click.option("--share", is_flag=True, help="Create a public link through Gradio's servers.")
+@handle_errors
 def main(
     model: str | None,
     base: str | None,
@@ -52,7 +53,7 @@ def main(
     port: int | None,
     share: bool,
 ) -> None:
-    """Open the page for a model on this machine, or behind an endpoint.
+    """Serve the page for a local model, or for one behind an endpoint.
 
     \b
       python space/app.py --model build/demo/model
@@ -61,16 +62,16 @@ def main(
     if not model:
         raise click.UsageError("No model is named: give --model DIR or ORG/NAME, or set the Space's variable COMVINT_MODEL.")
     chat: Chat
-    with wrong_use():
+    with usage_errors():
         if base_url:
-            agreed = read_conventions(conventions, required=True) if conventions else None
-            chat = RemoteChat(base_url, model, conventions=agreed, max_new_tokens=max_new_tokens)
+            found = read_conventions(conventions, required=True) if conventions else None
+            chat = RemoteChat(base_url, model, conventions=found, max_new_tokens=max_new_tokens)
         else:
             chat = load_chat(model, base=base, device=device, dtype=dtype, max_new_tokens=max_new_tokens)
     examples = [Example(EXAMPLES / name, question) for name, question in QUESTIONS.items() if (EXAMPLES / name).is_file()]
     on_spaces = "SPACE_ID" in os.environ
     launch(
-        interface(chat, examples),
+        build_page(chat, examples),
         server_name=host or ("0.0.0.0" if on_spaces else "127.0.0.1"),
         server_port=port,
         share=share,

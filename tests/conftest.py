@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,25 @@ import pytest
 # A run in the background may have been told to ignore Ctrl-C, and what it starts would too; some tests send one.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+CHROMIUM = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+@pytest.fixture(scope="module")  # while it is open an event loop runs, in which other modules could not start theirs
+def browser() -> Iterator:
+    """A headless Chromium from the system; tests that need it are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=found, args=CHROMIUM.split())
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ def test_what_is_written_is_read(tmp_path) -> None:
     )
     written.write(tmp_path / "adapter")
     assert Conventions.read(tmp_path / "adapter") == written
-    assert written.dialect.scale == 1000
+    assert written.box_format.scale == 1000
 
 
 def test_a_relative_folder_is_written_so_that_it_is_no_name_on_the_hub(tmp_path, monkeypatch) -> None:
@@ -37,4 +37,4 @@ def test_a_broken_file_is_named(tmp_path, text: str, said: str) -> None:
 
 def test_an_unknown_dialect_is_named() -> None:
     with pytest.raises(InputError, match="martian"):
-        _ = Conventions(box_dialect="martian").dialect
+        _ = Conventions(box_dialect="martian").box_format

@@ -63,7 +63,7 @@ def test_parse_reads_back_what_render_wrote(some: list[Box]) -> None:
 def test_parse_and_plain_take_any_text(text: str) -> None:
     assert all(0 <= found.start < found.end <= len(text) for found in g.parse(text))
     if "<st>" not in text:
-        assert g.plain(text) == text
+        assert g.strip_grounding(text) == text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comvint_hf.image_geometry import frame_of, is_tiled
+from comvint_hf.image_geometry import find_frame, is_tiled
 from comvint_hf.types import Box
 
 pytest.importorskip("transformers")
@@ -106,8 +106,8 @@ def test_a_rectangle_is_where_the_frame_says(name: str, width: int, height: int,
     picture = Image.new("RGB", (width, height))
     picture.paste((0, 0, 255), (left, top, right, bottom))
     box = Box(x1=left / width, y1=top / height, x2=right / width, y2=bottom / height)
-    frame = frame_of(processor, (width, height))
-    shown = frame.into(box)
+    frame = find_frame(processor, (width, height))
+    shown = frame.from_image(box)
     pixels = take(processor([picture], return_tensors="np"))
     if frame.size:
         assert pixels.shape[1:] == frame.size[::-1]
@@ -123,7 +123,7 @@ def test_a_rectangle_is_where_the_frame_says(name: str, width: int, height: int,
 @settings(max_examples=60, deadline=None)
 def test_pixel_limits_give_the_processors_own_number_of_patches(width: int, height: int) -> None:
     processor = made("qwen2_vl", "Qwen2VLImageProcessorPil")
-    wide, high = frame_of(processor, (width, height)).size
+    wide, high = find_frame(processor, (width, height)).size
     assert (wide // 14) * (high // 14) == processor.get_number_of_image_patches(height, width)
 
 

@@ -1,4 +1,7 @@
-"""The embedded annotator: answers every prompt of the recipes from the scene alone, true by construction."""
+"""`AnnotationLLM`: answers the prompts of all recipes from a scene's annotations, without a language model.
+
+Its answers are true by construction: they state only what the annotations make certain.
+"""
 
 from __future__ import annotations
 
@@ -26,24 +29,27 @@ ANSWERS: dict[str, Answer | str] = {
     "comvint/choice": "comvint.answers.choice",
     "vlit/dialogue": "comvint.dialogue.dialogue",
 }
-"""Prompt -> the function that answers it, or where in this package it stands ("room.file.function"; loaded when first asked)."""
-
+"""The function that answers each prompt, or its path in this package ("package.module.function"), imported on first use."""
 
 CERTAIN = frozenset(("comvint/verify",))
-"""Prompts whose answers draw nothing, so that no random source need be seeded for them."""
+"""Prompts whose answers need no random generator, which is slow to seed."""
 _UNUSED = Random(0)
 
 
 def register(prompt: str, answer: Answer) -> None:
-    """Answer a prompt of your own recipe: `answer(prompt, random)` gives a filled form for `prompt.scene`."""
+    """Let the annotator answer a prompt of your own recipe.
+
+    Args:
+        prompt: The prompt's name.
+        answer: Called as `answer(prompt, random)`; returns the filled reply for `prompt.scene`.
+    """
     ANSWERS[prompt] = answer
 
 
 class AnnotationLLM:
-    """Answer prompts from `prompt.scene` and the other blanks, without any language model.
+    """An LLM that answers prompts from the annotations of their scene.
 
-    Draws depend on `seed`, the scene, the prompt and its salt only, so the order of work does not matter. Raises
-    `NothingLeftError` where a scene offers nothing to say, `InputError` for a prompt that nobody registered.
+    Draws depend on `seed`, the scene, the prompt and its salt only, so the order of work does not matter.
     """
 
     name = "annotations"
@@ -53,7 +59,12 @@ class AnnotationLLM:
         self.seed = seed
 
     async def ask(self, prompt: Prompt, reply_type: type[R]) -> R:
-        """Fill in the form for the prompt's scene."""
+        """Fill in the reply for the prompt's scene.
+
+        Raises:
+            NothingLeftError: If the scene offers nothing certain to say.
+            InputError: For a prompt that has no registered answer.
+        """
         reply = _answer(prompt.name)(prompt, _UNUSED if prompt.name in CERTAIN else self._random(prompt))
         if not isinstance(reply, reply_type):
             raise ReplyError(

@@ -1,24 +1,24 @@
-"""The command `comvint`: build, push, preview, stats. Each parses and calls one function."""
+"""The command `comvint`: build, push, preview, stats. Each subcommand parses its flags and calls one function."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from comvint_hf import registry
 from comvint_hf.cli.build import make_dataset
-from comvint_hf.cli.exit_codes import calm, wrong_use
-from comvint_hf.cli.options import PRIVATE, build_options
-from comvint_hf.cli.output import look_at, show
-from comvint_hf.cli.push import push_folder
+from comvint_hf.cli.exit_codes import handle_errors, usage_errors
+from comvint_hf.cli.options import PRIVATE_HELP, BuildCommand, Command
+from comvint_hf.cli.output import print_statistics, print_warnings, push_folder
 from comvint_hf.errors import InputError
 from comvint_hf.pipeline.options import BuildOptions
 
 if TYPE_CHECKING:
     from comvint_hf.generation.recipe import Recipe
-
-RECIPES = ("svit", "comvint", "vlit")
 
 
 @click.group(context_settings={"max_content_width": 110})
@@ -33,93 +33,143 @@ def main() -> None:
     """
 
 
-@main.command()
-@build_options
-@click.option("--recipe", required=True, type=click.Choice(RECIPES), help="How samples are made.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe, as in --set rounds=2.")
-@calm
-def build(options: BuildOptions, recipe: str, settings: tuple[str, ...]) -> None:
+@main.command(cls=BuildCommand)
+@click.option(
+    "--recipe",
+    required=True,
+    metavar="NAME|MODULE:NAME",
+    help="How samples are made: svit, comvint, vlit, an installed recipe, or one of a Python module here.",
+)
+@click.option("--tasks", metavar="NAME[,...]", help="Make only samples of these tasks, as in conversation,referring_qa (svit).")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe, as in rounds=2; may be repeated."
+)
+@handle_errors
+def build(options: BuildOptions, recipe: str, tasks: str | None, settings: tuple[str, ...]) -> None:
     """Build a dataset folder that `load_dataset` opens.
 
     \b
-      comvint build --recipe comvint --set rounds=2 --set formats=open,bool --scenes flickr30k:DIR --out build/comvint
+    Two tasks of SVIT from COCO's annotations, in four processes:
+      comvint build --recipe svit --tasks conversation,referring_qa --scenes coco:DIR --num-workers 4 --out build/svit
+    ComVint with two rounds, by a language model, for at most 5 dollars:
+      comvint build --recipe comvint --set rounds=2 --scenes flickr30k:DIR --llm MODEL --base-url URL --budget 5 --out build/comvint
+    A recipe of my_recipe.py and a source of my_source.py, both in this folder:
+      comvint build --recipe my_recipe:MY_RECIPE --scenes my_source:DIR --out build/mine
     """
-    with wrong_use():
-        made = open_recipe(recipe, settings)
-    make_dataset(made, options)
+    with usage_errors():
+        opened = open_recipe(recipe, [*settings, *([f"tasks={tasks}"] if tasks else [])])
+    make_dataset(opened, options)
 
 
-def open_recipe(name: str, settings: tuple[str, ...] = ()) -> Recipe:
-    """Make a recipe by its name; each setting is "name=value", lists with commas. Raises `InputError` for a wrong one."""
-    import inspect
-    from importlib import import_module
+def open_recipe(name: str, settings: Iterable[str] = ()) -> Recipe:
+    """Open a recipe of the registry.
 
-    maker = getattr(import_module(f"comvint_hf.generation.recipes.{name}"), name)
-    known = inspect.signature(maker).parameters
+    Args:
+        name: A registered or installed name, a module that registers one recipe, or `module:attribute`.
+        settings: "name=value" for parameters of the function that makes the recipe; lists are joined by commas.
+
+    Raises:
+        InputError: For an unknown name or setting, and for a value that does not fit.
+    """
+    entry = registry.recipes.get(name)
+    parameters = inspect.signature(entry).parameters if callable(entry) else {}
     given: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if not equals or key not in known:
-            raise InputError(f"--set {setting}: expected NAME=VALUE, where the names of {name} are {', '.join(known)}.")
-        counts = isinstance(known[key].default, int)
-        if counts and not value.isdecimal():
-            raise InputError(f"--set {setting}: {key} is a whole number.")
-        given[key] = int(value) if counts else tuple(value.split(","))
-    return maker(**given)
+        if not equals or key not in parameters:
+            expected = f"NAME=VALUE, where the names of {name} are {', '.join(parameters)}" if parameters else f"none for {name}"
+            raise InputError(f"--set {setting}: expected {expected}.")
+        given[key] = _parse_setting(setting, value, parameters[key])
+    missing = [key for key, value in parameters.items() if value.default is inspect.Parameter.empty and key not in given]
+    if missing:
+        raise InputError(f"--recipe {name} needs {' and '.join(f'--set {key}=...' for key in missing)}.")
+    recipe = entry(**given) if callable(entry) else entry
+    # Not isinstance: a class of the user's own with the same attributes is a recipe, as the tests' toy is.
+    if not all(hasattr(recipe, attribute) for attribute in ("name", "prompts", "run")):
+        raise InputError(f"--recipe {name} is a {type(recipe).__name__}: expected a Recipe, or a function that returns one.")
+    return recipe
 
 
-@main.command()
+def _parse_setting(setting: str, value: str, parameter: inspect.Parameter) -> Any:
+    """A setting's value in the type of the parameter's default or, where it has none, of its annotation."""
+    default = parameter.default
+    kind = str(parameter.annotation) if default in (None, inspect.Parameter.empty) else type(default).__name__
+    if kind == "bool":
+        return value.lower() in ("true", "yes", "1")
+    if kind in ("int", "float"):
+        try:
+            return int(value) if kind == "int" else float(value)
+        except ValueError as error:
+            raise InputError(f"--set {setting}: {parameter.name} is a {'whole ' * (kind == 'int')}number.") from error
+    return value if kind.startswith(("str", "Path")) else tuple(value.split(","))
+
+
+@main.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("repository", metavar="ORG/NAME")
-@click.option("--private/--public", default=None, help=PRIVATE)
-@click.option("--base", metavar="ORG/NAME", help="Of a tuned model: its base on the Hub, if it was tuned from a folder.")
-@calm
+@click.option("--private/--public", default=None, help=PRIVATE_HELP)
+@click.option("--base", metavar="ORG/NAME", help="The base on the Hub of a model that was tuned from a local folder.")
+@handle_errors
 def push(folder: Path, repository: str, private: bool | None, base: str | None) -> None:
     """Push a dataset, or the folder of a tuned model, to the Hub in one commit: all of it arrives, or nothing changes.
 
     \b
       comvint push build/comvint ORG/NAME
-      comvint push build/demo/model ORG/NAME      # draws its card anew, with the scores in results.json if that lies there
+      comvint push build/demo/model ORG/NAME      # writes its card anew, with the scores of its results.json
     """
     push_folder(folder, repository, private, base)
 
 
-@main.command()
+@main.command(cls=Command)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--rows", default=50, show_default=True, type=click.IntRange(1), help="How many rows of each folder.")
-@click.option("--config", default="default", show_default=True, help="Which config, as in rejected.")
-@click.option("--seed", default=0, show_default=True, help="Which rows.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with pictures instead of text.")
-@calm
+@click.option("--rows", default=50, type=click.IntRange(1), help="Rows of each folder.")
+@click.option("--config", default="default", help="The config to show, as in rejected.")
+@click.option("--seed", default=0, help="Draws the rows.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with images instead of text.")
+@handle_errors
 def preview(folders: tuple[Path, ...], rows: int, config: str, seed: int, out: Path | None) -> None:
-    """Show some rows of each folder: as text here, or as a page with pictures and drawn boxes (--out FILE.html)."""
-    from comvint_hf.dataset.preview import page, sample_rows, text
+    """Show some rows of each folder: as text here, or as a page with images and drawn boxes (--out FILE.html).
 
-    with wrong_use():
-        chosen = [row for folder in folders for row in sample_rows(folder, rows, config, seed)]
+    \b
+      comvint preview build/svit --rows 5
+      comvint preview build/svit build/comvint --out samples.html
+    """
+    from comvint_hf.dataset.preview import render_page, render_text, sample_rows
+
+    with usage_errors():
+        sample = [row for folder in folders for row in sample_rows(folder, rows, config, seed)]
     if out is None:
-        click.echo("\n".join(map(text, chosen)))
+        click.echo("\n".join(map(render_text, sample)))
         return
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(chosen, ", ".join(folder.resolve().name for folder in folders)), encoding="utf-8")
-    click.echo(f"{len(chosen)} rows: {out}")
+    out.write_text(render_page(sample, ", ".join(folder.resolve().name for folder in folders)), encoding="utf-8")
+    click.echo(f"{len(sample)} rows: {out}")
 
 
-@main.command()
+@main.command(cls=Command, old_flags={"--pictures": ("--plots", bool)})
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--pictures", type=click.Path(path_type=Path, file_okay=False), help="Draw them into this folder too.")
-@click.option("--quality", is_flag=True, help="Measure balance and the diversity of instructions too (takes longer).")
-@calm
-def stats(folder: Path, pictures: Path | None, quality: bool) -> None:
-    """Count what a dataset folder holds; say what looks wrong with it."""
-    from comvint_hf.quality.measure import look, measure
+@click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw plots into this folder too.")
+@click.option("--quality", is_flag=True, help="Run all quality measures that need no model (takes longer).")
+@click.option(
+    "--measure", "measures", multiple=True, metavar="NAME", help="Run one measure; MODULE:NAME for your own; repeatable."
+)
+@handle_errors
+def stats(folder: Path, plots: Path | None, quality: bool, measures: tuple[str, ...]) -> None:
+    """Count what a dataset folder holds, and warn of signs of a failed build.
 
-    with wrong_use():
-        found = look(folder, pictures)
-    show(found.statistics)
-    look_at(found.signs)
-    for picture in found.pictures:
-        click.echo(picture)
-    if quality:
-        for name, value in measure(folder).items():
-            click.echo(f"{name}: {value}")
+    \b
+      comvint stats build/svit --plots build/plots
+      comvint stats build/svit --measure my_measures:mean_words
+    """
+    from comvint_hf.quality.measure import describe_dataset, format_result, run_measures
+
+    with usage_errors():
+        description = describe_dataset(folder, plots)
+    print_statistics(description.statistics)
+    print_warnings(description.warnings)
+    for plot in description.plots:
+        click.echo(plot)
+    with usage_errors():
+        results = run_measures(folder, (*(registry.measures.names() if quality else ()), *measures))
+    for name, result in results.items():
+        click.echo(f"{name}: {format_result(result)}")

@@ -1,187 +1,271 @@
-"""The flags that every builder and `comvint build` share, and their help."""
+"""The flags of a build and their help, and the commands that read them."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 
-from comvint_hf.cli.exit_codes import ENDINGS
-from comvint_hf.cli.param_types import Tasks
-from comvint_hf.cli.validation import look_over
-from comvint_hf.pipeline.options import ANNOTATIONS, ATTEMPTS, EXECUTORS, STORE, BuildOptions
-
-PRIVATE = "Who may see the Hub repository, if it is new.  [default: private if a source's photos may not be shared, else your account's]"
-_PER_MINUTE = click.FloatRange(0, min_open=True)
-_FLAGS = (
-    click.option(
-        "--scenes", required=True, metavar="SOURCE:PATH", help="shapes:500, coco:DIR, visual_genome:DIR or flickr30k:DIR."
-    ),
-    click.option(
-        "--llm",
-        default=ANNOTATIONS,
-        show_default=True,
-        metavar="annotations|MODEL",
-        help="Who writes: the annotations themselves (offline, no key), or a model of an OpenAI-compatible endpoint.",
-    ),
-    click.option(
-        "--judge", metavar="annotations|MODEL", help="Who checks what the writer wrote (ComVint); the writer itself unless given."
-    ),
-    click.option(
-        "--base-url",
-        metavar="URL",
-        help="The endpoint's address, else OPENAI_BASE_URL, else OpenAI. The key is read from the environment: OPENAI_API_KEY, "
-        "HF_TOKEN for huggingface.co, AZURE_OPENAI_API_KEY for Azure; a server of your own needs none.",
-    ),
-    click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The dataset's folder."),
-    click.option("--limit", type=click.IntRange(1), help="Stop after so many images."),
-    click.option("--seed", default=0, show_default=True, help="Draws wordings and rendered scenes."),
-    click.option(
-        "--budget",
-        type=click.FloatRange(0),
-        metavar="USD",
-        help="Stop before --cache has paid more than this, in all runs together; requests on their way and replies that did not "
-        "fit count too.",
-    ),
-    click.option(
-        "--prices",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="A file of prices (TOML: dollars per million tokens by model), read over the one in generation/client/prices.toml.",
-    ),
-    click.option("--see", is_flag=True, help="Show the writer the photo too, not only its annotations."),
-    click.option(
-        "--see-pixels",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Make a photo smaller until it has N pixels at most before it is shown.  [default: 1048576, as 1024x1024]",
-    ),
-    click.option("--temperature", type=click.FloatRange(0), help="The writer's and judge's temperature; theirs unless given."),
-    click.option(
-        "--attempts",
-        default=ATTEMPTS,
-        show_default=True,
-        type=click.IntRange(1),
-        help="Ask a prompt so often, each time saying what did not fit, before its sample is rejected.",
-    ),
-    click.option("--requests-per-minute", type=_PER_MINUTE, metavar="N", help="Ask each model no faster than this."),
-    click.option(
-        "--tokens-per-minute", type=_PER_MINUTE, metavar="N", help="Send and get no more tokens of each model than this."
-    ),
-    click.option(
-        "--concurrency",
-        default=64,
-        show_default=True,
-        type=click.IntRange(1),
-        help="Requests to a model on their way at once; fewer by itself while the endpoint says it is too much.",
-    ),
-    click.option(
-        "--cache",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Where paid replies are kept; builds may share one.  [default: OUT/.build/replies.sqlite]",
-    ),
-    click.option(
-        "--batch",
-        is_flag=True,
-        help="Ask through the provider's batch API: cheaper, and slower. May be stopped while it waits: what was submitted is "
-        "collected by the next run.",
-    ),
-    click.option(
-        "--poll",
-        default=30.0,
-        show_default=True,
-        type=_PER_MINUTE,
-        metavar="SECONDS",
-        help="How often to look whether a batch is ready.",
-    ),
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Ask nobody and write nothing: say how many requests, tokens, dollars, hours and rows to expect.",
-    ),
-    click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Look for photos here first."),
-    click.option(
-        "--store-images",
-        default="rows",
-        show_default=True,
-        type=click.Choice(list(STORE)),
-        help="Photos in each row, once an image in the config `images` (table), or not at all.",
-    ),
-    click.option(
-        "--split",
-        type=click.FloatRange(0, 1, max_open=True),
-        metavar="SHARE",
-        help="Share of images to hold out for the split test.  [default: 0.1; SVIT's own list for Visual Genome]",
-    ),
-    click.option("--shard-scenes", default=1000, show_default=True, type=click.IntRange(1), help="Images a shard."),
-    click.option(
-        "--executor",
-        default="local",
-        show_default=True,
-        type=click.Choice(EXECUTORS),
-        help="Where the work is done if it is split: processes here, a Ray cluster, Slurm, or Hugging Face Jobs.",
-    ),
-    click.option(
-        "--executor-set",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="A setting of datatrove's executor, as in partition=cpu for slurm; may be given again.",
-    ),
-    click.option("--push-to", metavar="ORG/NAME", help="Push the finished dataset to the Hub."),
-    click.option("--private/--public", default=None, help=PRIVATE),
-    click.option(
-        "--retry-failed",
-        is_flag=True,
-        help="Ask once more, up to --attempts times, for the samples that got no usable reply; every other row stays as it is.",
-    ),
-    click.option("--overwrite", is_flag=True, help="Delete an earlier dataset in --out first; replies that were paid for stay."),
-)
+from comvint_hf.cli.exit_codes import EXIT_CODES_HELP
+from comvint_hf.cli.validation import check_flags
+from comvint_hf.errors import InputError
+from comvint_hf.generation.client.settings import MAX_PIXELS, LLMSettings
+from comvint_hf.pipeline.executor.config import EXECUTORS
+from comvint_hf.pipeline.options import ANNOTATIONS, IMAGE_STORAGE, BuildOptions
 
 
-def build_options(command: Callable[..., None] | None = None, *, kinds: Iterable[str] = ()) -> Callable[..., Any]:
-    """Give a command the flags of every builder; it receives them as one `BuildOptions`, and its help says how it can end.
+class NameList(click.ParamType):
+    """Names joined by commas, each one of a known set, as in `--formats open,bool`."""
 
-    Where there are `kinds` of tasks, `--tasks` takes their names too, and the command receives them as `tasks`.
+    name = "names"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "|".join(self.names) + "[,...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        chosen = value if isinstance(value, tuple) else tuple(name.strip() for name in value.split(",") if name.strip())
+        unknown = [name for name in chosen if name not in self.names]
+        if unknown or not chosen:
+            given = ", ".join(unknown) or "nothing"
+            self.fail(f"{given} was given: expected some of {', '.join(self.names)}, joined by commas.", param, ctx)
+        return tuple(dict.fromkeys(chosen))
+
+
+def parse_limits(settings: Iterable[str]) -> dict[str, int]:
+    """Parse "name=number" settings. Raises `InputError` for any other form.
+
+    >>> parse_limits(["conversation=20000"])
+    {'conversation': 20000}
     """
-    if command is None:
-        return functools.partial(build_options, kinds=kinds)
-    kinds = tuple(kinds)
-
-    @functools.wraps(command)
-    def gathered(**values: Any) -> None:
-        number, chosen = _sorted_out(values["tasks"], kinds)
-        common = {field.name: values.pop(field.name) for field in fields(BuildOptions)}
-        options = BuildOptions(**{**common, "tasks": number})
-        look_over(options)
-        command(options=options, **({"tasks": chosen} if kinds else {}), **values)
-
-    gathered.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{ENDINGS}"
-    for flag in reversed((*_FLAGS, _tasks_flag(kinds))):
-        gathered = flag(gathered)
-    return gathered
+    limits = {}
+    for setting in settings:
+        name, _, number = setting.partition("=")
+        if not name or not number.isdecimal():
+            raise InputError(f"{setting!r} is not of the form NAME=NUMBER, as in conversation=20000.")
+        limits[name] = int(number)
+    return limits
 
 
-def _tasks_flag(kinds: tuple[str, ...]) -> Callable[..., Any]:
-    split = "Split the work into N tasks, each a process of its own; the dataset is the same for any number."
+class Command(click.Command):
+    """A command whose help groups its flags under titles, and which accepts old flags with a warning on stderr.
+
+    Args:
+        groups: The titles of --help with their flags, which are added to those of the command itself.
+        title: The title of the command's own flags; it may be one of `groups`.
+        old_flags: The new flag for each old one, and for which values it stands.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        groups: Mapping[str, Sequence[click.Option]] | None = None,
+        title: str = "Options",
+        old_flags: Mapping[str, tuple[str, Callable[[str], bool]]] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(*arguments, **{"context_settings": {"max_content_width": 110, "show_default": True}, **settings})
+        self.groups, self.title, self.old_flags = groups or {}, title, old_flags or {}
+        self.params += chain.from_iterable(self.groups.values())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Replace old flags, then parse."""
+        # Done on the words of the command line: --tasks is an old flag or a new one, which only its value tells.
+        for place, (argument, following) in enumerate(zip(args, [*args[1:], ""], strict=True)):
+            flag, equals, value = argument.partition("=")
+            new, stands_for = self.old_flags.get(flag, ("", bool))
+            if new and stands_for(value if equals else following):
+                click.echo(f"{flag} is now called {new}; the old name goes with the next version.", err=True)
+                args[place] = f"{new}{equals}{value}"
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the flags, a section for each group."""
+        # click adds --help by itself, so it is in no group and not among the command's own flags.
+        titles = {option.name: title for title, options in self.groups.items() for option in options}
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in (*list(self.groups)[:1], self.title, *self.groups)}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
+                title = "Other" if self.groups and param not in self.params else titles.get(param.name, self.title)
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+PRIVATE_HELP = (
+    "Who may see the Hub repository, if it is new.  "
+    "[default: private if a source's images may not be shared, else your account's]"
+)
+_POSITIVE = click.FloatRange(0, min_open=True)
+_FOLDER, _FILE = (click.Path(path_type=Path, exists=True, file_okay=folder, dir_okay=not folder) for folder in (False, True))
+
+
+def _flag(name: str, help: str, **settings: Any) -> click.Option:
+    return click.Option([name], help=help, **settings)
+
+
+BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
+    "Input": (
+        _flag(
+            "--scenes",
+            "shapes:500, coco:DIR, visual_genome:DIR, flickr30k:DIR, or MODULE:PATH for a source of your own.",
+            required=True,
+            metavar="SOURCE:PATH",
+        ),
+        _flag("--images", "Look for image files here first.", type=_FOLDER),
+        _flag("--limit", "Stop after this many images.", type=click.IntRange(1)),
+        _flag("--seed", "Draws wordings and rendered scenes.", default=0),
+    ),
+    "Language models": (
+        _flag(
+            "--llm",
+            "The writer: the annotations themselves (offline, no key), or a model of an OpenAI-compatible endpoint.",
+            default=ANNOTATIONS,
+            metavar="annotations|MODEL",
+        ),
+        _flag("--judge", "The judge of what the writer wrote (ComVint); by default the writer.", metavar="annotations|MODEL"),
+        _flag(
+            "--base-url",
+            "The endpoint's address; by default OPENAI_BASE_URL, else OpenAI. The key is read from the environment: "
+            "OPENAI_API_KEY, HF_TOKEN for huggingface.co, AZURE_OPENAI_API_KEY for Azure. Your own server needs none.",
+            metavar="URL",
+        ),
+        _flag("--temperature", "The sampling temperature; by default the model's own.", type=click.FloatRange(0)),
+        _flag(
+            "--attempts",
+            "Ask a prompt this often, each time with what did not fit, before its sample is rejected.",
+            default=LLMSettings.attempts,
+            type=click.IntRange(1),
+        ),
+        _flag("--see", "Show the writer the image too, not only its annotations.", is_flag=True),
+        _flag(
+            "--see-pixels",
+            f"Shrink an image to at most N pixels before it is shown.  [default: {MAX_PIXELS}, as 1024x1024]",
+            type=click.IntRange(1),
+            metavar="N",
+        ),
+    ),
+    "Cost and speed": (
+        _flag("--dry-run", "Ask no model and write nothing: estimate requests, tokens, dollars, hours and rows.", is_flag=True),
+        _flag(
+            "--budget",
+            "Stop before --cache has paid more than this, in all runs together. Requests in flight and replies that did not fit "
+            "count too.",
+            type=click.FloatRange(0),
+            metavar="USD",
+        ),
+        _flag(
+            "--prices",
+            "A file of prices (TOML: dollars per million tokens by model), read over generation/client/prices.toml.",
+            type=_FILE,
+        ),
+        _flag(
+            "--cache",
+            "The file of paid replies; builds may share one.  [default: OUT/.build/replies.sqlite]",
+            type=click.Path(path_type=Path, dir_okay=False),
+        ),
+        _flag(
+            "--concurrency",
+            "Most requests in flight to one model; it sends fewer while the endpoint refuses more.",
+            default=64,
+            type=click.IntRange(1),
+        ),
+        _flag("--requests-per-minute", "Send each model at most N requests a minute.", type=_POSITIVE, metavar="N"),
+        _flag("--tokens-per-minute", "Send and receive at most N tokens a minute of each model.", type=_POSITIVE, metavar="N"),
+        _flag(
+            "--batch",
+            "Ask through the provider's batch API: cheaper and slower. You may stop it while it waits; the next run collects "
+            "what was submitted.",
+            is_flag=True,
+        ),
+        _flag("--poll", "Time between two checks of a batch.", default=LLMSettings.poll, type=_POSITIVE, metavar="SECONDS"),
+    ),
+    "Output": (
+        _flag("--out", "The dataset folder.", required=True, type=click.Path(path_type=Path, file_okay=False)),
+        _flag(
+            "--store-images",
+            "Store images in each row, once for each image in the config `images` (table), or not at all.",
+            default="rows",
+            type=click.Choice(list(IMAGE_STORAGE)),
+        ),
+        _flag(
+            "--split",
+            "Share of images to hold out as the split `test`.  [default: 0.1; SVIT's own list for Visual Genome]",
+            type=click.FloatRange(0, 1, max_open=True),
+            metavar="SHARE",
+        ),
+        _flag("--shard-scenes", "Images in a shard.", default=1000, type=click.IntRange(1)),
+        _flag(
+            "--retry-failed",
+            "Ask once more, up to --attempts times, for the samples that got no usable reply. Every other row stays.",
+            is_flag=True,
+        ),
+        _flag("--overwrite", "Delete an earlier dataset in --out first; its paid replies are kept.", is_flag=True),
+        _flag("--push-to", "Push the finished dataset to the Hub.", metavar="ORG/NAME"),
+        _flag("--private/--public", PRIVATE_HELP, default=None),
+    ),
+    "Workers": (
+        _flag(
+            "--num-workers",
+            "Build in N processes; the dataset is the same for any number.",
+            default=1,
+            type=click.IntRange(1),
+            metavar="N",
+        ),
+        _flag(
+            "--executor",
+            "Run the workers as processes here, on a Ray cluster, on Slurm, or as Hugging Face Jobs.",
+            default="local",
+            type=click.Choice(list(EXECUTORS)),
+        ),
+        _flag(
+            "--executor-set",
+            "A setting of datatrove's executor, as in partition=cpu for slurm; may be repeated.",
+            multiple=True,
+            metavar="NAME=VALUE",
+        ),
+    ),
+}
+
+
+class BuildCommand(Command):
+    """A command with the flags of a build, which it receives as one `options: BuildOptions`."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        numbers: dict[str, tuple[str, Callable[[str], bool]]] = {
+            "--tasks": ("--num-workers", lambda value: value.lstrip("-").isdecimal())
+        }
+        settings = {"groups": BUILD_FLAGS, "title": "Recipe", "old_flags": numbers, "epilog": EXIT_CODES_HELP, **settings}
+        super().__init__(*arguments, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Put the values of the build's flags into one `BuildOptions`, check them, and call the command."""
+        values = ctx.params
+        settings = LLMSettings(**{field.name: values[field.name] for field in fields(LLMSettings) if field.name in values})
+        build = {field.name: values[field.name] for field in fields(BuildOptions) if field.name in values}
+        options = BuildOptions(**build, llm_settings=settings)
+        check_flags(options, ctx)
+        # The recipe's own flags stay as they are; the build's flags have all become `options`.
+        own = {name: value for name, value in values.items() if name not in {flag.name for flag in chain(*BUILD_FLAGS.values())}}
+        ctx.params = {"options": options, **own}
+        return super().invoke(ctx)
+
+
+def tasks_option(tasks: Iterable[str]) -> Callable[[Any], Any]:
+    """Give a command `--tasks`, which chooses some of the tasks that its recipe makes; all of them by default."""
+    known = tuple(tasks)
     return click.option(
         "--tasks",
         multiple=True,
-        type=Tasks(kinds),
-        help=f"{split} Or, by their names, make only these; may be given once as each." if kinds else f"{split}  [default: 1]",
+        type=NameList(known),
+        # Given twice, the lists are joined: the last one alone would silently drop tasks that were asked for.
+        callback=lambda _, __, given: tuple(dict.fromkeys(chain(*given))) or known,
+        help="Make only samples of these tasks; all by default.",
     )
-
-
-def _sorted_out(given: tuple[int | tuple[str, ...], ...], kinds: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-    """The number of tasks and the names of tasks that `--tasks` said."""
-    numbers = [one for one in given if isinstance(one, int)]
-    named = [one for one in given if not isinstance(one, int)]
-    if len(numbers) > 1 or len(named) > 1:
-        raise click.UsageError(
-            f"--tasks was given {len(given)} times: expected one number at most"
-            f"{', and one list of names, as in --tasks conversation,referring_qa --tasks 4' if kinds else ''}."
-        )
-    return numbers[0] if numbers else 1, named[0] if named else kinds

@@ -1,4 +1,4 @@
-"""What commands print: statistics, what looks wrong, and what no model could make."""
+"""Print what a command made, and push it where the flags say so."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import sys
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from comvint_hf.pipeline.report import BuildReport
+    from comvint_hf.dataset.statistics import Statistics
+    from comvint_hf.pipeline.build import BuildReport
 
-NAMED = 20
-"""So many failed samples are named; the others are counted."""
+MAX_NAMED = 20
+"""Failed samples that are named; the others are counted."""
 
 
-def show(statistics: Any) -> None:
-    """Print the statistics as tables, and what was rejected."""
+def print_statistics(statistics: Statistics) -> None:
+    """Print the statistics as tables, and the reasons of rejected samples."""
     from rich.console import Console
     from rich.table import Table
 
-    from comvint_hf.dataset.tables import tables
+    from comvint_hf.dataset.tables import make_tables
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    for header, *lines in tables(statistics):
-        drawn = Table(*header, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    console = Console(width=None if sys.stdout.isatty() else 160)  # in a log, rich would wrap the tables at 80 columns
+    for header, *lines in make_tables(statistics):
+        table = Table(*header, box=None, header_style="bold", padding=(0, 2, 0, 0))
         for line in lines:
-            drawn.add_row(*line)
-        console.print(drawn)
+            table.add_row(*line)
+        console.print(table)
         console.print()
     for reason, count in statistics.rejected.most_common():
         console.print(f"rejected {count:,}: {reason}", highlight=False)
@@ -37,25 +38,38 @@ def show(statistics: Any) -> None:
         console.print(f"{note}: {count:,}", highlight=False)
 
 
-def tell_of_photos(folder: Path) -> None:
-    """Say which rows are without their photo, if any is, and how they get it."""
-    from comvint_hf.dataset.reader import photos_told
+def print_dataset(folder: Path, statistics: Statistics, summary: object) -> None:
+    """Print the statistics of a new dataset, one line about it, and how to attach images to rows that hold none."""
+    from comvint_hf.dataset.reader import describe_missing_images
 
-    if said := photos_told(folder):
-        click.echo(said)
-
-
-def look_at(signs: Iterable[str]) -> None:
-    """Print what looks wrong with a dataset."""
-    for sign in signs:
-        click.echo(f"Look at this: {sign}")
+    print_statistics(statistics)
+    click.echo(summary)
+    if description := describe_missing_images(folder):
+        click.echo(description)
 
 
-def name_failures(report: BuildReport) -> None:
-    """Say on stderr which samples no model could make."""
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print the warnings about a dataset."""
+    for warning in warnings:
+        click.echo(f"Warning: {warning}")
+
+
+def print_failures(report: BuildReport) -> None:
+    """Print on stderr which samples got no usable reply."""
     click.echo(f"{report.failed:,} samples got no usable reply; they are in the config `rejected`:", err=True)
-    for failure in islice(report.failures(), NAMED):
+    for failure in islice(report.failures(), MAX_NAMED):
         click.echo(f"  {failure}", err=True)
-    if report.failed > NAMED:
-        click.echo(f"  and {report.failed - NAMED:,} more", err=True)
-    click.echo("Add --retry-failed to ask for these once more; all else stays as it is.", err=True)
+    if report.failed > MAX_NAMED:
+        click.echo(f"  and {report.failed - MAX_NAMED:,} more", err=True)
+    click.echo("Add --retry-failed to ask for these once more; every other row stays as it is.", err=True)
+
+
+def push_folder(folder: Path, repository: str, private: bool | None, base: str | None = None) -> None:
+    """Push the folder of a dataset or of a tuned model, and print its address and its version."""
+    from comvint_hf.hub import push
+
+    if push.is_model(folder):
+        click.echo(f"Pushed: {push.push_model(folder, repository, private=private, base=base)}")
+        return
+    click.echo(f"Pushed: {push.push(folder, repository, private=private)}")
+    click.echo(f'This version: load_dataset("{repository}", revision="{push.version_tag(folder)}")')

@@ -1,4 +1,4 @@
-"""Which flags of a build go together, and with which recipe and source: what is refused, and what is said to change nothing."""
+"""Which flags of a build go together, and which need a recipe of some kind."""
 
 from __future__ import annotations
 
@@ -9,86 +9,81 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from comvint_hf.errors import InputError
 from comvint_hf.pipeline.options import ANNOTATIONS, BuildOptions
 
 if TYPE_CHECKING:
     from comvint_hf.generation.recipe import Recipe
-    from comvint_hf.sources import SceneStream
 
-VERIFY = "comvint/verify"
-"""The prompt that judges are asked."""
+RECIPES_WITHOUT_JUDGE = ("svit", "vlit")
+"""Recipes that ask the judge nothing, by the folder of their prompts. A user's recipe may ask it what it likes."""
 
 
 @dataclass(frozen=True)
-class _Need:
-    """Flags that say nothing unless something else is so: what that is, and what to say where it is not.
+class _Requirement:
+    """Flags that need something else, and why they change nothing without it.
 
-    `harmless` ones only bound or place what does not happen, so a command that works with a model works without it too.
+    `optional` flags only set limits: a command that works with a model works without one too, with a note on stderr.
     """
 
     flags: tuple[str, ...]
-    met: Callable[[BuildOptions], bool]
-    said: str
-    harmless: bool = False
+    is_met: Callable[[BuildOptions], bool]
+    reason: str
+    optional: bool = False
 
 
 _NO_MODEL = "no language model is asked"
-_NAME_ONE = f"{_NO_MODEL}: name one with --llm MODEL"
-_NEEDS = (
-    _Need(("base_url", "batch", "temperature", "attempts"), lambda options: options.asks_models, _NAME_ONE),
-    _Need(
+_REQUIREMENTS = (
+    _Requirement(
+        ("base_url", "batch", "temperature", "attempts"),
+        lambda options: options.uses_models,
+        f"{_NO_MODEL}: name one with --llm MODEL",
+    ),
+    _Requirement(
         ("see", "see_pixels"), lambda options: options.llm != ANNOTATIONS, "the annotations write: name a model with --llm MODEL"
     ),
-    _Need(("see_pixels",), lambda options: options.see, "no photo is shown: add --see"),
-    _Need(("retry_failed",), lambda options: not options.overwrite, "--overwrite makes all anew: choose one of them"),
-    _Need(("retry_failed",), lambda options: not options.dry_run, "--dry-run is of a whole build: choose one of them"),
-    _Need(("budget", "prices", "cache", "concurrency"), lambda options: options.asks_models, _NO_MODEL, harmless=True),
-    _Need(("requests_per_minute", "tokens_per_minute"), lambda options: options.asks_models, _NO_MODEL, harmless=True),
-    _Need(("retry_failed",), lambda options: options.asks_models, _NO_MODEL, harmless=True),
-    _Need(
-        ("requests_per_minute", "tokens_per_minute"),
-        lambda options: not options.batch,
-        "a batch goes at the provider's pace",
-        harmless=True,
+    _Requirement(("see_pixels",), lambda options: options.llm_settings.see, "no image is shown: add --see"),
+    _Requirement(("retry_failed",), lambda options: not options.overwrite, "--overwrite builds all anew: choose one of them"),
+    _Requirement(("retry_failed",), lambda options: not options.dry_run, "--dry-run is of a whole build: choose one of them"),
+    _Requirement(
+        ("batch",),
+        lambda options: not options.is_distributed,
+        "--num-workers and --executor split the build, and a batch is one request for all of it: leave out one of them",
     ),
-    _Need(("poll",), lambda options: options.batch, "there is no --batch to look at", harmless=True),
-    _Need(("private",), lambda options: options.push_to is not None, "there is no --push-to", harmless=True),
+    _Requirement(
+        ("budget", "prices", "cache", "concurrency", "requests_per_minute", "tokens_per_minute", "retry_failed"),
+        lambda options: options.uses_models,
+        _NO_MODEL,
+        optional=True,
+    ),
+    _Requirement(
+        ("requests_per_minute", "tokens_per_minute"),
+        lambda options: not options.llm_settings.batch,
+        "the provider sets the pace of a batch",
+        optional=True,
+    ),
+    _Requirement(("poll",), lambda options: options.llm_settings.batch, "there is no --batch", optional=True),
+    _Requirement(("private",), lambda options: options.push_to is not None, "there is no --push-to", optional=True),
 )
 
 
-def look_over(options: BuildOptions) -> None:
-    """Refuse flags that were given and cannot have what they are for; say of harmless ones that they change nothing."""
-    context = click.get_current_context()
+def check_flags(options: BuildOptions, context: click.Context) -> None:
+    """Refuse flags that were given and cannot have an effect, and name on stderr the optional ones that have none."""
+    # A flag that is given its default value is given all the same: the user expects something of it.
     given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    for need in _NEEDS:
-        named = [_as_flag(name, options) for name in need.flags if name in given]
-        if not named or need.met(options):
+    for requirement in _REQUIREMENTS:
+        flags = [_format_flag(name, options) for name in requirement.flags if name in given]
+        if not flags or requirement.is_met(options):
             continue
-        if not need.harmless:
-            raise click.UsageError(f"{', '.join(named)} cannot be used, as {need.said}.")
-        click.echo(f"{', '.join(named)} change{'s' * (len(named) == 1)} nothing, as {need.said}.", err=True)
+        if not requirement.optional:
+            raise click.UsageError(f"{', '.join(flags)} cannot be used, as {requirement.reason}.")
+        click.echo(f"{', '.join(flags)} change{'s' * (len(flags) == 1)} nothing, as {requirement.reason}.", err=True)
 
 
-def _as_flag(name: str, options: BuildOptions) -> str:
+def _format_flag(name: str, options: BuildOptions) -> str:
     return "--public" if name == "private" and options.private is False else f"--{name.replace('_', '-')}"
 
 
-def require_judging(recipe: Recipe, options: BuildOptions) -> None:
+def check_judge(recipe: Recipe, options: BuildOptions) -> None:
     """Refuse a judge where the recipe has nothing judged."""
-    if options.judge and VERIFY not in recipe.prompts:
+    if options.judge and all(prompt.partition("/")[0] in RECIPES_WITHOUT_JUDGE for prompt in recipe.prompts):
         raise click.UsageError(f"--judge names who checks rewrites, and the recipe {recipe.name} makes none: leave it out.")
-
-
-def require_shareable(scenes: SceneStream, options: BuildOptions) -> None:
-    """Raise `InputError` where photos would be pushed that may not be re-hosted, before any work is done."""
-    if options.push_to and options.store_images != "none" and not scenes.licence.images_may_be_shared:
-        raise InputError(f"The photos of {scenes.name} may not be re-hosted: add --store-images none, or leave out --push-to.")
-
-
-def require_no_batch(options: BuildOptions) -> None:
-    """Refuse a provider's batch where the work is split."""
-    if options.batch:
-        raise click.UsageError(
-            "--batch and --tasks do not go together: a batch is one request for all, so leave out one of them."
-        )

@@ -1,7 +1,4 @@
-"""Signs that a build went wrong (PAPERS section 2), each as one sentence that says what was found and what to look at.
-
-This file knows counts and the settings of recipes; it knows no row and no file.
-"""
+"""Find warning signs of a build that went wrong (PAPERS section 2), each as one sentence with what to check."""
 
 from __future__ import annotations
 
@@ -11,108 +8,115 @@ from itertools import pairwise
 from typing import Any
 
 from comvint_hf.dataset.statistics import Statistics
-from comvint_hf.dataset.verification import Health
+from comvint_hf.dataset.verification import VerificationStatistics
 
-LEAST = 30
-"""Fewer cases than this are no sign of anything."""
-LOWEST_PASS_RATE = 0.5
-DRIFT = 0.1
-"""How far a share may lie from the one that was asked for, where there are so many that chance does not explain it."""
-LONGER = 1.25
-"""How much longer right options may be than wrong ones."""
+# Fewer cases are no ground for a warning.
+MIN_COUNT = 30
+MIN_PASS_RATE = 0.5
+# How far a share may lie from the requested one, where there are so many rows that chance does not explain it.
+MAX_DRIFT = 0.1
+# How much longer right options may be than wrong ones.
+MAX_LENGTH_RATIO = 1.25
 
 
-def failure_signs(statistics: Statistics, settings: Mapping[str, Any] | None = None) -> list[str]:
-    """What a person should look at before training on the dataset; `settings` are those of its recipe, if it came from one."""
-    formats, kinds = (asked_shares((settings or {}).get(name) or ()) for name in ("formats", "kinds"))
+def find_warnings(statistics: Statistics, settings: Mapping[str, Any] | None = None) -> list[str]:
+    """Find what a person should check before training on the dataset.
+
+    Args:
+        statistics: The counts.
+        settings: The settings of the recipe, if the dataset came from one.
+    """
+    formats, kinds = (normalize_weights((settings or {}).get(name) or ()) for name in ("formats", "kinds"))
     rows = Counter({name: task.rows for name, task in statistics.tasks.items()})
     return [
-        *_failed_verification(statistics.health),
-        *_flat_complexity(statistics.health),
-        *_drift("Format", _added(statistics, "formats"), formats),
-        *_drift("Task", rows, kinds),
-        *(_uneven_answers(statistics) if formats else ()),
-        *_long_right_options(statistics),
+        *_check_pass_rates(statistics.verification),
+        *_check_complexity(statistics.verification),
+        *_check_distribution("Format", _sum_field(statistics, "formats"), formats),
+        *_check_distribution("Task", rows, kinds),
+        *(_check_answer_balance(statistics) if formats else ()),
+        *_check_option_lengths(statistics),
     ]
 
 
-def asked_shares(asked: Any) -> dict[str, float]:
-    """The share of each name that was asked for: equal for a list of names, in proportion for weights.
+def normalize_weights(requested: Any) -> dict[str, float]:
+    """Compute the requested share of each name: equal for a list of names, in proportion for weights.
 
-    >>> asked_shares(["open", "bool"]), asked_shares({"open": 3, "bool": 1})
+    >>> normalize_weights(["open", "bool"]), normalize_weights({"open": 3, "bool": 1})
     ({'open': 0.5, 'bool': 0.5}, {'open': 0.75, 'bool': 0.25})
     """
-    weights = dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(asked, 1)
-    whole = sum(weights.values())
-    return {name: weight / whole for name, weight in weights.items()} if whole else {}
+    weights = dict(requested) if isinstance(requested, Mapping) else dict.fromkeys(requested, 1)
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()} if total else {}
 
 
-def _failed_verification(health: Health) -> Iterator[str]:
-    for entry in health.rounds():
+def _check_pass_rates(verification: VerificationStatistics) -> Iterator[str]:
+    for entry in verification.by_round():
         judged = entry["passed"] + entry["refused"]
-        if judged >= LEAST and entry["pass_rate"] < LOWEST_PASS_RATE:
+        if judged >= MIN_COUNT and entry["pass_rate"] < MIN_PASS_RATE:
             yield (
                 f"Round {entry['round']}: only {entry['pass_rate']:.0%} of {judged:,} complications passed the judge, expected at least "
-                f"{LOWEST_PASS_RATE:.0%}; see which criteria fail, and consider fewer rounds or a stronger writer."
+                f"{MIN_PASS_RATE:.0%}; see which criteria fail, and consider fewer rounds or a stronger writer."
             )
 
 
-def _flat_complexity(health: Health) -> Iterator[str]:
-    """The judge's scores decide where two rounds have them, else the things used and the words, of which one must grow."""
-    for before, after in pairwise(health.rounds()):
-        if min(health.versions[str(entry["round"])] for entry in (before, after)) < LEAST:
+def _check_complexity(verification: VerificationStatistics) -> Iterator[str]:
+    """Compare the judge's scores of adjacent rounds or, without enough of them, objects and words, of which one must grow."""
+    for before, after in pairwise(verification.by_round()):
+        rounds = [str(entry["round"]) for entry in (before, after)]
+        if min(verification.versions[round] for round in rounds) < MIN_COUNT:
             continue
-        scored = min(health.scored[str(entry["round"])] for entry in (before, after)) >= LEAST
-        keys = ("score",) if scored else ("evidence", "question_words")
+        is_scored = min(verification.scored[round] for round in rounds) >= MIN_COUNT
+        keys = ("score",) if is_scored else ("evidence", "question_words")
         known = [key for key in keys if before[key] is not None and after[key] is not None]
         if known and all(after[key] <= before[key] for key in known):
-            figures = ", ".join(f"{_NAMES[key]} {after[key]:.1f} after {before[key]:.1f}" for key in known)
-            yield f"Round {after['round']} does not make samples more complex: {figures}; read some with `comvint preview`."
+            values = ", ".join(f"{_COMPLEXITY[key]} {after[key]:.1f} after {before[key]:.1f}" for key in known)
+            yield f"Round {after['round']} does not make samples more complex: {values}; read some with `comvint preview`."
 
 
-_NAMES = {"score": "judge's score", "evidence": "things used", "question_words": "words in the question"}
+_COMPLEXITY = {"score": "judge's score", "evidence": "objects used", "question_words": "words in the question"}
 
 
-def _drift(what: str, counts: Counter[str], asked: Mapping[str, float]) -> Iterator[str]:
-    whole = counts.total()
-    for name in sorted(set(asked) | set(counts)) if asked and whole >= LEAST else ():
-        share, wanted = counts[name] / whole, asked.get(name, 0.0)
-        if abs(share - wanted) > _chance(wanted, whole):
+def _check_distribution(kind: str, counts: Counter[str], requested: Mapping[str, float]) -> Iterator[str]:
+    total = counts.total()
+    for name in sorted(set(requested) | set(counts)) if requested and total >= MIN_COUNT else ():
+        share, expected = counts[name] / total, requested.get(name, 0.0)
+        if abs(share - expected) > _allowed_drift(expected, total):
             yield (
-                f"{what} {name}: {share:.0%} of the rows, {wanted:.0%} were asked for; see what was rejected and why, and "
+                f"{kind} {name}: {share:.0%} of the rows, {expected:.0%} were requested; see what was rejected and why, and "
                 "whether the images offer enough for it."
             )
 
 
-def _chance(share: float, whole: int) -> float:
-    """How far from `share` is no sign yet: three standard deviations of as many draws, and never less than `DRIFT`.
+def _allowed_drift(share: float, total: int) -> float:
+    """Compute how far chance may move a share: three standard deviations of `total` draws, at least `MAX_DRIFT`.
 
-    >>> round(_chance(0.25, 64), 2), _chance(0.25, 10_000)
+    >>> round(_allowed_drift(0.25, 64), 2), _allowed_drift(0.25, 10_000)
     (0.16, 0.1)
     """
-    return max(DRIFT, 3 * (share * (1 - share) / whole) ** 0.5)
+    return max(MAX_DRIFT, 3 * (share * (1 - share) / total) ** 0.5)
 
 
-def _uneven_answers(statistics: Statistics) -> Iterator[str]:
-    """Yes and no, and the places of right options, are drawn with equal chances where a recipe reformulates."""
-    verdicts, options = Counter(), _added(statistics, "options")
+def _check_answer_balance(statistics: Statistics) -> Iterator[str]:
+    """A recipe that reformulates draws yes and no, and the letters of right options, with equal chances."""
+    # Only tasks with yes/no questions: open answers may begin with yes for other reasons.
+    verdicts: Counter[str] = Counter()
     for task in statistics.tasks.values():
-        if set(task.formats) & {"bool"}:
+        if "bool" in task.formats:
             verdicts += task.yes_no
-    for counts, what, share in ((verdicts, "answer", 1 / 2), (options, "right option", 1 / 4)):
-        whole = counts.total()
+    for counts, kind, share in ((verdicts, "answer", 1 / 2), (_sum_field(statistics, "options"), "right option", 1 / 4)):
+        total = counts.total()
         for name in sorted(counts):
-            if whole >= 2 * LEAST and counts[name] / whole - share > _chance(share, whole):
-                yield f"The {what} {name!r} makes up {counts[name] / whole:.0%} of {whole:,}, expected about {share:.0%}: a model may learn to guess."
+            if total >= 2 * MIN_COUNT and counts[name] / total - share > _allowed_drift(share, total):
+                yield f"The {kind} {name!r} makes up {counts[name] / total:.0%} of {total:,}, expected about {share:.0%}: a model may learn to guess."
 
 
-def _long_right_options(statistics: Statistics) -> Iterator[str]:
-    texts, words = _added(statistics, "option_texts"), _added(statistics, "option_words")
-    if texts["right"] >= LEAST and texts["wrong"] and words["wrong"]:
+def _check_option_lengths(statistics: Statistics) -> Iterator[str]:
+    texts, words = _sum_field(statistics, "option_texts"), _sum_field(statistics, "option_words")
+    if texts["right"] >= MIN_COUNT and texts["wrong"] and words["wrong"]:
         right, wrong = words["right"] / texts["right"], words["wrong"] / texts["wrong"]
-        if right > LONGER * wrong:
+        if right > MAX_LENGTH_RATIO * wrong:
             yield f"Right options are longer than wrong ones ({right:.1f} and {wrong:.1f} words): their length gives them away."
 
 
-def _added(statistics: Statistics, name: str) -> Counter[str]:
+def _sum_field(statistics: Statistics, name: str) -> Counter[str]:
     return sum((getattr(task, name) for task in statistics.tasks.values()), Counter())

@@ -1,43 +1,50 @@
-"""Open what a mix is made of: dataset folders, Hub repositories and LLaVA JSON, all as streams of rows.
+"""Read the datasets that a mix is made of (dataset folders, Hub repositories, LLaVA JSON) as streams of rows.
 
-This file knows where rows come from; it knows nothing of what is done with them.
+Rows of other people's datasets become rows of our schema: their images as bytes, their columns cast to our types or left out
+with a warning.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comvint_hf.dataset import shards
-from comvint_hf.dataset.card import configs
-from comvint_hf.dataset.convert_rows import TEXT_COLUMNS, guests
-from comvint_hf.dataset.llava import from_llava
-from comvint_hf.dataset.locate import dataset_file, require_place
-from comvint_hf.dataset.reader import read_about, read_columns
-from comvint_hf.dataset.schema import Row
+from comvint_hf.dataset.llava import from_llava, read_image_size, strip_image_marker
+from comvint_hf.dataset.locate import check_exists, fetch_dataset_file
+from comvint_hf.dataset.reader import list_configs, read_build_info, read_columns
+from comvint_hf.dataset.schema import IMAGE_MARKER, Row, features
 from comvint_hf.dataset.splits import TRAIN
 from comvint_hf.errors import InputError, RowError, first_line
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TEXT_COLUMNS = ("id", "image_id", "messages", "task", "format", "topic")
+IMAGE_COLUMNS = ("images", "image")
+_EMPTY_VALUES = {"string": "", "int32": 0}
+_NOT_IN_FOLDER_NAMES = re.compile(r"[^\w. -]+")
 
 
 @dataclass(frozen=True)
 class Input:
-    """One dataset that can be read again and again, in the same order each time.
-
-    `parts` says how it was made (as build.json does), `images` yields its config `images`, if it has one.
-    """
+    """A dataset that can be read repeatedly, in the same order each time. `parts` describe its builds, as in build.json."""
 
     name: str
     parts: list[dict[str, Any]]
 
     def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
-        """Yield (split, row); with `only_text` just the columns that choosing needs, photos left on the disk."""
+        """Yield (split, row); with `only_text` just `TEXT_COLUMNS`, without reading images."""
         raise RowError(f"{self.name} cannot be read as rows.")
 
     def images(self) -> Iterator[Row]:
-        """Yield the rows of the config `images`."""
+        """Yield the rows of the config `images`, if there is one."""
         return iter(())
 
 
@@ -49,8 +56,7 @@ class FolderInput(Input):
 
     def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
         """Yield (split, row) of the configs `default` and `without_images`, file by file."""
-        files = read_about(self.folder)["files"]
-        layout = configs(files)
+        layout = list_configs(read_build_info(self.folder)["files"])
         for config in ("default", shards.WITHOUT_IMAGES):
             for split, names in sorted(layout.get(config, {}).items(), reverse=True):
                 for name in names:
@@ -59,7 +65,7 @@ class FolderInput(Input):
 
     def images(self) -> Iterator[Row]:
         """Yield the rows of the config `images`."""
-        for names in configs(read_about(self.folder)["files"]).get(shards.IMAGES, {}).values():
+        for names in list_configs(read_build_info(self.folder)["files"]).get(shards.IMAGES, {}).values():
             for name in names:
                 yield from read_columns(self.folder / name)
 
@@ -69,10 +75,10 @@ class HubInput(Input):
     """A repository that `load_dataset` opens and whose rows have `messages`."""
 
     def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
-        """Yield (split, row) of the default config and `without_images`, columns that the repository lacks filled; see `guests`."""
+        """Yield (split, row) of the default config and `without_images`, as `import_rows` gives them."""
         for config in (None, shards.WITHOUT_IMAGES):
             for split, rows in sorted(self._load(config).items(), reverse=True):
-                for row in guests(rows, self.name, "/".join(filter(None, (config, split))), only_text):
+                for row in import_rows(rows, self.name, "/".join(filter(None, (config, split))), only_text):
                     yield split, row
 
     def images(self) -> Iterator[Row]:
@@ -83,7 +89,7 @@ class HubInput(Input):
             yield from rows.cast_column("image", Image(decode=False))
 
     def _load(self, config: str | None) -> Mapping[str, Any]:
-        """The splits of a config, of the default one if it has no name; nothing where there is no such config."""
+        """Load the splits of a config, `None` for the default one; empty if there is no such config."""
         from datasets import get_dataset_config_names, load_dataset
 
         try:
@@ -97,33 +103,37 @@ class HubInput(Input):
 
 @dataclass(frozen=True)
 class LlavaInput(Input):
-    """A LLaVA or ShareGPT file; `photos` is the folder that its image names are relative to."""
+    """A LLaVA or ShareGPT file; its image names are relative to `image_folder`."""
 
     file: Path
-    photos: Path | None
+    image_folder: Path | None
 
     def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
         """Yield every record as a row of the split train."""
-        for row in from_llava(self.file, None if only_text else self.photos, source=self.file.stem):
+        for row in from_llava(self.file, None if only_text else self.image_folder, source=self.file.stem):
             yield TRAIN, row
 
 
-def open_input(name: str, photos: Path | None = None) -> Input:
-    """Open a folder, a .json or .jsonl file of LLaVA records (their photos under `photos`), or a Hub repository."""
+def open_input(name: str, image_folder: Path | None = None) -> Input:
+    """Open a dataset folder, a .json or .jsonl file of LLaVA records (their images under `image_folder`), or a Hub repository.
+
+    Raises:
+        InputError: If there is no such folder, file or repository.
+    """
     path = Path(name)
     if path.is_dir():
-        return FolderInput(path.resolve().name, read_about(path)["parts"], path)
+        return FolderInput(path.resolve().name, read_build_info(path)["parts"], path)
     if path.suffix in (".json", ".jsonl"):
         if not path.is_file():
             raise InputError(f"There is no file {path}; expected a .json or .jsonl file of LLaVA records.")
-        return LlavaInput(path.name, [_unknown(path.name)], path, photos)
-    require_place(name, "dataset")
-    told = dataset_file(name, "build.json")
-    return HubInput(name, json.loads(told.read_text(encoding="utf-8"))["parts"] if told else [_unknown(name)])
+        return LlavaInput(path.name, [_unknown_part(path.name)], path, image_folder)
+    check_exists(name, "dataset")
+    file = fetch_dataset_file(name, "build.json")
+    return HubInput(name, json.loads(file.read_text(encoding="utf-8"))["parts"] if file else [_unknown_part(name)])
 
 
-def _unknown(name: str) -> dict[str, Any]:
-    """The part of a card for data that somebody else made."""
+def _unknown_part(name: str) -> dict[str, Any]:
+    """Describe a dataset that was not made here, as a part of build.json."""
     return {
         "scenes": name,
         "source": name,
@@ -137,3 +147,96 @@ def _unknown(name: str) -> dict[str, Any]:
         "prompts": {},
         "licence": {"name": "unknown", "text": f"see {name}", "share_images": True},
     }
+
+
+def import_rows(rows: Dataset, name: str, split: str, only_text: bool = False) -> Iterator[Row]:
+    """Convert the rows of one split to our schema.
+
+    Images in files become bytes, and a column `image` becomes `images`. Rows without an `image_id` get one from their image's
+    content, so images are then read even with `only_text`. A task becomes a name that a folder can have.
+
+    Args:
+        rows: The rows of the split.
+        name: The repository, for ids and messages.
+        split: The split, for ids.
+        only_text: Yield just `TEXT_COLUMNS`.
+
+    Raises:
+        RowError: If rows have no usable `messages`, or an image is missing or cannot be read.
+    """
+    if "messages" not in rows.column_names:
+        raise RowError(
+            f"{name} has no column `messages` but {', '.join(rows.column_names)}; only rows with `messages` can be mixed."
+        )
+    image_column = next((column for column in IMAGE_COLUMNS if column in rows.column_names), None)
+    rows = _cast_columns(rows, name, image_column)
+    reads_images = image_column is not None and not (only_text and "image_id" in rows.column_names)
+    wanted = {*(TEXT_COLUMNS if only_text else features(images=False)), *([image_column] if reads_images else [])}
+    rows = rows.select_columns([column for column in rows.column_names if column in wanted])
+    for number, row in enumerate(rows):
+        yield _import_row(row, name, f"{name}/{split}/{number}", row.pop(image_column) if reads_images else None, only_text)
+
+
+def _cast_columns(rows: Dataset, name: str, image_column: str | None) -> Dataset:
+    """Cast columns of our schema to its types, and remove those that cannot be cast."""
+    import pyarrow
+    from datasets import Image, List
+
+    if image_column:
+        encoded = Image(decode=False)
+        rows = rows.cast_column(image_column, List(encoded) if image_column == "images" else encoded)
+    for column, kind in features(images=False).items():
+        if column in ("messages", *IMAGE_COLUMNS) or rows.features.get(column, kind) == kind:
+            continue
+        try:
+            rows = rows.cast_column(column, kind)
+        except (ValueError, TypeError, pyarrow.ArrowException):
+            warnings.warn(f"The column `{column}` of {name} is of another form than ours and is left out.", stacklevel=2)
+            rows = rows.remove_columns(column)
+    return rows
+
+
+def _import_row(row: Row, name: str, default_id: str, images: Any, only_text: bool) -> Row:
+    given = {column: value for column, value in row.items() if value is not None}
+    defaults = {"image_id": ""} if only_text else _empty_row()
+    imported: Row = {**defaults, "task": "conversation", "format": "open", **given, "id": given.get("id") or default_id}
+    where = f"Row {imported['id']!r} of {name}"
+    imported["messages"] = [_import_message(message, where) for message in given.get("messages") or ()]
+    imported["task"] = _NOT_IN_FOLDER_NAMES.sub("-", imported["task"]).strip("-. ") or "conversation"
+    if images is None:
+        return imported
+    files = [_read_image(image, where) for image in (images if isinstance(images, list) else [images])]
+    if files and "image_id" not in row:
+        # Without an id, equal images must still get equal ids, or one could be trained and tested on.
+        imported["image_id"] = f"{name}/{blake2b(b''.join(files), digest_size=8).hexdigest()}"
+    if not only_text:
+        imported["images"] = [{"bytes": file, "path": None} for file in files]
+        if files and not imported["width"]:
+            imported["width"], imported["height"] = read_image_size(files[0], where)
+    return imported
+
+
+def _empty_row() -> Row:
+    return {column: _EMPTY_VALUES.get(getattr(kind, "dtype", ""), []) for column, kind in features(images=False).items()}
+
+
+def _import_message(message: Any, where: str) -> dict[str, str]:
+    role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise RowError(f"{where} has a turn {message!r}; expected a role and a text.")
+    return {"role": role, "content": strip_image_marker(content) if IMAGE_MARKER in content else content}
+
+
+def _read_image(image: Row, where: str) -> bytes:
+    """Return the stored bytes, or read the file, which must be an image: the rows of others may name any file."""
+    if image["bytes"] is not None:
+        return image["bytes"]
+    path = Path(image["path"] or "")
+    if not path.is_file():
+        raise RowError(
+            f"{where} names its image {str(path)!r}, and there is no such file: rows for a mix hold their images. Fetch the images and "
+            "mix the rows as a LLaVA file with --images DIR."
+        )
+    encoded = path.read_bytes()
+    read_image_size(encoded, where)
+    return encoded

@@ -1,13 +1,11 @@
-"""Rows to and from LLaVA's "conversations" JSON, and from the "messages" JSON that ShareGPT tools write.
+"""Convert rows to and from LLaVA's "conversations" JSON and the "messages" JSON of ShareGPT tools.
 
-There a picture is the word `<image>` in a text and a file name beside it; here it is the column `images` and no word.
-What else a row holds stands in the record under one key of ours, which LLaVA's loaders do not read, so that rows come back
-as they left. This file knows rows and that format; it knows no corpus.
+There an image is the word `<image>` in a text and a file name; here it is the column `images` and no word. The other columns of
+a row are stored under the key "comvint", which LLaVA's loaders ignore, so that rows come back as they left.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -16,147 +14,153 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from comvint_hf.dataset.image_table import suffix
+from comvint_hf.dataset.image_table import image_suffix
 from comvint_hf.dataset.schema import IMAGE_MARKER, Row, features
 from comvint_hf.errors import RowError
 from comvint_hf.grounding import parse
+from comvint_hf.images import read_size
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
-OURS = "comvint"
-"""The key of a record under which the row's other columns stand."""
-MEASURED = ("matching", "correctness", "complexity", "label")
-"""Columns that a row has once it was measured."""
-TEXT = "text"
-"""Beside those columns: a hash of the turns, which says whether the text has been changed since."""
+# The key of a record that holds the row's other columns.
+COLUMNS_KEY = "comvint"
+# Columns that a row has once it was measured.
+QUALITY_COLUMNS = ("matching", "correctness", "complexity", "label")
+# Beside those columns: a hash of the turns, which shows whether the text was changed since.
+HASH_KEY = "text"
 _MARKER = re.compile(rf"[ \t]*{re.escape(IMAGE_MARKER)}[ \t]*\n?")
-_OUR_MARKER = re.compile(rf"{re.escape(IMAGE_MARKER)}\n?")
+_OWN_MARKER = re.compile(rf"{re.escape(IMAGE_MARKER)}\n?")
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
 
 
 def to_llava(rows: Iterable[Row], folder: Path | str | None = None) -> Iterator[dict[str, Any]]:
-    """Give each row as a LLaVA record: id, image, conversations, and its other columns under "comvint".
+    """Convert rows to LLaVA records: id, image, conversations, and the other columns under "comvint".
 
-    With `folder`, photos that the rows hold are written to `folder/images`, one file an image, and the records name them
-    relative to it; without, records name the photo by the row's `image_id`. A text-only row has no `image`. `from_llava`
-    gives the rows back. Raises `RowError` for a row that LLaVA's form cannot hold.
+    Args:
+        rows: The rows. A text-only row gives a record without `image`.
+        folder: Where the rows' images are written, as `folder/images`, one file an image; the records name them relative to
+            it. Without a folder the records name the image by the row's `image_id`.
+
+    Raises:
+        RowError: If a row cannot be expressed in LLaVA's format.
     """
-    photos = _Photos(None if folder is None else Path(folder))
-    known = (*features(rejected=True), *MEASURED)
+    images = _ImageWriter(None if folder is None else Path(folder))
+    known = (*features(rejected=True), *QUALITY_COLUMNS)
     for row in rows:
         record: dict[str, Any] = {"id": row["id"]}
-        names = photos.of(row)
+        names = images.write_all(row)
         if names:
             record["image"] = names[0] if len(names) == 1 else names
-        kept = {name: row[name] for name in known if name in row and name not in ("id", "images", "messages")}
-        yield {**record, "conversations": _spoken(row, len(names)), OURS: {**kept, TEXT: _digest(row["messages"])}}
+        columns = {name: row[name] for name in known if name in row and name not in ("id", "images", "messages")}
+        columns[HASH_KEY] = _hash_messages(row["messages"])
+        yield {**record, "conversations": _to_conversations(row, len(names)), COLUMNS_KEY: columns}
 
 
-def _digest(messages: list[dict[str, str]]) -> str:
-    spoken = [(message["role"], message["content"]) for message in messages]
-    return blake2b(json.dumps(spoken).encode(), digest_size=8).hexdigest()
+def _hash_messages(messages: list[dict[str, str]]) -> str:
+    turns = [(message["role"], message["content"]) for message in messages]
+    return blake2b(json.dumps(turns).encode(), digest_size=8).hexdigest()
 
 
-def _spoken(row: Row, pictures: int) -> list[dict[str, str]]:
-    """The turns in LLaVA's words, a marker for each picture before the first question."""
-    spoken = [
+def _to_conversations(row: Row, num_images: int) -> list[dict[str, str]]:
+    """Write the turns as LLaVA does, with a marker for each image before the first question."""
+    turns = [
         {"from": {"user": "human", "assistant": "gpt"}.get(message["role"], message["role"]), "value": message["content"]}
         for message in row["messages"]
     ]
-    if any(IMAGE_MARKER in turn["value"] for turn in spoken):
-        raise RowError(f"Row {row['id']!r} says {IMAGE_MARKER}, which would count as one more picture; take the word out.")
-    first = next((turn for turn in spoken if turn["from"] == "human"), None)
-    if pictures and first is None:
-        raise RowError(f"Row {row['id']!r} has a picture and no user turn, where LLaVA says it; leave the row out.")
-    if pictures:
-        first["value"] = f"{IMAGE_MARKER}\n" * pictures + first["value"]
-    return spoken
+    if any(IMAGE_MARKER in turn["value"] for turn in turns):
+        raise RowError(f"Row {row['id']!r} says {IMAGE_MARKER}, which would count as one more image; take the word out.")
+    if num_images:
+        first = next((turn for turn in turns if turn["from"] == "human"), None)
+        if first is None:
+            raise RowError(f"Row {row['id']!r} has an image and no user turn to mention it in; leave the row out.")
+        first["value"] = f"{IMAGE_MARKER}\n" * num_images + first["value"]
+    return turns
 
 
-class _Photos:
-    """Names the photos of rows, and writes each picture once if there is a folder for it."""
+class _ImageWriter:
+    """Names the images of rows and, if there is a folder for them, writes each image once."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self._written: dict[tuple[str, bytes], str] = {}
         self._stems: set[str] = set()
 
-    def of(self, row: Row) -> list[str]:
-        pictures, image_id = row.get("images"), row.get("image_id")
-        if self.folder is None or not pictures:
-            if pictures and not image_id:
-                raise RowError(f"Row {row['id']!r} has a picture and no `image_id` to name it by; say a folder to write it into.")
-            return [image_id] if image_id and pictures != [] else []
-        return [self._name(image_id or row["id"], picture) for picture in pictures]
+    def write_all(self, row: Row) -> list[str]:
+        """Write a row's images and return their names."""
+        images, image_id = row.get("images"), row.get("image_id")
+        if self.folder is None or not images:
+            if images and not image_id:
+                raise RowError(f"Row {row['id']!r} has an image and no `image_id` to name it by; give a folder to write it into.")
+            return [image_id] if image_id and images != [] else []
+        return [self._name(image_id or row["id"], image, self.folder / "images") for image in images]
 
-    def _name(self, image_id: str, picture: Any) -> str:
-        """The file of a picture; another picture of the same image gets another one."""
-        encoded = _bytes_of(picture)
-        content = picture.tobytes() if encoded is None else encoded
+    def _name(self, image_id: str, image: Any, folder: Path) -> str:
+        """Return the file of an image; different images of the same id get different files."""
+        encoded = None
+        if isinstance(image, dict):
+            encoded = image["bytes"] if image.get("bytes") is not None else Path(image["path"]).read_bytes()
+        content = image.tobytes() if encoded is None else encoded
         key = (image_id, blake2b(content, digest_size=16).digest())
         if key not in self._written:
-            self._written[key] = self._write(self._stem(image_id), picture, encoded)
+            name = self._unused_stem(image_id) + (".png" if encoded is None else image_suffix(encoded))
+            folder.mkdir(parents=True, exist_ok=True)
+            if encoded is None:
+                (image if image.mode in _PNG_MODES else image.convert("RGB")).save(folder / name)
+            else:
+                (folder / name).write_bytes(encoded)
+            self._written[key] = f"images/{name}"
         return self._written[key]
 
-    def _stem(self, image_id: str) -> str:
-        """A file name without its ending that no other picture has."""
+    def _unused_stem(self, image_id: str) -> str:
         stem = name = quote(image_id, safe="")
         number = 0
+        # Different images may have the same id.
         while stem in self._stems:
             stem = f"{name}-{(number := number + 1)}"
         self._stems.add(stem)
         return stem
 
-    def _write(self, stem: str, picture: Any, encoded: bytes | None) -> str:
-        target = self.folder / "images"
-        target.mkdir(parents=True, exist_ok=True)
-        name = stem + (".png" if encoded is None else suffix(encoded))
-        if encoded is None:
-            (picture if picture.mode in _PNG_MODES else picture.convert("RGB")).save(target / name)
-        else:
-            (target / name).write_bytes(encoded)
-        return f"images/{name}"
-
-
-def _bytes_of(picture: Any) -> bytes | None:
-    """The encoded bytes of a picture as datasets stores it; `None` for one that is decoded."""
-    if not isinstance(picture, dict):
-        return None
-    return picture["bytes"] if picture.get("bytes") is not None else Path(picture["path"]).read_bytes()
-
 
 def from_llava(
     records: Path | str | Iterable[dict[str, Any]], images: Path | str | None = None, *, source: str = "llava"
 ) -> Iterator[Row]:
-    """Read LLaVA or ShareGPT records as rows: an iterable of them, or a .json or .jsonl file.
+    """Convert LLaVA or ShareGPT records to rows.
 
-    `images` is the folder of the photos; with it, rows hold their photos' bytes, without it their `image_id` alone. The
-    word `<image>` is taken out of the texts wherever it stands, so a picture shown in a later turn is shown first here.
-    Text-only records give `images=[]` and an empty `image_id`. What `to_llava` wrote under "comvint" comes back as it was,
-    but boxes whose text has been changed since are read from the text. Raises `RowError`, naming the record, for a record
-    that cannot be read.
+    The word `<image>` is removed from all texts, so an image of a later turn comes first here. Text-only records give
+    `images=[]` and an empty `image_id`. Columns that `to_llava` stored come back as they were, except that boxes are read from
+    the text where it was changed since.
+
+    Args:
+        records: The records, or a .json or .jsonl file of them.
+        images: The folder of the images. Without it rows have only an `image_id`.
+        source: The column `source`, and the first part of each `image_id`.
+
+    Raises:
+        RowError: If a record cannot be read; the message names it.
     """
-    for number, record in enumerate(_records(Path(records)) if isinstance(records, str | Path) else records):
-        yield _row(record, number, None if images is None else Path(images), source)
+    for number, record in enumerate(_read_records(Path(records)) if isinstance(records, str | Path) else records):
+        yield _to_row(record, number, None if images is None else Path(images), source)
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
+def _read_records(path: Path) -> Iterator[dict[str, Any]]:
     text = path.read_text(encoding="utf-8")
     try:
-        found = [json.loads(line) for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else json.loads(text)
+        records = (
+            [json.loads(line) for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else json.loads(text)
+        )
     except json.JSONDecodeError as error:
         raise RowError(
             f"{path}, line {error.lineno}: not JSON ({error.msg}); expected a list of records, or one a line in .jsonl."
         ) from error
-    if not isinstance(found, list):
-        raise RowError(f"{path} holds a {type(found).__name__}; expected a list of records.")
-    yield from found
+    if not isinstance(records, list):
+        raise RowError(f"{path} holds a {type(records).__name__}; expected a list of records.")
+    yield from records
 
 
-def _row(record: dict[str, Any], number: int, folder: Path | None, source: str) -> Row:
-    where, ours = f"Record {record.get('id', number)!r}", record.get(OURS)
-    if ours is not None and not isinstance(ours, dict):
-        raise RowError(f"{where} has {ours!r} under {OURS!r}; expected the columns that to_llava writes there.")
-    messages, names, ours = _messages(record, where, ours is not None), _names(record), dict(ours or {})
+def _to_row(record: dict[str, Any], number: int, folder: Path | None, source: str) -> Row:
+    where, stored = f"Record {record.get('id', number)!r}", record.get(COLUMNS_KEY)
+    if stored is not None and not isinstance(stored, dict):
+        raise RowError(f"{where} has {stored!r} under {COLUMNS_KEY!r}; expected the columns that to_llava writes there.")
+    messages, names, columns = _read_messages(record, where, stored is not None), _image_names(record), dict(stored or {})
     row: Row = {
         "id": str(record.get("id", number)),
         "image_id": f"{source}/{names[0]}" if names else "",
@@ -173,69 +177,66 @@ def _row(record: dict[str, Any], number: int, folder: Path | None, source: str) 
         "evidence": [],
         "history": [],
     }
-    if ours.pop(TEXT, None) != _digest(messages):  # not ours, or changed since: the text has the last word
+    if columns.pop(HASH_KEY, None) != _hash_messages(messages):  # from elsewhere or changed since: the text decides
         grounded = [found for message in messages for found in parse(message["content"])]
-        ours["boxes"] = [list(box.xyxy) for found in grounded for box in found.boxes]
-        ours["phrases"] = [found.phrase for found in grounded for _ in found.boxes]
-    row |= ours
+        columns["boxes"] = [list(box.xyxy) for found in grounded for box in found.boxes]
+        columns["phrases"] = [found.phrase for found in grounded for _ in found.boxes]
+    row |= columns
     if folder is not None or not names:
-        row["images"] = [{"bytes": _photo(folder, name, where), "path": None} for name in names]
+        row["images"] = [{"bytes": _read_image(Path(folder or ""), name, where), "path": None} for name in names]
     if row.get("images") and not row["width"]:
-        row["width"], row["height"] = pixels(row["images"][0]["bytes"], where)
+        row["width"], row["height"] = read_image_size(row["images"][0]["bytes"], where)
     return row
 
 
-def _messages(record: dict[str, Any], where: str, ours: bool) -> list[dict[str, str]]:
-    """The turns without markers; the text of our own records is left as it is, of others' the edges are trimmed."""
-    messages = [_message(turn, where) for turn in record.get("conversations") or record.get("messages") or ()]
-    marks, names = sum(message["content"].count(IMAGE_MARKER) for message in messages), _names(record)
+def _read_messages(record: dict[str, Any], where: str, is_own: bool) -> list[dict[str, str]]:
+    """Read the turns without markers. The text of our own records stays as it is; others are stripped."""
+    messages = [_read_message(turn, where) for turn in record.get("conversations") or record.get("messages") or ()]
+    num_markers, names = sum(message["content"].count(IMAGE_MARKER) for message in messages), _image_names(record)
     if not messages:
         raise RowError(f"{where} has no turns; expected a list under 'conversations' or 'messages'.")
-    if marks and marks != len(names):
+    if num_markers and num_markers != len(names):
         raise RowError(
-            f"{where} says {IMAGE_MARKER} {marks} times and names {len(names)} images; expected as many of one as of the other."
+            f"{where} says {IMAGE_MARKER} {num_markers} times and names {len(names)} images; expected as many of one as of the other."
         )
     for message in messages:
-        said = message["content"]
-        message["content"] = _OUR_MARKER.sub("", said) if ours else without_marker(said)
+        text = message["content"]
+        message["content"] = _OWN_MARKER.sub("", text) if is_own else strip_image_marker(text)
     if any(not message["content"].strip() for message in messages):
-        raise RowError(f"{where} has an empty turn; leave the record out or mend it.")
+        raise RowError(f"{where} has an empty turn; leave the record out or correct it.")
     return messages
 
 
-def without_marker(text: str) -> str:
-    """A text of others without the places of its pictures, its edges trimmed.
+def strip_image_marker(text: str) -> str:
+    """Remove image markers and surrounding whitespace from a text.
 
-    >>> without_marker("<image>\\nWhat is it? ")
+    >>> strip_image_marker("<image>\\nWhat is it? ")
     'What is it?'
     """
     return _MARKER.sub("", text).strip()
 
 
-def pixels(encoded: bytes, where: str) -> tuple[int, int]:
-    """Width and height of a photo, from its header. Raises `RowError`, naming the row, for bytes that are no photo."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            return picture.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise RowError(f"{where}: its image cannot be read ({error}); replace the file or leave the record out.") from error
+def read_image_size(encoded: bytes, where: str) -> tuple[int, int]:
+    """Read (width, height) in pixels of an encoded image of the row `where`. Raises `RowError` if it cannot be read."""
+    if size := read_size(encoded):
+        return size
+    raise RowError(f"{where}: its image cannot be read; replace the file or leave the record out.")
 
 
-def _message(turn: dict[str, Any], where: str) -> dict[str, str]:
+def _read_message(turn: dict[str, Any], where: str) -> dict[str, str]:
     role, content = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
     if role not in ROLES or not isinstance(content, str):
         raise RowError(f"{where} has a turn {turn!r}; expected a role ({', '.join(ROLES)}) and a text.")
     return {"role": ROLES[role], "content": content}
 
 
-def _names(record: dict[str, Any]) -> list[str]:
-    named = record.get("image", record.get("images"))
-    return [] if not named else [named] if isinstance(named, str) else list(named)
+def _image_names(record: dict[str, Any]) -> list[str]:
+    names = record.get("image", record.get("images"))
+    return [] if not names else [names] if isinstance(names, str) else list(names)
 
 
-def _photo(folder: Path | None, name: str, where: str) -> bytes:
+def _read_image(folder: Path, name: str, where: str) -> bytes:
+    # Records come from anywhere; a name must not read a file outside the folder.
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise RowError(f"{where} names the image {name!r}, which leads out of {folder}.")

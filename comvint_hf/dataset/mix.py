@@ -1,7 +1,6 @@
-"""Mix datasets: choose rows of several, and write them as one, with the card and the conventions of any other.
+"""Mix datasets: select rows of several and write them as one dataset, with a card and conventions like any other.
 
-Texts are read once to choose, rows once to write; photos pass through one by one. This file knows inputs, choices and
-shards; it knows no scene and no language model.
+The texts are read once to select rows, the rows once more to write them; images pass through one by one.
 """
 
 from __future__ import annotations
@@ -16,10 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from comvint_hf import __version__
+from comvint_hf.answers import yes_no
 from comvint_hf.conventions import Conventions
-from comvint_hf.dataset import card, coreset_selection, shards
+from comvint_hf.dataset import coreset_selection, shards
+from comvint_hf.dataset.card import write_card
 from comvint_hf.dataset.inputs import Input
-from comvint_hf.dataset.plan import hold
+from comvint_hf.dataset.plan import lock_folder
 from comvint_hf.dataset.schema import Row, turns
 from comvint_hf.dataset.shards import Shard
 from comvint_hf.dataset.splits import TEST, TRAIN
@@ -27,27 +28,31 @@ from comvint_hf.dataset.statistics import Statistics
 from comvint_hf.errors import InputError
 from comvint_hf.types import FORMATS
 
-ROWS_A_SHARD = 20_000
-TWICE = "rows left out: their id came before"
+ROWS_PER_SHARD = 20_000
+DUPLICATE = "rows left out: their id came before"
 LEAKING = "rows left out of train: their image is in test"
 OTHER_SPLIT = "rows left out: of another split"
 OTHER_KIND = "rows left out: of no kind that was asked for"
-DULL = "rows of train left out: the coreset has others"
-BEYOND = "rows of train left out: beyond what was to be taken"
+LESS_INFORMATIVE = "rows of train left out: the coreset has others"
+OVER_LIMIT = "rows of train left out: beyond what was to be taken"
 UNBALANCED = "rows of train left out: answers yes beyond the balance"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which rows of the split train go into a mix, in the order the steps are taken; test rows are all kept.
+class MixSelection:
+    """The rows of the split train that go into a mix. The steps apply in the order of the fields; all test rows are kept.
 
-    `only`: rows whose "task/format/topic" fits one of these patterns, test rows among them (`*` stands for anything, none given for
-    all); `coreset`: that many rows of each task, drawn from the half that says most about the concept set; `take`: at most so many rows
-    of a task, a format or a pattern; `yes_no`: at most that many single-turn answers yes for each no; `split`: only this split.
+    Attributes:
+        only: Patterns of "task/format/topic" (`*` matches anything) or names of tasks and formats; others are left out, test rows too.
+        coreset: Rows to draw of each task, from the half that says most about the concept set.
+        take: The most rows to take of a task, a format or a pattern.
+        yes_no: The most single-turn answers yes for each no.
+        split: The only split to read.
+        seed: Draws the rows.
     """
 
     only: Sequence[str] = ()
-    coreset_selection: int | None = None
+    coreset: int | None = None
     take: Mapping[str, int] = field(default_factory=dict)
     yes_no: float | None = None
     split: str | None = None
@@ -65,8 +70,8 @@ class Choice:
 
 
 @dataclass
-class _Seen:
-    """What the first reading learnt, one entry a row."""
+class _RowTable:
+    """What selecting needs to know of the rows, one entry a row. `answers` are the yes or no of single-turn rows."""
 
     splits: list[str] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
@@ -74,95 +79,108 @@ class _Seen:
     answers: list[str] = field(default_factory=list)
     usable: list[bool] = field(default_factory=list)
     images: list[bytes] = field(default_factory=list)
-    scores: np.ndarray | None = None
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
-def mix(inputs: Sequence[Input], out: Path | str, choice: Choice | None = None, *, overwrite: bool = False) -> Statistics:
-    """Write the chosen rows of all inputs into the folder `out`, in the inputs' order; says what the mix holds.
+def mix(
+    inputs: Sequence[Input], out: Path | str, selection: MixSelection | None = None, *, overwrite: bool = False
+) -> Statistics:
+    """Write the selected rows of all inputs into the folder `out`, in the inputs' order.
 
-    A row id or a test image that came before is not taken again, so no image is trained on and tested with. A
-    broken-off mix is done again from the start by the same call. Raises `InputError` for a mix without rows or a folder
-    that holds something else.
+    A row id is taken once, and an image that is in any test split is left out of train. An interrupted mix starts again
+    when it is called again.
+
+    Returns:
+        The statistics of the mix.
+
+    Raises:
+        InputError: If no row is left, or the folder holds something else.
     """
-    choice, out, notes = choice or Choice(), Path(out), Counter()
+    selection, out = selection or MixSelection(), Path(out)
+    notes: Counter[str] = Counter()
     plan = {
         "version": __version__,
         "mix": [input.name for input in inputs],
-        "only": list(choice.only),
-        "coreset": choice.coreset,
-        "take": dict(choice.take),
-        "yes_no": choice.yes_no,
-        "split": choice.split,
-        "seed": choice.seed,
+        "only": list(selection.only),
+        "coreset": selection.coreset,
+        "take": dict(selection.take),
+        "yes_no": selection.yes_no,
+        "split": selection.split,
+        "seed": selection.seed,
     }
-    with hold(out, plan, overwrite):
-        kept = _choose(_look(inputs, choice, notes), choice, notes)
+    with lock_folder(out, plan, overwrite):
+        kept = _select(_scan(inputs, selection, notes), selection, notes)
         if not kept.any():
-            raise InputError(
-                f"The mix of {', '.join(plan['mix'])} has no rows left: {choice}; ask for more, or check the datasets."
-            )
+            names = ", ".join(input.name for input in inputs)
+            raise InputError(f"The mix of {names} has no rows left ({selection}): select more, or check the datasets.")
         statistics, files = _write(inputs, kept, out)
         statistics.notes += notes
-        about = {
+        build_info = {
             "parts": list({repr(part): part for input in inputs for part in input.parts}.values()),
             "files": dict(sorted(files.items())),
             "rows": statistics.kept,
             "rejected": 0,
-            "selection": str(choice),
+            "selection": str(selection),
         }
         Conventions(recipe="mix").write(out)
-        card.write_folder(out, about, statistics)
+        write_card(out, build_info, statistics)
     return statistics
 
 
-def _look(inputs: Sequence[Input], choice: Choice, notes: Counter[str]) -> _Seen:
-    """Read every row's text once. Which rows could be taken at all is decided here."""
-    seen, ids = _Seen(), set()
-    words = sorted({word for group in coreset_selection.concepts().values() for word in group}) if choice.coreset else []
+def _scan(inputs: Sequence[Input], selection: MixSelection, notes: Counter[str]) -> _RowTable:
+    """Read every row's text once, and decide which rows can be taken at all."""
+    table, ids = _RowTable(), set()
+    concepts = coreset_selection.load_concepts().values() if selection.coreset else ()
 
-    def texts() -> Iterator[str]:
+    def read_texts() -> Iterator[str]:
         for input in inputs:
             for split, row in input.rows(only_text=True):
-                key = _key(row["id"])
-                pairs = turns(row)
-                seen.splits.append(split)
-                seen.tasks.append(row["task"])
-                seen.kinds.append(kind := f"{row['task']}/{row['format']}/{row.get('topic') or ''}")
-                seen.answers.append(pairs[0][1] if len(pairs) == 1 else "")
-                seen.usable.append(not (why := _unwanted(key in ids, split, kind, choice)))
-                notes.update([why] if why else [])
-                seen.images.append(_key(row["image_id"]) if row["image_id"] else b"")
-                ids.add(key)
+                id, kind = _hash(row["id"]), f"{row['task']}/{row['format']}/{row.get('topic') or ''}"
+                reason = _check_row(id in ids, split, kind, selection)
+                notes.update([reason] if reason else [])
+                ids.add(id)
+                table.splits.append(split)
+                table.tasks.append(row["task"])
+                table.kinds.append(kind)
+                table.answers.append(_single_yes_no(row))
+                table.usable.append(not reason)
+                table.images.append(_hash(row["image_id"]) if row["image_id"] else b"")
                 yield " ".join(message["content"] for message in row["messages"])
 
-    hits = coreset_selection.concept_hits(texts(), words)
-    seen.scores = coreset_selection.informativeness(hits)
-    held_out = {image for image, split in zip(seen.images, seen.splits, strict=True) if split == TEST and image}
-    for number, (image, split) in enumerate(zip(seen.images, seen.splits, strict=True)):
-        if split != TEST and image in held_out and seen.usable[number]:
-            seen.usable[number] = False
+    words = sorted({word for group in concepts for word in group})
+    table.scores = coreset_selection.score_informativeness(coreset_selection.match_concepts(read_texts(), words))
+    # An input may test on an image that another input trains on.
+    held_out = {image for image, split in zip(table.images, table.splits, strict=True) if split == TEST and image}
+    for number, (image, split) in enumerate(zip(table.images, table.splits, strict=True)):
+        if split != TEST and image in held_out and table.usable[number]:
+            table.usable[number] = False
             notes[LEAKING] += 1
-    return seen
+    return table
 
 
-def _unwanted(twice: bool, split: str, kind: str, choice: Choice) -> str:
-    """Why a row cannot be taken at all; "" if it can."""
-    if twice:
-        return TWICE
-    if choice.split not in (None, split):
+def _single_yes_no(row: Row) -> str:
+    pairs = turns(row)
+    return yes_no(pairs[0][1], pairs[0][0]) or "" if len(pairs) == 1 else ""
+
+
+def _check_row(is_duplicate: bool, split: str, kind: str, selection: MixSelection) -> str:
+    """Return why a row cannot be taken at all; "" if it can."""
+    if is_duplicate:
+        return DUPLICATE
+    if selection.split not in (None, split):
         return OTHER_SPLIT
-    return "" if _fits(kind, choice.only) else OTHER_KIND
+    return "" if _matches(kind, selection.only) else OTHER_KIND
 
 
-def _key(id: str) -> bytes:
-    """What stands for an id in memory: short, and the same in every process."""
+def _hash(id: str) -> bytes:
+    """A short stand-in for an id in memory, the same in every process."""
     return blake2b(id.encode(), digest_size=16).digest()
 
 
-def _fits(kind: str, patterns: Sequence[str]) -> bool:
-    """Whether "task/format/topic" is a task or format named, or fits a pattern; an empty list takes all.
+def _matches(kind: str, patterns: Sequence[str]) -> bool:
+    """Whether "task/format/topic" is of a named task or format or matches a pattern; an empty list matches all.
 
-    >>> _fits("vlit/bool/size", ("bool",)), _fits("vlit/bool/size", ("vlit/*/colour",)), _fits("vlit/bool/size", ())
+    >>> _matches("vlit/bool/size", ("bool",)), _matches("vlit/bool/size", ("vlit/*/colour",)), _matches("vlit/bool/size", ())
     (True, False, True)
     """
     return not patterns or any(
@@ -170,68 +188,72 @@ def _fits(kind: str, patterns: Sequence[str]) -> bool:
     )
 
 
-def _choose(seen: _Seen, choice: Choice, notes: Counter[str]) -> np.ndarray:
-    """Which rows are kept, [N] bool. Each step works on the training rows that the one before left, and counts what it leaves out."""
-    usable, splits = np.asarray(seen.usable, dtype=bool), np.asarray(seen.splits)
-    held_out = usable & (splits == TEST)
-    rows = np.flatnonzero(usable & (splits != TEST))
+def _select(table: _RowTable, selection: MixSelection, notes: Counter[str]) -> np.ndarray:
+    """Select rows, [N] bool. Each step works on the training rows that the one before left, and counts what it leaves out."""
+    usable, is_test = np.asarray(table.usable, dtype=bool), np.asarray(table.splits) == TEST
+    rows = np.flatnonzero(usable & ~is_test)
 
-    def of(values: Sequence[str]) -> list[str]:
-        return [values[row] for row in rows]
+    def of_rows(values: Sequence[str]) -> list[str]:
+        return [values[row] for row in rows.tolist()]
 
-    def left(why: str, chosen: np.ndarray) -> np.ndarray:
+    def keep(chosen: np.ndarray, note: str) -> np.ndarray:
         if len(chosen) < len(rows):
-            notes[why] += len(rows) - len(chosen)
+            notes[note] += len(rows) - len(chosen)
         return rows[chosen]
 
-    if choice.coreset:
-        rows = left(DULL, coreset_selection.most_informative(seen.scores[rows], of(seen.tasks), choice.coreset, choice.seed))
-    for label, most in choice.take.items():
-        fits = [label if _fits(kind, (label,)) else "" for kind in of(seen.kinds)]
-        if label not in fits and label not in FORMATS:
-            there = sorted({kind.split("/")[0] for kind in seen.kinds})
-            raise InputError(f"No row is of the task, format or pattern {label!r}; there are the tasks {', '.join(there)}.")
-        rows = left(BEYOND, coreset_selection.take(fits, {label: most}, choice.seed))
-    if choice.yes_no:
-        rows = left(UNBALANCED, coreset_selection.balance_yes_no(of(seen.answers), choice.yes_no, choice.seed))
-    held_out[rows] = True
-    return held_out
+    if selection.coreset:
+        scores, tasks = table.scores[rows], of_rows(table.tasks)
+        rows = keep(coreset_selection.select_informative(scores, tasks, selection.coreset, selection.seed), LESS_INFORMATIVE)
+    for label, limit in selection.take.items():
+        labels = [label if _matches(kind, (label,)) else "" for kind in of_rows(table.kinds)]
+        # A format may be absent from the rows that are left; a task that no row ever had is a typo.
+        if label not in labels and label not in FORMATS:
+            tasks = sorted({kind.split("/")[0] for kind in table.kinds})
+            raise InputError(f"No row is of the task, format or pattern {label!r}: expected one of the tasks {', '.join(tasks)}.")
+        rows = keep(coreset_selection.sample_limited(labels, {label: limit}, selection.seed), OVER_LIMIT)
+    if selection.yes_no:
+        answers = of_rows(table.answers)
+        rows = keep(coreset_selection.balance_yes_no(answers, selection.yes_no, selection.seed), UNBALANCED)
+    kept = usable & is_test
+    kept[rows] = True
+    return kept
 
 
 def _write(inputs: Sequence[Input], kept: np.ndarray, out: Path) -> tuple[Statistics, dict[str, int]]:
-    """Read all rows again and write those that were kept, with the images that they need."""
-    shards.clear_rows(out)
-    statistics, writer = Statistics(), _Writer(out)
-    number, wanted, counted = 0, set(), set()
-    for input in inputs:
-        for split, row in input.rows():
-            if kept[number]:
-                folder = shards.WITHOUT_IMAGES if row["image_id"] and not row.get("images") else shards.WITH_IMAGES
-                if folder == shards.WITHOUT_IMAGES:
-                    wanted.add(row["image_id"])
-                writer.add(folder, row["task"], split, row)
-                statistics.add(row, split)
-                if row["image_id"] and row["image_id"] not in counted:
-                    counted.add(row["image_id"])
-                    statistics.images[split] += 1
-            number += 1
-    for input in inputs:
-        for row in input.images():
-            if row["image_id"] in wanted:
-                wanted.discard(row["image_id"])
-                writer.add(shards.IMAGES, "", TRAIN, row)
+    """Read all rows again and write the kept ones, with the images that they need."""
+    shards.remove_rows(out)
+    statistics, writer = Statistics(), _ShardedWriter(out)
+    missing_images: set[str] = set()
+    counted_images: set[str] = set()
+    rows = (split_and_row for input in inputs for split_and_row in input.rows())
+    for is_kept, (split, row) in zip(kept, rows, strict=True):
+        if not is_kept:
+            continue
+        folder = shards.WITHOUT_IMAGES if row["image_id"] and not row.get("images") else shards.WITH_IMAGES
+        if folder == shards.WITHOUT_IMAGES:
+            missing_images.add(row["image_id"])
+        writer.add(folder, row["task"], split, row)
+        statistics.add(row, split)
+        if row["image_id"] and row["image_id"] not in counted_images:
+            counted_images.add(row["image_id"])
+            statistics.images[split] += 1
+    for row in (row for input in inputs for row in input.images()):
+        if row["image_id"] in missing_images:
+            # Several inputs may have the same image; the first one counts.
+            missing_images.discard(row["image_id"])
+            writer.add(shards.IMAGES, "", TRAIN, row)
     return statistics, writer.close()
 
 
-class _Writer:
-    """Writes rows into shard after shard."""
+class _ShardedWriter:
+    """Writes rows into one shard after another."""
 
     def __init__(self, out: Path) -> None:
         self._out, self._number, self._rows = out, 0, 0
         self._shard = Shard(out, 0)
 
     def add(self, folder: str, task: str, split: str, row: Row) -> None:
-        if self._rows == ROWS_A_SHARD:
+        if self._rows == ROWS_PER_SHARD:
             self._shard.commit({})
             self._number, self._rows = self._number + 1, 0
             self._shard = Shard(self._out, self._number)
@@ -240,4 +262,4 @@ class _Writer:
 
     def close(self) -> dict[str, int]:
         self._shard.commit({})
-        return {name: rows for summary in shards.markers(self._out) for name, rows in summary["files"].items()}
+        return {name: rows for summary in shards.read_markers(self._out) for name, rows in summary["files"].items()}

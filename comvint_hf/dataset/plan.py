@@ -1,7 +1,4 @@
-"""The plan of a build: all that decides a dataset's bytes, and the folder that holds one plan and no other.
-
-This file knows values and a folder; it knows no recipe, no source and no language model.
-"""
+"""The plan of a build: everything that decides a dataset's bytes, and the lock that keeps one plan in one folder."""
 
 from __future__ import annotations
 
@@ -14,19 +11,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from comvint_hf.dataset import shards
-from comvint_hf.dataset.splits import split_of
+from comvint_hf.dataset.splits import assign_split
 from comvint_hf.errors import InputError
 from comvint_hf.types import Scene
 
-Pictures = bool | Literal["table"]
-"""`True`: each row holds its photo; "table": photos lie in the config `images`; `False`: photos are left out."""
+# Where images are stored: `True` in each row, "table" in the config `images`, `False` nowhere.
+ImageStorage = bool | Literal["table"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build is made of. `prompts` maps names to hashes, `licence` has name, text and share_images.
+    """The settings of a build.
 
-    `asking` is what else decides the replies of the language models: temperature and the like.
+    Attributes:
+        prompts: The hash of each prompt by its name.
+        licence: name, text, share_images.
+        split: The share of images to hold out; `None` for the source's official split, or 10 %.
+        asking: Other settings that change the replies of the language models, such as the temperature.
     """
 
     version: str
@@ -41,7 +42,7 @@ class Plan:
     limit: int | None
     seed: int
     shard_scenes: int
-    images: Pictures
+    images: ImageStorage
     split: float | None
     asking: dict[str, Any]
 
@@ -53,83 +54,90 @@ class Plan:
         if self.images not in (True, False, "table"):
             raise InputError(f"images is {self.images!r}: expected True, False or 'table'.")
 
-    def split_of(self, scene: Scene) -> str:
-        """The split of a scene under this plan."""
-        return split_of(scene, self.split)
+    def assign_split(self, scene: Scene) -> str:
+        """Return the split of a scene under this plan."""
+        return assign_split(scene, self.split)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as JSON gives it back: tuples have become lists."""
+        """Return the plan as it is stored: tuples become lists."""
         return json.loads(json.dumps(vars(self)))
 
 
 @dataclass(frozen=True)
-class Share:
-    """What one of several tasks builds: every shard whose number leaves `rank` when divided by `tasks`.
+class ShardSubset:
+    """The shards that one of several workers builds: every `num_workers`-th, without those `finished` elsewhere.
 
-    Shards that lie finished `elsewhere` are left out.
-
-    >>> [number for number in range(10) if number in Share(1, 4)]
+    >>> [number for number in range(10) if number in ShardSubset(1, 4)]
     [1, 5, 9]
     """
 
     rank: int = 0
-    tasks: int = 1
-    elsewhere: frozenset[int] = frozenset()
+    num_workers: int = 1
+    finished: frozenset[int] = frozenset()
 
     def __contains__(self, number: int) -> bool:
-        return number % self.tasks == self.rank and number not in self.elsewhere
+        return number % self.num_workers == self.rank and number not in self.finished
 
 
 @contextmanager
-def hold(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
-    """Hold the folder for this process alone, and make sure that it holds this plan (as JSON) or nothing.
+def lock_folder(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
+    """Lock the folder for this process, and make sure that it holds this plan (as JSON) or nothing.
 
-    Raises `InputError` if another process builds there, if it holds another plan's rows and `overwrite` is not set, or if it
-    holds files that no build wrote: these are never overwritten. The hold ends with the process, however that ends.
+    The lock ends with the process, however that ends.
+
+    Raises:
+        InputError: If another process builds there, if the folder holds rows of another plan and `overwrite` is not set, or
+            if it holds files that no build wrote; these are never overwritten.
     """
     from filelock import FileLock, Timeout
 
-    _refuse_foreign(out)
+    _check_no_other_files(out)
     state = out / shards.STATE
     state.mkdir(parents=True, exist_ok=True)
     lock = FileLock(state / "lock")
     try:
+        # The operating system frees the lock of a killed process, so no stale lock can block a folder.
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"Another build is writing to {out}; wait for it, or choose another --out.") from error
     try:
         if overwrite:
-            shards.clear(out)
-        shards.sweep(out)
-        claim(out, plan)
+            shards.clear_folder(out)
+        shards.remove_partial_shards(out)
+        claim_folder(out, plan)
         yield
     finally:
         lock.release()
 
 
-def _refuse_foreign(out: Path) -> None:
-    """Raise `InputError` for a folder with a README.md or rows that no build wrote: it is a project, a model, somebody's data."""
+def _check_no_other_files(out: Path) -> None:
+    """Raise `InputError` for a folder with a README.md or rows that no build wrote: a project, a model, other data."""
     begun = (out / shards.STATE / "plan.json").exists() or (out / "build.json").exists()
     if not begun and ((out / "README.md").exists() or shards.has_rows(out)):
-        raise InputError(f"{out} holds files that no build wrote, and they stay as they are; choose another --out.")
+        raise InputError(f"{out} holds files that no build wrote, and these are never overwritten: choose another --out.")
 
 
-def claim(out: Path, ours: dict[str, Any]) -> None:
-    """Write the plan down; a plan that made no row yet gives way. Raises `InputError` if the folder holds rows of another."""
+def claim_folder(out: Path, plan: dict[str, Any]) -> None:
+    """Store the plan in the folder, in the place of one that has no rows yet.
+
+    Raises:
+        InputError: If the folder holds rows of another plan.
+    """
     path = out / shards.STATE / "plan.json"
-    theirs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    if theirs == ours:
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if stored == plan:
         return
-    if not (shards.markers(out) or (out / "README.md").exists() or shards.has_rows(out)):
-        shards.write_atomically(path, json.dumps(ours, indent=2, sort_keys=True) + "\n")
+    if not (shards.read_markers(out) or (out / "README.md").exists() or shards.has_rows(out)):
+        shards.write_text_atomic(path, json.dumps(plan, indent=2, sort_keys=True) + "\n")
         return
-    if theirs is None:
+    if stored is None:
         raise InputError(f"{out} holds a dataset that this build did not begin; choose another --out, or add --overwrite.")
-    if (difference := _difference(theirs, ours)) is not None:
-        kept = "" if "mix" in ours else " (replies that were paid for are kept)"
-        raise InputError(f"{out} was made {difference}: choose another --out, or add --overwrite to make it anew{kept}.")
+    if (difference := _describe_difference(stored, plan)) is not None:
+        kept = "" if "mix" in plan else " (paid replies are kept)"
+        raise InputError(f"{out} was made {difference}: choose another --out, or add --overwrite to build it anew{kept}.")
 
 
+# The flag that sets each part of a plan.
 _FLAGS = {
     "scenes": "--scenes",
     "limit": "--limit",
@@ -145,8 +153,7 @@ _FLAGS = {
     "take": "--take",
     "yes_no": "--yes-no",
 }
-"""Which flag of the builders decides which part of a plan."""
-_PHRASES = {
+_CHANGES = {
     "version": "by comvint_hf {}, and this is {}",
     "recipe": "with the recipe {}, and this command says {}",
     "prompts": "with prompts of other wordings than this version has",
@@ -156,29 +163,27 @@ _PHRASES = {
 _STORED = {True: "rows", False: "none"}
 
 
-def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str | None:
-    """The first thing that tells two plans apart, as a person would say it; `None` for equal ones.
+def _describe_difference(stored: dict[str, Any], plan: dict[str, Any]) -> str | None:
+    """Describe the first difference between two plans in terms of the flags; `None` for equal ones.
 
-    >>> _difference({"limit": 10}, {"limit": None})
+    >>> _describe_difference({"limit": 10}, {"limit": None})
     'with --limit 10, and this command says no --limit'
     """
-    if ("mix" in theirs) != ("mix" in ours):
-        return "as a mix of datasets, and this is a build" if "mix" in theirs else "by a builder, and this is a mix of datasets"
-    for name in (name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)):
-        old, new = theirs.get(name), ours.get(name)
+    if ("mix" in stored) != ("mix" in plan):
+        return "as a mix of datasets, and this is a build" if "mix" in stored else "by a builder, and this is a mix of datasets"
+    for name in (name for name in {**plan, **stored} if stored.get(name) != plan.get(name)):
+        old, new, flag = stored.get(name), plan.get(name), _FLAGS.get(name, name)
         if name in ("settings", "asking"):
             old, new = old or {}, new or {}
             key = next(key for key in {**new, **old} if old.get(key) != new.get(key))
-            return _between(f"--{key.replace('_', '-')}", old.get(key), new.get(key))
-        return _PHRASES[name].format(old, new) if name in _PHRASES else _between(_FLAGS.get(name, name), old, new)
+            old, new, flag = old.get(key), new.get(key), f"--{key.replace('_', '-')}"
+        elif name in _CHANGES:
+            return _CHANGES[name].format(old, new)
+        return f"with {_format_flag(flag, old)}, and this command says {_format_flag(flag, new)}"
     return None
 
 
-def _between(flag: str, old: Any, new: Any) -> str:
-    return f"with {_said(flag, old)}, and this command says {_said(flag, new)}"
-
-
-def _said(flag: str, value: Any) -> str:
+def _format_flag(flag: str, value: Any) -> str:
     if flag == "--store-images":
         value = _STORED.get(value, value)
     if value is None or value is False or value == [] or value == {}:
@@ -188,10 +193,10 @@ def _said(flag: str, value: Any) -> str:
     return flag if value is True else f"{flag} {','.join(map(str, value)) if isinstance(value, list) else value}"
 
 
-def shown_source(spec: str) -> str:
-    """The source as a card names it: folders of the builder's own machine are nobody's business.
+def strip_folders(spec: str) -> str:
+    """Remove the folders of this machine from the name of a source, for the card.
 
-    >>> shown_source("visual_genome:/home/me/vg,coco:/data/coco"), shown_source("shapes:500")
+    >>> strip_folders("visual_genome:/home/me/vg,coco:/data/coco"), strip_folders("shapes:500")
     ('visual_genome:vg,coco:coco', 'shapes:500')
     """
     return re.sub(r":([^,]*[/\\])([^,/\\]+)", r":\2", spec)

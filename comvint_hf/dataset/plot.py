@@ -1,36 +1,33 @@
-"""Draw a dataset's statistics as pictures that lie beside its card: equal counts give equal bytes.
-
-Without matplotlib there are no pictures, and nothing else changes. This file knows counts; it knows no row and no card.
-"""
+"""Draw a dataset's statistics as PNG files beside its card. Equal counts give equal bytes; without matplotlib nothing is drawn."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from comvint_hf.dataset import plot_bars
-from comvint_hf.dataset.paper_figures import published_task
+from comvint_hf.dataset.card_references import find_task_figures
 from comvint_hf.dataset.plot_sunburst import INK, draw_sunburst
-from comvint_hf.dataset.statistics import Statistics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from comvint_hf.dataset.statistics import Statistics
+
 LOG = logging.getLogger(__name__)
-FOLDER = "pictures"
+# The names of all plots; other files in the folder belong to the user.
 NAMES = ("first_words_*.png", "lengths.png", "answers.png", "rounds.png")
-"""Every picture is named so; other files in a folder are somebody else's."""
-LEAST_QUESTIONS = 100
-"""A task with fewer questions makes no picture: it would show chance."""
-DOTS_AN_INCH = 144
-SUNBURST = 7.9
-"""The side of a sunburst in inches."""
-STYLE = {
+# A task with fewer questions is not plotted: it would show chance.
+MIN_QUESTIONS = 100
+DPI = 144
+# The side of a sunburst in inches.
+SUNBURST_SIZE = 7.9
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
@@ -47,81 +44,91 @@ STYLE = {
 }
 
 
-class Picture(NamedTuple):
-    """A picture's file name, and what it shows in words."""
+class Plot(NamedTuple):
+    """A plot's file name and caption."""
 
     file: str
-    shows: str
+    caption: str
 
 
-class _Sheet(NamedTuple):
-    """A picture to be drawn: its size in inches, and what draws it on the empty figure."""
+class _PlotSpec(NamedTuple):
+    """A plot to draw: its size in inches, and the function that draws it on an empty figure."""
 
-    picture: Picture
+    plot: Plot
     size: tuple[float, float]
     draw: Callable[[Figure], None]
 
 
-def draw_pictures(statistics: Statistics, folder: Path, recipes: Iterable[str] = ()) -> list[Picture]:
-    """Draw what there is to see into `folder`, and delete pictures that an earlier run left there.
+def plot_statistics(statistics: Statistics, folder: Path, figures: Sequence[Mapping[str, Any]] = ()) -> list[Plot]:
+    """Draw the plots into `folder`, and delete those of an earlier run.
 
-    One sunburst a task of its questions' first three words, the lengths, the answers, and the rounds of complication where
-    there were any; `recipes` say which published figures are drawn beside. Empty without matplotlib, which is said once.
+    There is a sunburst of the questions' first three words for each task, the lengths, the answers and, if there were any, the
+    rounds of complication.
+
+    Args:
+        statistics: The counts.
+        folder: The folder of the plots.
+        figures: Published figures to compare the lengths with; see `card_references.collect_figures`.
+
+    Returns:
+        The plots drawn; none without matplotlib, which is logged once.
     """
-    sheets = _sheets(statistics, tuple(recipes))
-    made = [sheet.picture for sheet in sheets] if sheets and _have_matplotlib() else []
-    for stale in {path.name for name in NAMES for path in folder.glob(name)} - {picture.file for picture in made}:
-        (folder / stale).unlink()
-    if made:
+    specs = _plan_plots(statistics, figures)
+    plots = [spec.plot for spec in specs] if specs and _have_matplotlib() else []
+    for name in {path.name for pattern in NAMES for path in folder.glob(pattern)} - {plot.file for plot in plots}:
+        (folder / name).unlink()
+    if plots:
         folder.mkdir(parents=True, exist_ok=True)
-        _draw(sheets, folder)
-    return made
+        _draw(specs, folder)
+    return plots
 
 
-def _sheets(statistics: Statistics, recipes: tuple[str, ...]) -> list[_Sheet]:
-    tasks = {name: task for name, task in sorted(statistics.tasks.items()) if task.question_lengths.total() >= LEAST_QUESTIONS}
-    sheets = [
-        _Sheet(
-            Picture(f"first_words_{name}.png", f"The first three words of the questions: {name.replace('_', ' ')}"),
-            (SUNBURST, SUNBURST),
+def _plan_plots(statistics: Statistics, figures: Sequence[Mapping[str, Any]]) -> list[_PlotSpec]:
+    tasks = {name: task for name, task in sorted(statistics.tasks.items()) if task.question_lengths.total() >= MIN_QUESTIONS}
+    specs = [
+        _PlotSpec(
+            Plot(f"first_words_{name}.png", f"The first three words of the questions: {name.replace('_', ' ')}"),
+            (SUNBURST_SIZE, SUNBURST_SIZE),
             partial(draw_sunburst, openings=task.openings, title=_title(name, task.pairs)),
         )
         for name, task in tasks.items()
     ]
     if tasks:
-        published = {name: published_task(recipes, name) for name in tasks}
+        published = {name: find_task_figures(figures, name) for name in tasks}
         draw = partial(plot_bars.draw_lengths, tasks=tasks, published=published)
-        sheets.append(_Sheet(Picture("lengths.png", "Words in questions and answers"), (10, 0.6 + 1.45 * len(tasks)), draw))
-    if bars := plot_bars.answer_bars(tasks):
+        specs.append(_PlotSpec(Plot("lengths.png", "Words in questions and answers"), (10, 0.6 + 1.45 * len(tasks)), draw))
+    if bars := plot_bars.count_answers(tasks):
         height = 0.7 + sum(0.55 + 0.34 * len(lines) for lines in bars.values())
         draw = partial(plot_bars.draw_bars, groups=bars)
-        sheets.append(_Sheet(Picture("answers.png", "Formats, yes and no, and right options"), (9, height), draw))
-    if statistics.health.versions.total() >= LEAST_QUESTIONS:
-        draw = partial(plot_bars.draw_rounds, rounds=statistics.health.rounds())
-        sheets.append(_Sheet(Picture("rounds.png", "Complications by round: how they ended, how complex"), (10, 2.7), draw))
-    return sheets
+        specs.append(_PlotSpec(Plot("answers.png", "Formats, yes and no, and right options"), (9, height), draw))
+    if statistics.verification.versions.total() >= MIN_QUESTIONS:
+        draw = partial(plot_bars.draw_rounds, rounds=statistics.verification.by_round())
+        caption = "Complications by round: how they ended, how complex they are"
+        specs.append(_PlotSpec(Plot("rounds.png", caption), (10, 2.7), draw))
+    return specs
 
 
 def _title(name: str, pairs: int) -> str:
     return f"{fill(name.replace('_', ' '), 14)}\n{pairs:,} questions"
 
 
-def _draw(sheets: list[_Sheet], folder: Path) -> None:
-    """Draw and write, under a style that does not depend on the user's own settings; no date goes into a file."""
+def _draw(specs: list[_PlotSpec], folder: Path) -> None:
+    """Draw and save, in a style that ignores the user's matplotlib settings."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
+        # The user's own settings must not change the bytes.
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        for picture, size, draw in sheets:
-            figure = Figure(figsize=size, dpi=DOTS_AN_INCH, facecolor="white")
+        for plot, size, draw in specs:
+            figure = Figure(figsize=size, dpi=DPI, facecolor="white")
             draw(figure)
-            _save(figure, folder / picture.file)
+            _save(figure, folder / plot.file)
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write 256 colours, which is a quarter of the bytes; the file appears under its name when it is whole."""
+    """Save with 256 colours, a quarter of the bytes, and without a date; rename the file when it is complete."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -137,5 +144,7 @@ def _save(figure: Figure, path: Path) -> None:
 def _have_matplotlib() -> bool:
     if find_spec("matplotlib"):
         return True
-    LOG.warning("No pictures are drawn: matplotlib is not installed; `pip install matplotlib` and run the same command again.")
+    LOG.warning(
+        "No plots are drawn because matplotlib is not installed: `pip install matplotlib` and run the same command again."
+    )
     return False

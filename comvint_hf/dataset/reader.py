@@ -1,81 +1,108 @@
-"""Read a dataset folder that `build` or `mix` wrote: its files, its rows, its counts, without datasets' cache in between.
-
-This file knows the layout of a folder and rows; it knows no scene and no Hub.
-"""
+"""Read a dataset folder that `build` or `mix` wrote: its files, rows and counts, without the cache of datasets in between."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comvint_hf.dataset import shards
-from comvint_hf.dataset.card import configs
 from comvint_hf.dataset.schema import Row
-from comvint_hf.dataset.statistics import Statistics
 from comvint_hf.errors import InputError
 
+if TYPE_CHECKING:
+    from comvint_hf.dataset.statistics import Statistics
 
-def read_about(folder: Path) -> dict[str, Any]:
-    """What build.json says. Raises `InputError` if the folder holds no finished dataset."""
+
+def read_build_info(folder: Path) -> dict[str, Any]:
+    """Read build.json.
+
+    Raises:
+        InputError: If the folder holds no finished dataset.
+    """
     path = folder / "build.json"
     if not path.exists():
-        raise InputError(f"{folder} holds no finished dataset: expected {path.name}, which builders/ and `comvint build` leave.")
+        raise InputError(f"{folder} holds no finished dataset: expected {path.name}, which builders/ and `comvint build` write.")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_statistics(folder: Path) -> Statistics:
-    """The counts that stats.json holds. Raises `InputError` if the folder holds no finished dataset."""
-    read_about(folder)
+    """Read the counts in stats.json.
+
+    Raises:
+        InputError: If the folder holds no finished dataset.
+    """
+    from comvint_hf.dataset.statistics import Statistics
+
+    read_build_info(folder)
     return Statistics.from_json(json.loads((folder / "stats.json").read_text(encoding="utf-8")))
 
 
-def row_files(folder: Path, config: str = "default", split: str | None = None) -> dict[Path, int]:
-    """The parquet files of a config (of one split or all), in order, with their row counts; empty for an unknown config."""
-    counts = read_about(folder)["files"]
-    splits = configs(counts).get(config, {})
+def list_configs(files: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """Group parquet files by config and split: `{"default": {"train": [...], "test": [...]}, ...}`.
+
+    "default" and one config a task hold the rows that trainers read. Rows without their image in a dataset of images are in
+    "without_images" only, so that nobody trains blind on them. "images" and "rejected" exist where there are such rows.
+    """
+    files = sorted(files)
+    main = shards.WITH_IMAGES if any(name.startswith(f"{shards.WITH_IMAGES}/") for name in files) else shards.WITHOUT_IMAGES
+    grouped: dict[str, dict[str, list[str]]] = {}
+    for name in files:
+        folder, *task, file = name.split("/")
+        split = file.split("-")[0]
+        for config in ("default", *task) if folder == main else (folder,):
+            grouped.setdefault(config, {}).setdefault(split, []).append(name)
+    ordered = [name for name in ("default", shards.WITHOUT_IMAGES, shards.IMAGES, shards.REJECTED) if name in grouped]
+    return {name: grouped[name] for name in (*ordered[:1], *sorted(set(grouped) - set(ordered)), *ordered[1:])}
+
+
+def list_row_files(folder: Path, config: str = "default", split: str | None = None) -> dict[Path, int]:
+    """List the parquet files of a config (one split or all), in order, with their row counts; empty for an unknown config."""
+    counts = read_build_info(folder)["files"]
+    splits = list_configs(counts).get(config, {})
     return {folder / name: counts[name] for key, names in splits.items() if split in (None, key) for name in names}
 
 
-def photos_told(folder: Path) -> str:
-    """Say in a sentence which rows of a dataset are without their photo, and how they get it; "" if none is."""
-    files = read_about(folder)["files"]
-    rows, here = Counter(), folder.as_posix()
-    for name, count in files.items():
+def describe_missing_images(folder: Path) -> str:
+    """Say in a sentence how many rows lack their image and how to attach it; "" if none does."""
+    rows: Counter[str] = Counter()
+    for name, count in read_build_info(folder)["files"].items():
         rows[name.split("/")[0]] += count
-    blind, apart = rows[shards.WITHOUT_IMAGES], rows[shards.WITH_IMAGES]
-    if not blind:
+    missing, path, config = rows[shards.WITHOUT_IMAGES], folder.as_posix(), shards.WITHOUT_IMAGES
+    if not missing:
         return ""
-    if apart:
-        lie = f"{blind:,} rows whose photo was not at hand lie in the config `{shards.WITHOUT_IMAGES}`"
+    if rows[shards.WITH_IMAGES]:
         return (
-            f'{lie}: attach_images(load_dataset("{here}", "{shards.WITHOUT_IMAGES}"), PHOTOS) joins them to a folder of photos.'
+            f"{missing:,} rows without their image are in the config `{config}`: "
+            f'attach_images(load_dataset("{path}", "{config}"), IMAGES) joins them to a folder of images.'
         )
     if rows[shards.IMAGES]:
-        return f'The photos of the {blind:,} rows lie in the config `{shards.IMAGES}`: attach_images(rows, "{here}") joins them.'
-    return f"None of the {blind:,} rows holds its photo: attach_images(rows, PHOTOS) joins them to a folder of photos."
+        return (
+            f'The images of the {missing:,} rows are in the config `{shards.IMAGES}`: attach_images(rows, "{path}") joins them.'
+        )
+    return f"None of the {missing:,} rows holds its image: attach_images(rows, IMAGES) joins them to a folder of images."
 
 
 def read_rows(path: Path, numbers: Sequence[int] | None = None) -> Iterator[Row]:
-    """The rows of a file in order, or only those at these ascending positions; a row group at a time, photos as bytes."""
+    """Read the rows of a file, or only those at these ascending positions, one row group at a time. Images are bytes."""
     import pyarrow.parquet as pq
 
-    wanted = None if numbers is None else list(numbers)
     first = 0
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
-            here = range(size) if wanted is None else [number - first for number in wanted if first <= number < first + size]
-            if here:
+            wanted = None if numbers is None else [number - first for number in numbers if first <= number < first + size]
+            # Row groups without a wanted row are never read; they may hold many images.
+            if wanted is None or wanted:
                 table = file.read_row_group(group)
-                yield from (table if wanted is None else table.take(here)).to_pylist()
+                yield from (table if wanted is None else table.take(wanted)).to_pylist()
             first += size
 
 
 def read_columns(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    """The rows of a file with these columns only (all unless told), a few hundred at a time."""
+    """Read the rows of a file with some or all columns, a few hundred rows at a time."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:

@@ -1,7 +1,7 @@
-"""The row: what a sample becomes in a dataset, and how rows of one image find each other.
+"""The row of a dataset: its schema, how a sample becomes one, and how rows of one image are grouped.
 
-The schema is DESIGN's contract, trainable by plain TRL: `images` and `messages` side by side, contents without image
-markers, coordinates written out. This file knows records and text; it knows no file, no shard and no Hub.
+The schema is a contract (DESIGN section 3) that plain TRL can train on: `images` and `messages` side by side, contents without
+image markers, coordinates written out.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from comvint_hf.errors import RowError, UnknownTagError
-from comvint_hf.grounding import render
 from comvint_hf.types import Object, Region, Sample, Scene
 
 if TYPE_CHECKING:
-    from datasets import Features
+    from datasets import Dataset, Features
 
 Row = dict[str, Any]
 IMAGE_MARKER = "<image>"
@@ -24,10 +23,11 @@ IMAGE_MARKER = "<image>"
 
 @cache
 def features(images: bool = True, rejected: bool = False) -> Features:
-    """The schema of a row, in column order.
+    """Return the schema of a row, in column order. Boxes are [n, 4] float32, fractions of the image, xyxy.
 
-    `images`: with the pictures' column; `rejected`: with the column `reason`. Boxes are `[n, 4]` float32, fractions of
-    the image, xyxy.
+    Args:
+        images: Include the column `images`.
+        rejected: Include the column `reason`.
     """
     from datasets import Features, Image, List, Value
 
@@ -52,36 +52,47 @@ def features(images: bool = True, rejected: bool = False) -> Features:
         "history": List({"stage": text, "instruction": text, "response": text}),
         "reason": text,
     }
-    left_out = {name for name, wanted in (("images", images), ("reason", rejected)) if not wanted}
-    return Features({name: kind for name, kind in columns.items() if name not in left_out})
+    excluded = {name for name, included in (("images", images), ("reason", rejected)) if not included}
+    return Features({name: kind for name, kind in columns.items() if name not in excluded})
 
 
 def to_row(sample: Sample, id: str, image: bytes | None = None) -> Row:
-    """Turn a good sample into a row; `image` is the encoded photo, which becomes the column `images`.
+    """Turn a sample into a row.
 
-    Raises `UnknownTagError` where the text points at something that the scene does not have, `RowError` where it cannot
-    be trained on: no turns, an empty turn, or a literal image marker.
+    Args:
+        sample: A sample that was not rejected.
+        id: The row's id.
+        image: The encoded image for the column `images`; without it the row has no such column.
+
+    Raises:
+        UnknownTagError: If the text refers to an object that the scene does not have.
+        RowError: If the row could not be trained on: no turns, an empty turn, or a literal image marker.
     """
+    from comvint_hf.grounding import render
+
     if not sample.messages:
         raise RowError("the sample has no messages")
-    messages, boxes, phrases = [], [], []
+    messages: list[Row] = []
+    boxes: list[tuple[float, float, float, float]] = []
+    phrases: list[str] = []
     for message in sample.messages:
         rendered = render(message.content, sample.scene)
         if IMAGE_MARKER in rendered.text:
-            raise RowError(f"the text holds a literal {IMAGE_MARKER}, which processors take for a picture")
+            raise RowError(f"the text holds a literal {IMAGE_MARKER}, which processors take for an image")
         if not rendered.text.strip():
             raise RowError(f"an empty {message.role} turn")
         messages.append({"role": message.role, "content": rendered.text})
         boxes.extend(box.xyxy for box in rendered.boxes)
         phrases.extend(rendered.phrases)
     row = _row(sample, id, messages, boxes, phrases)
+    # A row without its image has no column `images`, so that trainers notice.
     if image is not None:
         row["images"] = [{"bytes": image, "path": None}]
     return row
 
 
 def to_rejected_row(sample: Sample, id: str, reason: str) -> Row:
-    """Turn a rejected sample into a row of the config `rejected`; text that cannot be rendered keeps its tags."""
+    """Turn a rejected sample into a row of the config `rejected`. Text that cannot be rendered keeps its tags."""
     messages = [{"role": message.role, "content": _rendered_or_raw(message.content, sample.scene)} for message in sample.messages]
     return {**_row(sample, id, messages, [], []), "reason": reason}
 
@@ -103,7 +114,7 @@ def _row(sample: Sample, id: str, messages: list[Row], boxes: list, phrases: lis
         "topic": sample.topic,
         "width": scene.width,
         "height": scene.height,
-        "evidence": [_evidence(scene, tag) for tag in sample.evidence if tag in scene.by_tag],
+        "evidence": [_evidence_row(scene, tag) for tag in sample.evidence if tag in scene.by_tag],
         "history": [
             {
                 "stage": edit.stage,
@@ -116,40 +127,42 @@ def _row(sample: Sample, id: str, messages: list[Row], boxes: list, phrases: lis
 
 
 def _rendered_or_raw(text: str, scene: Scene) -> str:
-    """Earlier and rejected versions may point at nothing: they are kept as they were written."""
+    from comvint_hf.grounding import render
+
     try:
         return render(text, scene).text
-    except UnknownTagError:
+    except UnknownTagError:  # an earlier or rejected version is published as it was written
         return text
 
 
-def _evidence(scene: Scene, tag: str) -> Row:
-    thing: Object | Region = scene.by_tag[tag]
-    if isinstance(thing, Region):
-        return {"tag": tag, "key": "", "name": thing.text, "boxes": [thing.box.xyxy]}
-    return {"tag": tag, "key": thing.key, "name": thing.name, "boxes": [box.xyxy for box in thing.boxes]}
+def _evidence_row(scene: Scene, tag: str) -> Row:
+    found: Object | Region = scene.by_tag[tag]
+    if isinstance(found, Region):
+        return {"tag": tag, "key": "", "name": found.text, "boxes": [found.box.xyxy]}
+    return {"tag": tag, "key": found.key, "name": found.name, "boxes": [box.xyxy for box in found.boxes]}
 
 
-def by_image(dataset: Iterable[Row]) -> Iterator[list[Row]]:
+def by_image(dataset: Dataset | Iterable[Row]) -> Iterator[list[Row]]:
     """Group rows by image: one list of rows an image, images in the order of their first row.
 
-    A `datasets.Dataset` gives every row of an image, wherever it stands. Of any other iterable (a streaming dataset, a
-    generator) only *adjacent* rows are grouped, so nothing is held back; the files that `build` writes are sorted so.
+    A `datasets.Dataset` gives all rows of an image, wherever they are. Of any other iterable (a streaming dataset, a
+    generator) only adjacent rows are grouped, so that nothing has to be held back; `build` writes rows in that order.
     """
     if hasattr(dataset, "select") and hasattr(dataset, "__getitem__"):
-        places: dict[str, list[int]] = {}
-        for place, image_id in enumerate(dataset.select_columns("image_id")["image_id"]):
-            places.setdefault(image_id, []).append(place)
-        return (list(dataset.select(rows)) for rows in places.values())
+        table = cast("Dataset", dataset)
+        numbers: dict[str, list[int]] = {}
+        for number, image_id in enumerate(table.select_columns("image_id")["image_id"]):
+            numbers.setdefault(image_id, []).append(number)
+        return (list(table.select(group)) for group in numbers.values())
     return (list(rows) for _, rows in groupby(dataset, key=lambda row: row["image_id"]))
 
 
-def question(row: Row) -> str:
-    """The first user turn."""
+def first_question(row: Row) -> str:
+    """Return the first user turn."""
     return next((message["content"] for message in row["messages"] if message["role"] == "user"), "")
 
 
 def turns(row: Row) -> list[tuple[str, str]]:
-    """The row's (question, answer) pairs; a system turn belongs to none."""
-    spoken = [message for message in row["messages"] if message["role"] in ("user", "assistant")]
-    return [(asked["content"], answered["content"]) for asked, answered in zip(spoken[::2], spoken[1::2], strict=False)]
+    """Return the row's (question, answer) pairs; a system turn belongs to none."""
+    messages = [message for message in row["messages"] if message["role"] in ("user", "assistant")]
+    return [(asked["content"], answered["content"]) for asked, answered in zip(messages[::2], messages[1::2], strict=False)]

@@ -1,18 +1,19 @@
-"""Parquet files, written so that a kill at any moment loses at most one shard and never leaves half a file.
+"""Write parquet files so that a kill at any moment loses at most one shard and never leaves half a file.
 
-A *shard* is a run of scenes. Its rows go to one file for each (folder, task, split), all under temporary names; `commit`
-moves them into place and then writes the shard's marker, so a shard with a marker is whole and one without is done again.
-Several processes may write shards of one folder, even the same one: a machine that was given up for dead may still be
-alive. Equal rows give equal bytes. This file knows rows and schemas; it knows no scene, no recipe and no card.
+A shard is a run of scenes. Its rows go to one file for each (folder, task, split), all under temporary names; `commit` moves
+them into place and then writes the shard's marker. A shard with a marker is complete; one without is built again. Several
+processes may write shards of one folder, even the same shard, as a worker that was given up for dead may still be running.
+Equal rows give equal bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,19 +26,20 @@ if TYPE_CHECKING:
     from datasets import Features
 
 WITH_IMAGES, WITHOUT_IMAGES, REJECTED, IMAGES = "data", "without_images", "rejected", "images"
+# Rows with their image, rows without one, rejected rows, and one row an image. Each folder has its own schema.
 FOLDERS = (WITH_IMAGES, WITHOUT_IMAGES, REJECTED, IMAGES)
-"""Rows with their photo, rows without one, rejected rows, and one row an image: each has its own schema."""
-WRITTEN = ("README.md", "build.json", "stats.json", "comvint.json")
+PLOTS = "pictures"
+METADATA_FILES = ("README.md", "build.json", "stats.json", "comvint.json")
 STATE = ".build"
-ROWS_A_GROUP = 1000
-BYTES_A_GROUP = 32 * 2**20
+ROWS_PER_GROUP = 1000
+BYTES_PER_GROUP = 32 * 2**20
 DICTIONARY_BYTES = 64 * 2**20
+# The content-defined chunking of datasets: a later push uploads only the chunks that changed.
 CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
-"""datasets' own content-defined chunking, so that a later push uploads only what changed."""
 
 
 def image_features() -> Features:
-    """The schema of the config `images`: one row an image."""
+    """Return the schema of the config `images`, which has one row an image."""
     from datasets import Features, Image, Value
 
     text, size = Value("string"), Value("int32")
@@ -45,17 +47,17 @@ def image_features() -> Features:
 
 
 def schema_of(folder: str) -> Features:
-    """The features that every file under `folder` (one of `FOLDERS`) has."""
+    """Return the features of the files under `folder`, one of `FOLDERS`."""
     if folder == IMAGES:
         return image_features()
     return features(images=folder == WITH_IMAGES, rejected=folder == REJECTED)
 
 
 class RowFile:
-    """One parquet file that takes rows one by one and holds at most a row group of them in memory.
+    """A parquet file that takes rows one by one and buffers at most one row group.
 
-    The schema carries datasets' features, so `load_dataset` finds them. Photos are dictionary-encoded: the rows of one
-    image stand together, and its bytes are stored once for all of them in a row group.
+    The schema carries the features of datasets, so `load_dataset` finds them. Images are dictionary-encoded: the rows of one
+    image are adjacent, and a row group stores its bytes once.
     """
 
     def __init__(self, path: Path, schema: Features) -> None:
@@ -78,10 +80,10 @@ class RowFile:
         self._writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CHUNKING)})
 
     def add(self, row: Row) -> None:
-        """Take a row; columns that it leaves out are null."""
+        """Add a row; missing columns are null."""
         self._buffer.append(row)
-        self._bytes += _picture_bytes(row)
-        if len(self._buffer) >= ROWS_A_GROUP or self._bytes >= BYTES_A_GROUP:
+        self._bytes += _image_bytes(row)
+        if len(self._buffer) >= ROWS_PER_GROUP or self._bytes >= BYTES_PER_GROUP:
             self.flush()
 
     def flush(self) -> None:
@@ -98,26 +100,23 @@ class RowFile:
         self.flush()
         self._writer.close()
 
-    def abandon(self) -> None:
-        """Close without writing what is buffered, though the disk be full; the caller deletes the file."""
+    def discard(self) -> None:
+        """Close without the buffered rows, even if the disk is full; the caller deletes the file."""
         self._buffer = []
         with suppress(OSError):
             self._writer.close()
-        self._writer.is_open = False  # or pyarrow tries, and complains, once more
+        self._writer.is_open = False  # or pyarrow closes it once more, with a message
 
 
-def _picture_bytes(row: Row) -> int:
-    pictures = row.get("images") or ([row["image"]] if row.get("image") else [])
-    return sum(len(picture.get("bytes") or b"") for picture in pictures)
+def _image_bytes(row: Row) -> int:
+    images = row.get("images") or ([row["image"]] if row.get("image") else [])
+    return sum(len(image.get("bytes") or b"") for image in images)
 
 
 def _compression(schema: pyarrow.Schema) -> dict[str, str]:
-    """zstd for text; photos are compressed already. Parquet wants the leaves' paths."""
-    kinds = {}
-    for field in schema:
-        for leaf in _leaves(field.name, field.type):
-            kinds[leaf] = "none" if leaf.endswith(".bytes") else "zstd"
-    return kinds
+    """Choose zstd for text and nothing for images, which are compressed already, by the path of each leaf column."""
+    leaves = (leaf for field in schema for leaf in _leaves(field.name, field.type))
+    return {leaf: "none" if leaf.endswith(".bytes") else "zstd" for leaf in leaves}
 
 
 def _leaves(path: str, kind: pyarrow.DataType) -> list[str]:
@@ -135,125 +134,136 @@ class Shard:
 
     def __init__(self, out: Path, number: int) -> None:
         self.out, self.number = out, number
+        # Two workers may write the same shard, so each has a temporary folder of its own.
         self._temporary = out / STATE / f"{number:05d}.{uuid.uuid4().hex[:12]}.partial"
         self._before = read_marker(out, number)
         self._files: dict[str, RowFile] = {}
 
     def add(self, folder: str, task: str, split: str, row: Row) -> None:
-        """Put a row into the file of its folder, task ("" where the folder has no tasks) and split."""
+        """Add a row to the file of its folder, task ("" in folders without tasks) and split."""
         name = "/".join(part for part in (folder, task, f"{split}-{self.number:05d}.parquet") if part)
         if name not in self._files:
-            _refuse_place(task)
+            _check_task_name(task)
             self._files[name] = RowFile(self._temporary / name, schema_of(folder))
         self._files[name].add(row)
 
     def commit(self, summary: dict[str, Any]) -> None:
-        """Move the files into place and write the marker; `summary` is what `read_marker` gives back.
+        """Move the files into place and write the marker, from which `read_marker` returns `summary`.
 
         A shard that another process has finished meanwhile stays as it is.
         """
         for file in self._files.values():
             file.close()
         if (now := read_marker(self.out, self.number)) is None or now == self._before:
-            self._settle(summary)
+            self._move_into_place(summary)
         shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def _settle(self, summary: dict[str, Any]) -> None:
-        for name in WRITTEN:  # what speaks of the whole never stands beside other files than it speaks of
+    def _move_into_place(self, summary: dict[str, Any]) -> None:
+        for name in METADATA_FILES:  # they describe the whole dataset, which is about to change
             (self.out / name).unlink(missing_ok=True)
+        # Another plan of the same shard may have had other tasks or splits, whose files would stay.
         remove_shard(self.out, self.number)
         for name in self._files:
-            _settle(self._temporary / name, self.out / name)
+            _rename_synced(self._temporary / name, self.out / name)
         counts = {name: file.rows for name, file in sorted(self._files.items())}
         sizes = {name: (self.out / name).stat().st_size for name in counts}
-        told = self._temporary / "marker.json"
-        told.parent.mkdir(parents=True, exist_ok=True)
-        told.write_text(json.dumps({"files": counts, "bytes": sizes, **summary}, sort_keys=True), encoding="utf-8")
-        _settle(told, marker(self.out, self.number))
+        marker = json.dumps({"files": counts, "bytes": sizes, **summary}, sort_keys=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        (self._temporary / "marker.json").write_text(marker, encoding="utf-8")
+        _rename_synced(self._temporary / "marker.json", marker_path(self.out, self.number))
 
-    def abandon(self) -> None:
-        """Leave nothing behind."""
+    def discard(self) -> None:
+        """Delete everything that was written so far."""
         for file in self._files.values():
-            file.abandon()
+            file.discard()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
-def _refuse_place(task: str) -> None:
-    """Raise `RowError` for a task that would lead out of the folder of its rows; rows may come from anywhere."""
+def _check_task_name(task: str) -> None:
+    """Raise `RowError` for a task whose folder would not lie among the rows; rows may come from anywhere."""
     if "/" in task or "\\" in task or task.startswith("."):
-        raise RowError(f"A row is of the task {task!r}, which no folder can be called; rename the task.")
+        raise RowError(f"A row is of the task {task!r}, which cannot name a folder; rename the task.")
 
 
-def sweep(out: Path) -> None:
-    """Delete the shards that killed processes left half-written."""
+def remove_partial_shards(out: Path) -> None:
+    """Delete the half-written shards of killed processes."""
     for path in (out / STATE).glob("[0-9]*.partial"):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _settle(temporary: Path, final: Path) -> None:
-    """Rename after the bytes are on the disk, so that a power cut cannot leave an empty file under a final name."""
+def _rename_synced(temporary: Path, final: Path) -> None:
+    """Rename a file once its bytes are on the disk: a power cut must not leave an empty file under a final name."""
     final.parent.mkdir(parents=True, exist_ok=True)
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, final)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_text_atomic(path: Path, text: str) -> None:
     """Write a small file under a temporary name and rename it."""
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write a file under; it is renamed to `path` afterwards."""
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to, and rename it to `path` afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".partial")
     yield temporary
-    _settle(temporary, path)
+    _rename_synced(temporary, path)
 
 
-def marker(out: Path, number: int) -> Path:
-    """Where the marker of a finished shard lies."""
+def hash_ids(ids: Iterable[str]) -> str:
+    """Hash scene ids in order, so that a later run can tell whether a shard is still of the same scenes."""
+    return hashlib.sha256("".join(f"{id}\n" for id in ids).encode()).hexdigest()
+
+
+def marker_path(out: Path, number: int) -> Path:
+    """Return the path of a finished shard's marker."""
     return out / STATE / f"{number:05d}.json"
 
 
 def read_marker(out: Path, number: int) -> dict[str, Any] | None:
-    """The summary of a finished shard (its row counts by file under "files"); `None` if it is not done or a file is gone or cut."""
-    path = marker(out, number)
+    """Read the summary of a finished shard, with its row counts by file under "files".
+
+    Returns:
+        `None` if the shard is not finished, or one of its files is missing or truncated.
+    """
+    path = marker_path(out, number)
     if not path.exists():
         return None
     summary = json.loads(path.read_text(encoding="utf-8"))
-    whole = ((out / name).is_file() and (out / name).stat().st_size == size for name, size in summary["bytes"].items())
-    return summary if all(whole) else None
+    complete = ((out / name).is_file() and (out / name).stat().st_size == size for name, size in summary["bytes"].items())
+    return summary if all(complete) else None
 
 
-def markers(out: Path) -> list[dict[str, Any]]:
-    """The summaries of all finished shards, in order."""
+def read_markers(out: Path) -> list[dict[str, Any]]:
+    """Read the summaries of all finished shards, in order."""
     numbers = sorted(int(path.stem) for path in (out / STATE).glob("[0-9]*.json"))
-    return [json.loads(marker(out, number).read_text(encoding="utf-8")) for number in numbers]
+    return [json.loads(marker_path(out, number).read_text(encoding="utf-8")) for number in numbers]
 
 
 def remove_shard(out: Path, number: int) -> None:
-    """Delete a shard's marker first, then its files, wherever an earlier run put them."""
-    marker(out, number).unlink(missing_ok=True)
+    """Delete a shard: its marker first, then its files in all folders."""
+    marker_path(out, number).unlink(missing_ok=True)
     for folder in FOLDERS:
         for path in (out / folder).glob(f"**/*-{number:05d}.parquet"):
             path.unlink()
 
 
-def clear(out: Path) -> None:
-    """Delete what an earlier build left in `out`, and nothing else; the lock and paid replies stay."""
-    clear_rows(out)
+def clear_folder(out: Path) -> None:
+    """Delete everything that an earlier build wrote into `out`, and nothing else; the lock and paid replies stay."""
+    remove_rows(out)
     (out / STATE / "plan.json").unlink(missing_ok=True)
-    for name in WRITTEN:
+    for name in METADATA_FILES:
         (out / name).unlink(missing_ok=True)
 
 
-def clear_rows(out: Path) -> None:
+def remove_rows(out: Path) -> None:
     """Delete all shards: their markers first, so that none ever claims files that are gone.
 
-    What else lies in the folders of rows, as photos do in a folder `images`, stays.
+    Other files in the folders of rows stay, for example the images of a user in a folder `images`.
     """
     for path in (out / STATE).glob("[0-9]*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -264,7 +274,7 @@ def clear_rows(out: Path) -> None:
 
 
 def _remove_empty(folder: Path, out: Path) -> None:
-    """Delete a folder and those above it, below `out`, if nothing lies in them any more."""
+    """Delete a folder and its parents below `out` as far as they are empty."""
     with suppress(OSError):
         while folder != out:
             folder.rmdir()
@@ -272,5 +282,5 @@ def _remove_empty(folder: Path, out: Path) -> None:
 
 
 def has_rows(out: Path) -> bool:
-    """Whether parquet files lie where a dataset's rows lie."""
+    """Whether the folders of a dataset's rows hold parquet files."""
     return any(next((out / folder).glob("**/*.parquet"), None) for folder in FOLDERS)

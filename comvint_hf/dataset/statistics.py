@@ -1,6 +1,6 @@
 """Count what a dataset holds, in the terms of PAPERS section 1: sizes, lengths, first words, yes and no, boxes, reasons.
 
-Counts are sums, so the statistics of shards add up to those of the whole. This file knows rows; it opens no file.
+Counts are sums, so the statistics of shards add up to those of the whole dataset.
 """
 
 from __future__ import annotations
@@ -11,60 +11,79 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Self, TypeVar
 
+from comvint_hf.answers import option_letter, options, yes_no
 from comvint_hf.dataset.schema import Row, turns
-from comvint_hf.dataset.text_counts import OPENINGS, WORD, bounded, length_class, opening, option_texts
-from comvint_hf.dataset.verification import Health
-from comvint_hf.grounding import plain
+from comvint_hf.dataset.verification import VerificationStatistics
+from comvint_hf.grounding import strip_grounding
 
-_YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
-_OPTION = re.compile(r"\s*\(?([A-D])(?:[).:,\s]|$)")
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, markers, coordinates and punctuation left out."""
-    return WORD.findall(plain(text))
+# More openings of questions than this are not counted apart; see `fold_rare_openings`.
+MAX_OPENINGS = 1000
+WORD = re.compile(r"\w+(?:['’]\w+)?")
 
 
-def words(text: str) -> int:
-    """The number of words a person reads: markers and coordinates are not counted.
+def split_words(text: str) -> list[str]:
+    """Split a text into words without grounding markers, coordinates and punctuation."""
+    return WORD.findall(strip_grounding(text))
 
-    >>> words("The <st>cup<ed>[0.1, 0.2, 0.3, 0.4] is red.")
+
+def count_words(text: str) -> int:
+    """Count the words that a person reads; grounding markers and coordinates do not count.
+
+    >>> count_words("The <st>cup<ed>[0.1, 0.2, 0.3, 0.4] is red.")
     4
     """
-    return len(plain(text).split())
+    return len(strip_grounding(text).split())
 
 
-def yes_or_no(answer: str) -> bool | None:
-    """Whether an answer begins with yes or no; `None` for neither.
+def opening_words(text: str) -> list[str]:
+    """Return the first three words (or fewer) in lower case.
 
-    >>> yes_or_no("Yes, two of them."), yes_or_no("No."), yes_or_no("Nobody")
-    (True, False, None)
+    >>> opening_words("What colour is the cup?"), opening_words("Why?")
+    (['what', 'colour', 'is'], ['why'])
     """
-    found = _YES_NO.match(answer)
-    return None if found is None else found[1].lower() == "yes"
+    # Three words fit into 120 characters; a question may have thousands.
+    return [word.lower() for word in WORD.findall(text[:120])[:3]]
 
 
-def option_letter(answer: str) -> str | None:
-    """The letter of a multiple-choice answer.
+def fold_rare_openings(openings: Counter[str]) -> Counter[str]:
+    """Merge the less frequent half of more than `MAX_OPENINGS` openings into shorter ones, so that the counter stays small.
 
-    >>> option_letter("B. a red cup"), option_letter("(C)"), option_letter("Blue")
-    ('B', 'C', None)
+    A rare "what is under" is counted as "what is"; if that is not enough, as "what" or "". Sums stay exact, and an opening of
+    more than 1/500 of all questions so far is not folded.
+
+    >>> fold_rare_openings(Counter({"what is the": 2}))
+    Counter({'what is the': 2})
     """
-    found = _OPTION.match(answer)
-    return found[1] if found else None
+    for length in (2, 1, 0):
+        if len(openings) <= MAX_OPENINGS:
+            break
+        ranked = sorted(openings.items(), key=lambda item: (-item[1], item[0]))
+        openings = Counter(dict(ranked[: MAX_OPENINGS // 2]))
+        for text, count in ranked[MAX_OPENINGS // 2 :]:
+            openings[" ".join(text.split()[:length])] += count
+    return openings
 
 
-def short_reason(reason: str) -> str:
-    """A rejection's kind: what stands before the colon, the details left out."""
+def length_bin(words: int) -> str:
+    """Return the bin that a length is counted in: exact below 100 words, else rounded down to ten.
+
+    >>> length_bin(7), length_bin(361)
+    ('7', '360')
+    """
+    return str(words if words < 100 else words // 10 * 10)
+
+
+def reason_category(reason: str) -> str:
+    """Return the part of a rejection's reason before the colon, without its details."""
     return reason.partition(":")[0].strip()[:100]
 
 
 @dataclass
 class TaskStatistics:
-    """The counts of one task. `pairs` are question-answer pairs: a conversation of five turns holds five.
+    """The counts of one task. `pairs` are question-answer pairs: a conversation of five turns has five.
 
-    `option_words` are the words of all right and all wrong options of multiple-choice questions, `option_texts` how many they
-    are; lengths are counted by `length_class`, openings (the first three words of questions) as far as `bounded` goes.
+    `option_texts` counts the right and the wrong options of multiple-choice questions, `option_words` their words. Lengths are
+    counted in the bins of `length_bin`, the first three words of questions by `fold_rare_openings`.
     """
 
     rows: int = 0
@@ -97,45 +116,46 @@ class TaskStatistics:
             self._add_pair(question, answer, row["format"])
 
     def _add_pair(self, question: str, answer: str, format: str) -> None:
-        read = plain(question)
-        asked, said = len(read.split()), words(answer)
+        question, answer = strip_grounding(question), strip_grounding(answer)
+        question_words, answer_words = len(question.split()), len(answer.split())
         self.pairs += 1
-        self.question_words += asked
-        self.answer_words += said
-        self.question_lengths[length_class(asked)] += 1
-        self.answer_lengths[length_class(said)] += 1
-        self._add_opening(opening(read))
-        if (verdict := yes_or_no(answer)) is not None:
-            self.yes_no["yes" if verdict else "no"] += 1
-        if format == "choice" and (letter := option_letter(answer)):
+        self.question_words += question_words
+        self.answer_words += answer_words
+        self.question_lengths[length_bin(question_words)] += 1
+        self.answer_lengths[length_bin(answer_words)] += 1
+        self._add_opening(opening_words(question))
+        if verdict := yes_no(answer, question):
+            self.yes_no[verdict] += 1
+        if format == "choice" and (letter := option_letter(answer, question)):
             self.options[letter] += 1
-            self._add_options(option_texts(read), letter)
+            self._add_options(options(question), letter)
 
-    def _add_opening(self, first: list[str]) -> None:
-        if first:
-            self.first_words[first[0]] += 1
-            self.how_many += first[:2] == ["how", "many"]
-            self.openings[" ".join(first)] += 1
-        if len(self.openings) > 2 * OPENINGS:
-            self.openings = bounded(self.openings)
+    def _add_opening(self, words: list[str]) -> None:
+        if words:
+            self.first_words[words[0]] += 1
+            self.how_many += words[:2] == ["how", "many"]
+            self.openings[" ".join(words)] += 1
+        # Folding sorts all openings, so it waits until there are twice too many.
+        if len(self.openings) > 2 * MAX_OPENINGS:
+            self.openings = fold_rare_openings(self.openings)
 
     def _add_options(self, options: dict[str, str], right: str) -> None:
         for letter, text in options.items():
             side = "right" if letter == right else "wrong"
             self.option_texts[side] += 1
-            self.option_words[side] += words(text)
+            self.option_words[side] += count_words(text)
 
     def merge(self, other: TaskStatistics) -> None:
-        """Add another part's counts to these."""
-        _add_up(self, other)
-        self.openings = bounded(self.openings)
+        """Add the counts of another part."""
+        _add_fields(self, other)
+        self.openings = fold_rare_openings(self.openings)
 
     @property
-    def figures(self) -> dict[str, float]:
-        """What a reader asks for first: means and shares, none of which can be added up. Lengths are words."""
+    def averages(self) -> dict[str, float]:
+        """Means (lengths in words) and shares; unlike the counts they cannot be summed over parts."""
         pairs, verdicts = max(self.pairs, 1), self.yes_no.total()
         shares = {f"share_{word}": self.first_words[word] / pairs for word in ("what", "why", "how")}
-        found = {
+        averages = {
             "mean_question_words": self.question_words / pairs,
             "mean_answer_words": self.answer_words / pairs,
             **shares,
@@ -144,71 +164,72 @@ class TaskStatistics:
             "boxes_a_row": self.boxes / max(self.rows, 1),
         }
         if self.yes_no["no"]:
-            found["yes_for_each_no"] = self.yes_no["yes"] / self.yes_no["no"]
+            averages["yes_for_each_no"] = self.yes_no["yes"] / self.yes_no["no"]
         for side, count in sorted(self.option_texts.items()):
-            found[f"mean_{side}_option_words"] = self.option_words[side] / count
-        return {name: round(value, 4) for name, value in found.items()}
+            averages[f"mean_{side}_option_words"] = self.option_words[side] / count
+        return {name: round(value, 4) for name, value in averages.items()}
 
 
 @dataclass
 class Statistics:
-    """The counts of a dataset: per task, rejected rows by reason, images by split, what the source counted, and its health."""
+    """The counts of a dataset: per task, rejected rows by reason, images by split, notes of the source, and verification."""
 
     tasks: dict[str, TaskStatistics] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     images: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
-    health: Health = field(default_factory=Health)
+    verification: VerificationStatistics = field(default_factory=VerificationStatistics)
 
     @property
     def kept(self) -> int:
         return sum(task.rows for task in self.tasks.values())
 
     @property
-    def refused(self) -> int:
+    def num_rejected(self) -> int:
         return self.rejected.total()
 
     def add(self, row: Row, split: str) -> None:
         """Count a kept row."""
+        # `setdefault` would make an object for every row.
         if row["task"] not in self.tasks:
             self.tasks[row["task"]] = TaskStatistics()
         self.tasks[row["task"]].add(row, split)
-        self.health.add(row)
+        self.verification.add(row)
 
-    def refuse(self, row: Row) -> None:
+    def add_rejected(self, row: Row) -> None:
         """Count a rejected row, which has a `reason`."""
-        self.rejected[short_reason(row["reason"])] += 1
-        self.health.add(row, kept=False)
+        self.rejected[reason_category(row["reason"])] += 1
+        self.verification.add(row, kept=False)
 
     def merge(self, other: Statistics) -> None:
-        """Add another part's counts to these."""
+        """Add the counts of another part."""
         for name, theirs in other.tasks.items():
             self.tasks.setdefault(name, TaskStatistics()).merge(theirs)
-        _add_up(self.health, other.health)
+        _add_fields(self.verification, other.verification)
         self.rejected += other.rejected
         self.images += other.images
         self.notes += other.notes
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries, in an order that does not depend on how the counts came about."""
+        """Return plain dictionaries in an order that does not depend on the order of counting."""
         return {
-            "tasks": {name: _counts(self.tasks[name]) for name in sorted(self.tasks)},
-            "rejected": _plain(self.rejected),
-            "images": _plain(self.images),
-            "notes": _plain(self.notes),
-            "health": _counts(self.health),
+            "tasks": {name: _counts_to_json(self.tasks[name]) for name in sorted(self.tasks)},
+            "rejected": _sorted_counts(self.rejected),
+            "images": _sorted_counts(self.images),
+            "notes": _sorted_counts(self.notes),
+            "health": _counts_to_json(self.verification),
         }
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote; figures that were derived from it are left out."""
-        tasks = {name: _read(TaskStatistics, counts) for name, counts in stored["tasks"].items()}
-        health = _read(Health, stored.get("health", {}))
-        return cls(tasks, *(Counter(stored[key]) for key in ("rejected", "images", "notes")), health)
+        """Read the output of `to_json`; values derived from the counts are ignored."""
+        tasks = {name: _counts_from_json(TaskStatistics, counts) for name, counts in stored["tasks"].items()}
+        rejected, images, notes = (Counter(stored[key]) for key in ("rejected", "images", "notes"))
+        return cls(tasks, rejected, images, notes, _counts_from_json(VerificationStatistics, stored.get("health", {})))
 
     @classmethod
-    def of(cls, rows: Iterable[Row], split: str = "train") -> Self:
-        """Count rows that are already there. Rows of one image need not stand together; images are counted once."""
+    def from_rows(cls, rows: Iterable[Row], split: str = "train") -> Self:
+        """Count rows of one split. Each image counts once, wherever its rows are."""
         statistics, seen = cls(), set()
         for row in rows:
             statistics.add(row, split)
@@ -218,22 +239,23 @@ class Statistics:
         return statistics
 
 
-Sums = TypeVar("Sums", TaskStatistics, Health)
+Counts = TypeVar("Counts", TaskStatistics, VerificationStatistics)
 
 
-def _add_up(ours: Sums, theirs: Sums) -> None:
-    for key, value in vars(theirs).items():
-        setattr(ours, key, getattr(ours, key) + value)
+def _add_fields(target: Counts, other: Counts) -> None:
+    for key, value in vars(other).items():
+        setattr(target, key, getattr(target, key) + value)
 
 
-def _counts(sums: TaskStatistics | Health) -> dict[str, Any]:
-    return {key: _plain(value) for key, value in vars(sums).items()}
+def _counts_to_json(counts: TaskStatistics | VerificationStatistics) -> dict[str, Any]:
+    return {key: _sorted_counts(value) for key, value in vars(counts).items()}
 
 
-def _read(kind: type[Sums], stored: dict[str, Any]) -> Sums:
+def _counts_from_json(kind: type[Counts], stored: dict[str, Any]) -> Counts:
     known = {field.name for field in fields(kind)} & set(stored)
-    return kind(**{key: Counter(stored[key]) if isinstance(stored[key], dict) else stored[key] for key in known})
+    values: dict[str, Any] = {key: Counter(stored[key]) if isinstance(stored[key], dict) else stored[key] for key in known}
+    return kind(**values)
 
 
-def _plain(value: Any) -> Any:
+def _sorted_counts(value: Any) -> Any:
     return dict(sorted(value.items(), key=lambda item: (-item[1], item[0]))) if isinstance(value, Counter) else value

@@ -1,97 +1,106 @@
-"""Ask a model every question of a dataset, or of a benchmark. Knows chats, rows and pictures; judges nothing."""
+"""Ask a model the questions of a dataset or of a benchmark."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comvint_hf.errors import InputError, RowError
-from comvint_hf.evaluation.benchmarks.files import Question
-from comvint_hf.evaluation.scoring import Ask, Judged, asks, judge, vocabulary
-from comvint_hf.serving.chat import Chat, Talk, Turn, open_picture
+from comvint_hf.evaluation.benchmarks import BenchmarkQuestion
+from comvint_hf.evaluation.scoring import RowQuestion, ScoredAnswer, extract_questions, object_names, score_answer
+from comvint_hf.images import decode_image
+from comvint_hf.serving.chat import Chat, ChatMessage, Conversation, OnProgress, no_progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Done = Callable[[int], None]
-"""Told how many questions are answered."""
-
 
 class Rows(Protocol):
-    """A `datasets.Dataset`, or a list that does as much: a row is read, and its pictures decoded, when it is asked for."""
+    """A `datasets.Dataset` or a list of rows. A dataset decodes the images of a row on access."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, place: int) -> Any: ...
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
-def questions_of(rows: Rows) -> list[tuple[int, Ask]]:
-    """Every question of a dataset with its row's number. Pictures are not decoded for this."""
+def list_questions(rows: Any) -> list[tuple[int, RowQuestion]]:
+    """List every question of a dataset (see `Rows`) with the index of its row, without decoding any image."""
     light = rows.remove_columns("images") if "images" in getattr(rows, "column_names", ()) else rows
-    return [(place, question) for place in range(len(light)) for question in asks(light[place])]
+    return [(index, question) for index in range(len(light)) for question in extract_questions(light[index])]
 
 
-def evaluate(chat: Chat, rows: Rows, *, batch_size: int = 32, text_only: bool = False, done: Done | None = None) -> list[Judged]:
-    """Ask all questions of the rows and judge the answers, in the order of the rows.
+def evaluate(
+    chat: Chat, rows: Rows, *, batch_size: int = 32, text_only: bool = False, on_progress: OnProgress = no_progress
+) -> list[ScoredAnswer]:
+    """Ask all questions of a dataset and score the answers.
 
-    A row that has an `image_id` and no picture raises `RowError` unless `text_only`: its score would mean nothing.
+    Args:
+        chat: The model.
+        rows: The rows.
+        batch_size: The number of questions a batch.
+        text_only: Ask rows without an image too, although they have an `image_id`.
+        on_progress: Called with the number of answered questions.
+
+    Returns:
+        The scored answers, in the order of the rows.
+
+    Raises:
+        RowError: If there is no question, or an image is missing.
     """
-    questions = questions_of(rows)
+    questions = list_questions(rows)
     if not questions:
         raise RowError("The dataset has no question with an answer; expected rows with user and assistant turns.")
-    # A batch runs as long as its longest answer, so those that are alike go together.
+    # A batch takes as long as its longest answer, so questions with answers of similar length go together.
     order = sorted(range(len(questions)), key=lambda number: len(questions[number][1].gold))
     answers: list[str] = [""] * len(questions)
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        talks = [_talk(rows, *questions[number], text_only) for number in batch]
-        for number, answer in zip(batch, chat.answers(talks, batch_size), strict=True):
+        conversations = [_to_conversation(rows[questions[number][0]], questions[number][1], text_only) for number in batch]
+        for number, answer in zip(batch, chat.answers(conversations, batch_size), strict=True):
             answers[number] = answer
-        if done is not None:
-            done(start + len(batch))
-    names = vocabulary(question for _, question in questions)
-    return [judge(question, answer, names) for (_, question), answer in zip(questions, answers, strict=True)]
+        on_progress(start + len(batch))
+    names = object_names(question for _, question in questions)
+    return [score_answer(question, answer, names) for (_, question), answer in zip(questions, answers, strict=True)]
 
 
-def _talk(rows: Rows, place: int, question: Ask, text_only: bool) -> Talk:
-    row = rows[place]
-    pictures = row.get("images") or []
-    if not pictures and row.get("image_id") and not text_only:
+def _to_conversation(row: Any, question: RowQuestion, text_only: bool) -> Conversation:
+    images = row.get("images") or []
+    # A model that does not see the image would be scored on guesses.
+    if not images and row.get("image_id") and not text_only:
         raise RowError(
-            f"Row {row['id']} names the image {row['image_id']} and holds no picture; give them with --images, "
-            "or ask blind on purpose with --text-only."
+            f"Row {row['id']} names the image {row['image_id']} but holds no image; give the images with --images, "
+            "or ask without them with --text-only."
         )
-    return [Turn(**message) for message in question.messages], (pictures[0] if pictures else None)
+    return question.messages, (images[0] if images else None)
 
 
 def answer_questions(
-    chat: Chat, questions: Sequence[Question], images: Path, *, suffix: str = "", batch_size: int = 32, done: Done | None = None
+    chat: Chat,
+    questions: Sequence[BenchmarkQuestion],
+    images: Path,
+    *,
+    suffix: str = "",
+    batch_size: int = 32,
+    on_progress: OnProgress = no_progress,
 ) -> list[str]:
-    """Ask a benchmark's questions about the pictures under `images`; `suffix` is added to each on a line of its own."""
+    """Ask a benchmark's questions about the images in a folder; `suffix` is added to each on a line of its own."""
     answers: list[str] = []
     for start in range(0, len(questions), batch_size):
-        batch = questions[start : start + batch_size]
-        talks: list[Talk] = []
-        for question in batch:
+        conversations: list[Conversation] = []
+        for question in questions[start : start + batch_size]:
             text = f"{question.text}\n{suffix}" if suffix else question.text
-            talks.append(([Turn(role="user", content=text)], _open(images, question.image)))
-        answers += chat.answers(talks, batch_size)
-        if done is not None:
-            done(len(answers))
+            conversations.append(([ChatMessage(role="user", content=text)], _open_image(images, question.image)))
+        answers += chat.answers(conversations, batch_size)
+        on_progress(len(answers))
     return answers
 
 
-def _open(images: Path, name: str) -> Image:
-    for path in _places(images, name):
+def _open_image(images: Path, name: str) -> Image:
+    paths = [images / name]
+    if len(Path(name).parts) > 1:
+        # Some tasks of MME keep their images in a subfolder `images`.
+        paths.append(paths[0].parent / "images" / paths[0].name)
+    for path in paths:
         if path.is_file():
-            return open_picture(path)
-    raise InputError(f"There is no picture {name} under {images}; expected {' or '.join(map(str, _places(images, name)))}.")
-
-
-def _places(images: Path, name: str) -> Iterator[Path]:
-    """Where a picture may lie."""
-    yield images / name
-    # MME keeps some tasks' pictures one folder deeper.
-    path = Path(name)
-    if path.parent != Path("."):
-        yield images / path.parent / "images" / path.name
+            return decode_image(path, f"The image {path}")
+    raise InputError(f"There is no image {name} in {images}; expected {' or '.join(map(str, paths))}.")

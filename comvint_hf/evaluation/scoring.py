@@ -1,33 +1,46 @@
-"""From rows to questions, and from answers to the figures of results.json. Knows rows and metrics, no model.
+"""From rows to questions, and from answers to the metrics of results.json.
 
-Every assistant turn of a row is one `Ask`, with the true turns before it as its history. An ask is closed (format bool
-or choice), grounding (the true answer points at boxes that the question did not give) or a description; it can be
-several of these. Other open answers are asked for and kept, and judged by nobody.
+Each assistant turn of a row is one question, with the true turns before it as its history. A question can be several of:
+closed (format bool or choice), grounding (the true answer has boxes that the messages before do not give), a description.
+Other open questions are asked and recorded, and have no metric.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from comvint_hf.evaluation.answers import option_letter, yes_no
-from comvint_hf.evaluation.metrics import Mention, box_overlaps, mean, mention_overlap, mentions, share, without_given
-from comvint_hf.grounding import bare_boxes
+from comvint_hf.answers import option_letter, yes_no
+from comvint_hf.evaluation.metrics import (
+    DescribedObject,
+    Rate,
+    compare_objects,
+    compute_rate,
+    exclude_boxes,
+    find_objects,
+    group_by,
+    match_boxes,
+    mean,
+)
+from comvint_hf.grounding import parse_boxes
+from comvint_hf.serving.chat import ChatMessage
 from comvint_hf.types import Box
 
 EXISTENCE = "existence"
-"""The topic of yes/no rows that ask whether a thing is there; with the answer no the thing is absent."""
+"""The topic of yes/no rows that ask whether an object is in the image; it is absent where the true answer is no."""
 DESCRIPTION = "detail_description"
+GROUP_KEYS = ("format", "task", "topic")
+READERS: dict[str, Callable[[str, str], str | None]] = {"bool": lambda text, question: yes_no(text), "choice": option_letter}
+"""How answers of the closed formats are read."""
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One turn to answer: the messages up to its question, and the true answer."""
+class RowQuestion:
+    """A question of a row: the messages up to it, its true answer, and the names of the objects that the row is about."""
 
     id: str
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[ChatMessage, ...]
     gold: str
     task: str
     format: str
@@ -39,21 +52,21 @@ class Ask:
         return self.messages[-1]["content"]
 
     @property
-    def target_boxes(self) -> list[Box]:
-        """The boxes of the true answer that no message has told before."""
-        return without_given(bare_boxes(self.gold), self.given_boxes)
+    def given_boxes(self) -> list[Box]:
+        return [box for message in self.messages for box in parse_boxes(message["content"])]
 
     @property
-    def given_boxes(self) -> list[Box]:
-        return [box for message in self.messages for box in bare_boxes(message["content"])]
+    def target_boxes(self) -> list[Box]:
+        """The boxes of the true answer that no earlier message gives."""
+        return exclude_boxes(parse_boxes(self.gold), self.given_boxes)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """An answer and its verdicts; a verdict is `None` where it does not apply.
+class ScoredAnswer:
+    """An answer with its scores; a score is `None` where it does not apply.
 
-    `right` for closed asks; `said` what was read ("yes", "B", or `None` for an unreadable answer); `overlaps` an IoU for
-    each target box; `precision`, `recall`, `f1` of the things that a description names.
+    Closed questions have `truth` and `prediction` ("yes", "B", `None` if unreadable) and `correct`, grounding questions the IoU of
+    each target box in `overlaps`, descriptions `precision`, `recall` and `f1` of the objects that they name.
     """
 
     id: str
@@ -64,111 +77,104 @@ class Judged:
     gold: str
     answer: str
     truth: str | None = None
-    said: str | None = None
-    right: bool | None = None
+    prediction: str | None = None
+    correct: bool | None = None
     overlaps: list[float] | None = None
     precision: float | None = None
     recall: float | None = None
     f1: float | None = None
 
 
-def asks(row: Mapping[str, Any]) -> Iterator[Ask]:
-    """The questions of a row, one for each assistant turn."""
-    messages = [{"role": message["role"], "content": message["content"]} for message in row["messages"]]
+def extract_questions(row: Mapping[str, Any]) -> Iterator[RowQuestion]:
+    """Yield the questions of a row, one for each assistant turn."""
+    messages = [ChatMessage(role=message["role"], content=message["content"]) for message in row["messages"]]
     for number, message in enumerate(messages):
         if message["role"] == "assistant" and number:
-            yield Ask(
-                f"{row['id']}#{number // 2}",
-                tuple(messages[:number]),
-                message["content"],
-                row.get("task", ""),
-                row.get("format", "open"),
-                row.get("topic", ""),
-                tuple(thing["name"] for thing in row.get("evidence") or ()),
+            yield RowQuestion(
+                id=f"{row['id']}#{number // 2}",  # the row and the number of its exchange
+                messages=tuple(messages[:number]),
+                gold=message["content"],
+                task=row.get("task", ""),
+                format=row.get("format", "open"),
+                topic=row.get("topic", ""),
+                evidence=tuple(item["name"] for item in row.get("evidence") or ()),
             )
 
 
-def judge(ask: Ask, answer: str, names: Iterable[str]) -> Judged:
-    """Judge one answer. `names` are the things that descriptions may speak of (see `vocabulary`)."""
-    verdicts: dict[str, Any] = {}
-    if ask.format in READERS:
-        truth, said = READERS[ask.format](ask.gold, ask.question), READERS[ask.format](answer, ask.question)
-        # A true answer that cannot be read judges nobody.
-        verdicts |= {"truth": truth, "said": said, "right": said == truth if truth else None}
-    if targets := ask.target_boxes:
-        verdicts["overlaps"] = box_overlaps(without_given(bare_boxes(answer), ask.given_boxes), targets)
-    if ask.task == DESCRIPTION and (truth_mentions := true_mentions(ask, names)):
-        overlap = mention_overlap(mentions(answer, names), truth_mentions)
-        verdicts |= overlap._asdict()
-    return Judged(ask.id, ask.task, ask.format, ask.topic, ask.question, ask.gold, answer, **verdicts)
+def score_answer(question: RowQuestion, answer: str, names: Iterable[str]) -> ScoredAnswer:
+    """Score one answer. `names` are the objects that descriptions may name (see `object_names`)."""
+    scores: dict[str, Any] = {}
+    if read := READERS.get(question.format):
+        truth, prediction = read(question.gold, question.question), read(answer, question.question)
+        # Without a readable true answer there is nothing to compare with, so the answer is neither right nor wrong.
+        scores |= {"truth": truth, "prediction": prediction, "correct": prediction == truth if truth else None}
+    if targets := question.target_boxes:
+        scores["overlaps"] = match_boxes(exclude_boxes(parse_boxes(answer), question.given_boxes), targets)
+    if question.task == DESCRIPTION and (expected := _reference_objects(question, names)):
+        scores |= compare_objects(find_objects(answer, names), expected)._asdict()
+    return ScoredAnswer(
+        question.id, question.task, question.format, question.topic, question.question, question.gold, answer, **scores
+    )
 
 
-READERS: dict[str, Callable[[str, str], str | None]] = {"bool": lambda text, question: yes_no(text), "choice": option_letter}
-"""How the answers of closed formats are read."""
+def object_names(questions: Iterable[RowQuestion]) -> set[str]:
+    """Collect the object names that `description_f1` looks for: those in the evidence of all descriptions."""
+    return {name for question in questions if question.task == DESCRIPTION for name in question.evidence}
 
 
-def vocabulary(questions: Iterable[Ask]) -> set[str]:
-    """The names that the evidence of descriptions holds: what `description_f1` listens for."""
-    return {name for ask in questions if ask.task == DESCRIPTION for name in ask.evidence}
+def _reference_objects(question: RowQuestion, names: Iterable[str]) -> set[DescribedObject]:
+    """The objects of the true description; if it names none of them, those of the evidence."""
+    return find_objects(question.gold, names) or {found for name in question.evidence for found in find_objects(name, names)}
 
 
-def true_mentions(ask: Ask, names: Iterable[str]) -> set[Mention]:
-    """What the true description names, with its attributes; the evidence's bare names where it names none of them."""
-    return mentions(ask.gold, names) or {mention for name in ask.evidence for mention in mentions(name, names)}
-
-
-def summarise(judged: Sequence[Judged]) -> dict[str, Any]:
-    """The figures of results.json, shares and means as fractions, `None` where there is nothing to judge.
+def compute_metrics(scored: Sequence[ScoredAnswer]) -> dict[str, Any]:
+    """Compute the metrics of results.json: fractions and means, `None` where no question applies.
 
     `details` adds the intervals, and accuracy and boxes by format, task and topic.
     """
-    closed = [item for item in judged if item.right is not None]
+    closed = [item for item in scored if item.correct is not None]
     boolean = [item for item in closed if item.format == "bool"]
     absent = [item for item in boolean if item.topic == EXISTENCE and item.truth == "no"]
-    grounding = [item for item in judged if item.overlaps is not None]
-    described = [item for item in judged if item.f1 is not None]
+    grounding = [item for item in scored if item.overlaps]
+    described = [item for item in scored if item.f1 is not None]
+    description = {key: mean([getattr(item, key) for item in described]) for key in ("precision", "recall", "f1")}
     return {
-        "closed_accuracy": share(item.right for item in closed).value,
-        **_boxes(grounding),
-        "absent_accuracy": share(item.right for item in absent).value,
-        "yes_ratio": share(item.said == "yes" for item in boolean).value,
-        "description_f1": mean([item.f1 for item in described]),
+        "closed_accuracy": _accuracy(closed).value,
+        **_box_metrics(grounding),
+        "absent_accuracy": _accuracy(absent).value,
+        "yes_ratio": compute_rate(item.prediction == "yes" for item in boolean).value,
+        "description_f1": description["f1"],
         "n": {"closed": len(closed), "grounding": len(grounding), "absent": len(absent), "description": len(described)},
         "details": {
-            "closed": _shares(closed),
-            "absent": share(item.right for item in absent)._asdict(),
-            "true_yes_ratio": share(item.truth == "yes" for item in boolean).value,
-            "unreadable": sum(item.said is None for item in closed),
-            "grounding": {name: {"n": len(own), **_boxes(own)} for name, own in _by(grounding, "task").items()},
-            "without_box": sum(not any(item.overlaps) and not bare_boxes(item.answer) for item in grounding),
-            "description": {key: mean([getattr(item, key) for item in described]) for key in ("precision", "recall", "f1")},
+            "closed": {"all": _accuracy(closed)._asdict(), **{key: _group_accuracy(closed, key) for key in GROUP_KEYS}},
+            "absent": _accuracy(absent)._asdict(),
+            "true_yes_ratio": compute_rate(item.truth == "yes" for item in boolean).value,
+            "unreadable": sum(item.prediction is None for item in closed),
+            "grounding": {task: {"n": len(own), **_box_metrics(own)} for task, own in group_by(grounding, "task").items()},
+            "without_box": sum(not any(item.overlaps or ()) and not parse_boxes(item.answer) for item in grounding),
+            "description": description,
         },
     }
 
 
-def _boxes(items: Sequence[Judged]) -> dict[str, float | None]:
-    """Means over asks: a group of boxes weighs as much as a single one."""
+def _accuracy(closed: Iterable[ScoredAnswer]) -> Rate:
+    return compute_rate(item.correct is True for item in closed)
+
+
+def _group_accuracy(closed: Iterable[ScoredAnswer], key: str) -> dict[str, dict[str, Any]]:
+    return {name: _accuracy(own)._asdict() for name, own in group_by(closed, key).items()}
+
+
+def _box_metrics(grounding: Iterable[ScoredAnswer]) -> dict[str, float | None]:
+    # First the mean of each question, so that a question about a group of boxes weighs as much as one about a single box.
+    questions = [item.overlaps for item in grounding if item.overlaps]
     return {
-        "mean_iou": mean([sum(item.overlaps) / len(item.overlaps) for item in items]),
-        "acc_at_50": mean([sum(value >= 0.5 for value in item.overlaps) / len(item.overlaps) for item in items]),
+        "mean_iou": mean([sum(overlaps) / len(overlaps) for overlaps in questions]),
+        "acc_at_50": mean([sum(overlap >= 0.5 for overlap in overlaps) / len(overlaps) for overlaps in questions]),
     }
 
 
-def _shares(closed: Sequence[Judged]) -> dict[str, Any]:
-    groups = {kind: _by(closed, kind) for kind in ("format", "task", "topic")}
-    return {
-        "all": share(item.right for item in closed)._asdict(),
-        **{kind: {name: share(i.right for i in own)._asdict() for name, own in names.items()} for kind, names in groups.items()},
-    }
-
-
-def _by(items: Iterable[Judged], kind: str) -> dict[str, list[Judged]]:
-    groups: dict[str, list[Judged]] = defaultdict(list)
-    for item in items:
-        groups[getattr(item, kind)].append(item)
-    return dict(sorted(groups.items()))
-
-
-def records(judged: Iterable[Judged]) -> Iterator[dict[str, Any]]:
-    """The answers with their verdicts, as they are written beside results.json."""
-    return (asdict(item) for item in judged)
+def answer_records(scored: Iterable[ScoredAnswer]) -> Iterator[dict[str, Any]]:
+    """Yield the answers with their scores as results_answers.jsonl holds them."""
+    keys = {"prediction": "said", "correct": "right"}  # the file's names, which older files have too
+    return ({keys.get(name, name): value for name, value in asdict(item).items()} for item in scored)

@@ -1,7 +1,7 @@
-"""What a stage may ask of a language model, and the public fake.
+"""The LLM protocol, and `ScriptedLLM`, its public fake.
 
-`LLM.ask(prompt, reply_type)` is the whole protocol. `OpenAILLM` asks an endpoint, `AnnotationLLM` the scene itself,
-`ScriptedLLM` a list that a test wrote. This file knows none of the recipes.
+`LLM.ask(prompt, reply_type)` is the whole protocol. `OpenAILLM` asks an endpoint, `AnnotationLLM` answers from the scene's
+annotations, and `ScriptedLLM` from a list. This module knows no recipe.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from comvint_hf.generation.prompt import Prompt
 class Reply(BaseModel):
     """A form that an LLM fills in. Reasons come before verdicts, so that the model thinks before it judges."""
 
+    # The class's name, docstring and fields are part of the JSON schema that is sent to an endpoint and hashed into cache
+    # keys: renaming one makes a user pay again for every reply.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -26,34 +28,38 @@ R = TypeVar("R", bound=Reply)
 
 
 class LLM(Protocol):
-    """Anything that answers prompts with filled forms.
+    """A language model, or a stand-in, that answers prompts with filled forms.
 
-    `name` goes into the rows; `deterministic` says that asking the same again gives the same, so nobody needs to.
+    `name` is stored in the rows. A `deterministic` model answers the same prompt with the same reply, so it is asked only once.
     """
 
     name: str
     deterministic: bool
 
     async def ask(self, prompt: Prompt, reply_type: type[R]) -> R:
-        """Fill in the form. Raises `ReplyError` when no usable reply can be had for this prompt."""
+        """Fill in the form. Raises `ReplyError` if the prompt gets no usable reply."""
         ...
 
 
 @dataclass(frozen=True)
 class LLMs:
-    """ComVint's pair: a strong `writer` and a cheaper `judge` that checks it."""
+    """ComVint's pair of models: a strong `writer`, and a cheaper `judge` that verifies its rewrites."""
 
     writer: LLM
     judge: LLM
 
     @classmethod
     def one(cls, llm: LLM) -> LLMs:
-        """The same model in both chairs."""
+        """Use the same model as writer and judge."""
         return cls(llm, llm)
 
 
 class ScriptedLLM:
-    """Answer from a script: replies in order, or a function of the prompt. For tests, and for recipes being written."""
+    """A fake LLM for tests and for recipes under development.
+
+    Args:
+        replies: Replies in order (an exception is raised), or a function of the prompt and the reply type.
+    """
 
     name = "scripted"
     deterministic = False
@@ -64,10 +70,11 @@ class ScriptedLLM:
         self._replies = iter(() if callable(replies) else replies)
 
     async def ask(self, prompt: Prompt, reply_type: type[R]) -> R:
+        """Return the next reply of the script. Raises `ReplyError` for one of another type, and when none is left."""
         self.asked.append(prompt)
         reply = self._answer(prompt, reply_type) if self._answer else next(self._replies, None)
         if isinstance(reply, Exception):
             raise reply
         if not isinstance(reply, reply_type):
-            raise ReplyError(f"The script has {reply!r} for {prompt.name}; expected a {reply_type.__name__}.")
+            raise ReplyError(f"The script has {reply!r} for {prompt.name}: expected a {reply_type.__name__}.")
         return reply

@@ -1,79 +1,93 @@
-"""A prompt is a file named after its stage, and the blanks that fill it.
+"""Prompts: Jinja files named after their stage, and the blanks that fill them. This module knows no LLM.
 
-It keeps its name and its blanks beside the text, so that `AnnotationLLM` can answer from the scene without reading the
-text, which is rendered only when somebody looks at it. This file knows no language model.
+A `Prompt` keeps its name and blanks beside its text, so that `AnnotationLLM` can answer from the scene without reading the
+text. The text is rendered on first use.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined, Template, TemplateNotFound, meta
+import jinja2
+from jinja2 import meta
 
 from comvint_hf.errors import InputError
-from comvint_hf.grounding import box_text
 from comvint_hf.types import Sample, Scene
 
 FOLDER = Path(__file__).parent / "prompts"
 RECIPES = Path(__file__).parent / "recipes"
 _folders: list[Path] = [FOLDER]
+_texts: dict[str, str] = {}
 
 
 @cache
-def _environment() -> Environment:
-    own = {folder.name: FileSystemLoader(folder / "prompts") for folder in RECIPES.iterdir() if (folder / "prompts").is_dir()}
-    environment = Environment(
-        loader=ChoiceLoader([FileSystemLoader(_folders), PrefixLoader(own)]),
-        undefined=StrictUndefined,
+def _environment() -> jinja2.Environment:
+    from comvint_hf.grounding import format_box
+
+    # "svit/conversation" is recipes/svit/prompts/conversation.jinja; a user's texts and folders come first.
+    own = {folder.parent.name: jinja2.FileSystemLoader(folder) for folder in RECIPES.glob("*/prompts")}
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.DictLoader(_texts), jinja2.FileSystemLoader(_folders), jinja2.PrefixLoader(own)]),
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,
     )
-    environment.filters["box"] = box_text
+    environment.filters["box"] = format_box
     return environment
 
 
-def add_prompts(folder: Path | str) -> None:
-    """Look for prompts in `folder` too, before the package's own: how a user's recipe brings its prompts."""
-    _folders.insert(0, Path(folder))
-    for known in (_environment, _template, prompt_hash):
-        known.cache_clear()
+def add_prompts(prompts: Path | str | Mapping[str, str]) -> None:
+    """Add prompts of a user's recipe, which are found before the package's own.
+
+    Args:
+        prompts: A folder of files `NAME.jinja`, or the texts by name.
+    """
+    if isinstance(prompts, Mapping):
+        _texts.update({f"{name}.jinja": text for name, text in prompts.items()})
+    else:
+        _folders.insert(0, Path(prompts))
+    for cached in (_environment, _template, prompt_hash):
+        cached.cache_clear()
 
 
 @cache
-def _template(name: str) -> Template:
+def _template(name: str) -> jinja2.Template:
     try:
         return _environment().get_template(f"{name}.jinja")
-    except TemplateNotFound as error:
-        places = ", ".join(map(str, _folders))
+    except jinja2.TemplateNotFound as error:
         raise InputError(
-            f"No prompt {name}.jinja under {places}; add its folder with comvint_hf.generation.prompt.add_prompts."
+            f"There is no prompt {name}.jinja under {', '.join(map(str, _folders))}: "
+            "add its folder with comvint_hf.generation.prompt.add_prompts."
         ) from error
 
 
 @cache
 def prompt_hash(name: str) -> str:
-    """Twelve hex digits of the prompt file's text and of what it imports: what `comvint.json` stores as its version."""
-    return hashlib.sha256("".join(_sources(f"{name}.jinja")).encode()).hexdigest()[:12]
+    """Return the prompt's version for `comvint.json`: 12 hex digits of the text of its file and of the files that it imports."""
+    return hashlib.sha256("".join(_read_sources(f"{name}.jinja")).encode()).hexdigest()[:12]
 
 
-def _sources(file: str) -> Iterator[str]:
-    """The text of a prompt file, then of those it imports."""
-    source, _, _ = _environment().loader.get_source(_environment(), file)
+def _read_sources(file: str) -> Iterator[str]:
+    """The text of a prompt file, then of the files that it imports by a fixed name."""
+    loader = _environment().loader
+    assert loader is not None
+    source, _, _ = loader.get_source(_environment(), file)
     yield source
     for imported in meta.find_referenced_templates(_environment().parse(source)):
-        yield from _sources(imported)
+        if imported is not None:
+            yield from _read_sources(imported)
 
 
 class Prompt:
-    """One question to an LLM: `Prompt("comvint/complicate", sample=sample)`.
+    """A question to an LLM, as in `Prompt("comvint/complicate", sample=sample)`.
 
-    Every prompt has the blank `scene`, taken from `sample` when that is given. A blank that the file names and nobody
-    fills raises `InputError` when the text is read.
+    Every prompt has the blank `scene`, by default the scene of `sample`. Reading the text of a prompt with an empty blank
+    raises `InputError`.
     """
 
     def __init__(self, name: str, /, **blanks: Any) -> None:
@@ -88,7 +102,7 @@ class Prompt:
 
     @property
     def salt(self) -> str:
-        """What tells two askings of the same text apart: the attempt and the generation."""
+        """The attempt and the generation, which distinguish two requests of the same text."""
         return f"{self.blanks.get('attempt', 0)}/{self.blanks.get('generation', 0)}"
 
     @property
@@ -97,13 +111,13 @@ class Prompt:
 
     @cached_property
     def text(self) -> str:
-        """The rendered text. Raises `InputError` where a blank is left empty."""
-        from jinja2 import UndefinedError
-
+        """The rendered text. Raises `InputError` for an empty blank."""
         try:
             return _template(self.name).render(**self.blanks).strip()
-        except UndefinedError as error:
-            raise InputError(f"Prompt {self.name}: {error.message}; it was given {', '.join(self.blanks)}.") from error
+        except jinja2.UndefinedError as error:
+            raise InputError(
+                f"The prompt {self.name} cannot be rendered: {error.message}. It was given {', '.join(self.blanks)}."
+            ) from error
 
     def __repr__(self) -> str:
         return f"Prompt({self.name!r}, {', '.join(self.blanks)})"

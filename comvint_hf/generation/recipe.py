@@ -1,112 +1,140 @@
-"""A recipe is a list of stages that one can read aloud; this file holds what they are made of; the papers' own are in `recipes/`.
+"""Recipes: a list of stages, and `branch` and `repeat` to arrange them. The papers' own recipes are in `recipes/`.
 
-A stage takes one sample and gives any number. It may ask the language models and nothing else. Rejected samples pass by
-the later stages and are published with their reason.
+A stage takes one sample and returns any number. It may ask the LLMs and does no other I/O. Rejected samples skip the later
+stages and are published with their reason.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import tomllib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.generation import filters
 from comvint_hf.generation.llm import LLMs
-from comvint_hf.generation.stage import prompts_of, unanswered
+from comvint_hf.generation.stage import Stage, missing_reply_reason, prompts_of, stage
 from comvint_hf.types import Sample, Scene
 
-Stage = Callable[[Sample, LLMs], Awaitable[list[Sample]]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A name, the stages in order, and the settings that tell two recipes of the same name apart."""
+    """A way to make samples from scenes.
+
+    Args:
+        name: Stored in the dataset's metadata and shown in its card.
+        stages: The stages in order.
+        settings: JSON values that tell two recipes of the same name apart. A build resumes only under equal settings.
+        citation: The paper to cite, one line of Markdown for the dataset card.
+        licence: The terms that the recipe adds to those of the source, one sentence for the dataset card.
+        figures: Figures of the paper's own dataset, which the card compares with the build's:
+            `{"name": ..., "source": URL, "rows": ..., "tasks": {TASK: {"pairs": ..., "question_words": ...}}}`, all optional.
+    """
 
     name: str
     stages: tuple[Stage, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    citation: str = ""
+    licence: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
     async def run(self, scene: Scene, llms: LLMs) -> list[Sample]:
-        """Make every sample of one scene: kept ones and rejected ones (`reason` is set), in a stable order."""
+        """Make all samples of one scene, kept and rejected ones (`reason` is set), in a stable order."""
+        # An empty sample carries the scene to the first stage, which writes the messages.
         samples = [Sample.model_construct(scene=scene)]
-        for stage in self.stages:
-            samples = await _apply(stage, samples, llms)
+        for step in self.stages:
+            samples = await _apply(step, samples, llms)
         return [sample for sample in samples if sample.messages or sample.reason]
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """The names of the prompts that the stages may ask."""
-        return tuple(dict.fromkeys(name for stage in self.stages for name in prompts_of(stage)))
+        return _prompts_of_all(self.stages)
 
 
-async def _apply(stage: Stage, samples: Sequence[Sample], llms: LLMs) -> list[Sample]:
-    async def one(sample: Sample) -> list[Sample]:
-        if sample.reason is not None:
-            return [sample]
-        try:
-            return await stage(sample, llms)
-        except ReplyError as error:
-            return [sample.reject(unanswered(error))]
-
-    if len(samples) == 1:
-        return await one(samples[0])
-    return await _each(one, samples, llms)
+def load_figures(folder: Path) -> dict[str, Any]:
+    """Read the figures of a paper's dataset from the `figures.toml` of its recipe's folder."""
+    return tomllib.loads((folder / "figures.toml").read_text(encoding="utf-8"))
 
 
-async def _each(work: Callable[[Any], Awaitable[list[Sample]]], items: Sequence[Any], llms: LLMs) -> list[Sample]:
-    """Do the work on every item: beside one another, or in turn where nobody has to be waited for."""
-    if llms.writer.deterministic and llms.judge.deterministic:
-        return [made for item in items for made in await work(item)]
-    return [made for group in await asyncio.gather(*map(work, items)) for made in group]
+def branch(*steps: Stage) -> Stage:
+    """Make a stage that gives the same sample to several stages and keeps all their samples."""
+
+    @stage(*_prompts_of_all(steps))
+    async def run_branches(sample: Sample, llms: LLMs) -> list[Sample]:
+        return await _run_all(lambda step: _apply(step, [sample], llms), steps, llms)
+
+    return run_branches
 
 
-def each(*stages: Stage) -> Stage:
-    """Give the same sample to several stages and keep all that they make."""
+def repeat(count: int, *steps: Stage) -> Stage:
+    """Make a stage that runs the steps up to `count` times; a rejected attempt falls back to the last good version.
 
-    async def fan_out(sample: Sample, llms: LLMs) -> list[Sample]:
-        return await _each(lambda stage: _apply(stage, [sample], llms), stages, llms)
-
-    fan_out.prompts = tuple(name for stage in stages for name in prompts_of(stage))
-    return fan_out
-
-
-def up_to(count: int, *steps: Stage) -> Stage:
-    """Repeat the steps up to `count` times; a sample that a step rejects falls back to its last good version.
-
-    What was found of the failed attempt stays in `history`. The first failure ends it: what could not be made harder once is
-    good as it is.
+    The notes on the failed attempt stay in `history`. The first failure ends the repetition: a sample that could not be made
+    harder once is kept as it is.
     """
 
-    async def repeat(sample: Sample, llms: LLMs) -> list[Sample]:
+    @stage(*_prompts_of_all(steps))
+    async def run_rounds(sample: Sample, llms: LLMs) -> list[Sample]:
         for number in range(1, count + 1):
             attempt = sample
             for step in steps:
+                # A repeated step rewrites one sample into one: with more, there would be no single version to fall back to.
                 (attempt,) = await _apply(step, [attempt], llms)
                 if attempt.reason is not None:
-                    return [_fallen_back(sample, attempt, number)]
-            sample = attempt.changed(rounds=number)
+                    return [_keep_last_good(sample, attempt, number)]
+            sample = attempt.replace(rounds=number)
         return [sample]
 
-    repeat.prompts = tuple(name for step in steps for name in prompts_of(step))
-    return repeat
+    return run_rounds
 
 
-def _fallen_back(good: Sample, attempt: Sample, number: int) -> Sample:
-    """The last good version; its history tells what was said of the attempt, and why it was not kept."""
-    said = [edit for edit in attempt.history[len(good.history) :] if filters.is_note(edit)]
-    return good.changed(history=(*good.history, *said, filters.failed(number, attempt)))
-
-
-def require_known(setting: str, given: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """The names that were given. Raises `InputError` for one that is not known, and for none at all."""
+def validate_choices(setting: str, given: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Return the given names. Raises `InputError` for an unknown name, and for none at all."""
     given, known = tuple(given), tuple(known)
     if not given or not set(given) <= set(known):
         raise InputError(f"{','.join(given) or 'nothing'} was given for {setting}: expected some of {', '.join(known)}.")
     return given
 
 
-def require_at_least(setting: str, given: int, least: int) -> None:
+def validate_minimum(setting: str, given: int, least: int) -> None:
+    """Raise `InputError` for a number below `least`."""
     if given < least:
         raise InputError(f"{setting} is {given}: expected {least} or more.")
+
+
+async def _apply(step: Stage, samples: Sequence[Sample], llms: LLMs) -> list[Sample]:
+    async def run_one(sample: Sample) -> list[Sample]:
+        if sample.reason is not None:
+            return [sample]
+        try:
+            return await step(sample, llms)
+        except ReplyError as error:
+            return [sample.reject(missing_reply_reason(error))]
+
+    if len(samples) == 1:
+        return await run_one(samples[0])
+    return await _run_all(run_one, samples, llms)
+
+
+async def _run_all(work: Callable[[T], Awaitable[list[Sample]]], items: Sequence[T], llms: LLMs) -> list[Sample]:
+    """Run the work on every item: concurrently, or in turn where no model has to be waited for."""
+    # Tasks of the event loop cost more than the annotator's answers, and they would only take turns.
+    if llms.writer.deterministic and llms.judge.deterministic:
+        return [sample for item in items for sample in await work(item)]
+    return [sample for group in await asyncio.gather(*map(work, items)) for sample in group]
+
+
+def _keep_last_good(good: Sample, attempt: Sample, number: int) -> Sample:
+    """The last good version; its history gets the verdicts on the attempt and the reason of its failure."""
+    notes = [edit for edit in attempt.history[len(good.history) :] if filters.is_note(edit)]
+    return good.replace(history=(*good.history, *notes, filters.make_failure_note(number, attempt)))
+
+
+def _prompts_of_all(steps: Iterable[Stage]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for step in steps for name in prompts_of(step)))

@@ -1,7 +1,4 @@
-"""What of a tuned model's folder leaves this machine: its own files, in which no folder of this machine is named.
-
-The folder itself stays as it is, so that it still works here. This file knows a model's files; it knows no Hub.
-"""
+"""Collect the files of a tuned model for the Hub, without the paths of this machine. The folder itself stays as it is."""
 
 from __future__ import annotations
 
@@ -13,85 +10,90 @@ from typing import Any
 from comvint_hf.conventions import FILE
 
 ADAPTER = "adapter_config.json"
+# Pickles can run code when they are loaded, so they are not uploaded.
 PICKLES = (".bin", ".pt", ".pth", ".pkl")
-"""Files that nobody should have to trust; they stay here."""
-NAMED = ("LICENSE", "NOTICE")
-SENT = (".safetensors", ".json", ".md", ".txt", ".model", ".bpe", ".tiktoken", ".jinja")
-"""Of these names and endings are a model's files, its processor's and its card; logs and answers that lie beside them are nobody's business."""
+UPLOADED_NAMES = ("LICENSE", "NOTICE")
+# The files of a model, its processor and its card; logs and answers are not uploaded.
+UPLOADED_SUFFIXES = (".safetensors", ".json", ".md", ".txt", ".model", ".bpe", ".tiktoken", ".jinja")
+# JSON files in which a slash is part of a token, not of a path.
 VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")
-"""JSON in which a slash is part of a word."""
+# The files that name the base model, with the keys of its name and revision.
 BASES = {FILE: ("base_model", "base_revision"), ADAPTER: ("base_model_name_or_path", "revision")}
-"""Which files name the base model, under which keys."""
-LONGEST = 250
-"""Longer than this no name of a file is."""
-RELATIVE = re.compile(r"[\w.][^\n]*/[^\n]*\w[^\n]*")
-PLACE = re.compile(r"(?:/|~[/\\]|[A-Za-z]:[/\\])\w[^\n]*[/\\][^\n]*")
+# A longer text is no file name.
+MAX_NAME_LENGTH = 250
+RELATIVE_PATH = re.compile(r"[\w.][^\n]*/[^\n]*\w[^\n]*")
+ABSOLUTE_PATH = re.compile(r"(?:/|~[/\\]|[A-Za-z]:[/\\])\w[^\n]*[/\\][^\n]*")
 
 
 def hub_name(name: str | None, near: Path | None = None) -> str | None:
-    """The name if it can be one on the Hub; a folder of somebody's machine is nobody's business.
+    """Return the name if it can be one on the Hub, and `None` for a folder.
 
-    A relative path is known by what lies there: seen from here, or from a folder above `near`.
+    A name is a relative path if it exists in the working directory or in a folder above `near`.
 
     >>> hub_name("org/model"), hub_name("build/demo/base"), hub_name("/data/model")
     ('org/model', None, None)
     """
     if not name or name.count("/") != 1 or name.startswith(("/", ".", "~")):
         return None
-    return None if _stands(name, near) else name
+    return None if _exists(name, near) else name
 
 
-def _stands(name: str, near: Path | None) -> bool:
-    """Whether something of this name lies here, or in a folder above `near`."""
-    places = (Path(), *(near.resolve().parents if near else ()))
-    return len(name) < LONGEST and any((place / name).exists() for place in places)
+def _exists(name: str, near: Path | None) -> bool:
+    folders = (Path(), *(near.resolve().parents if near else ()))
+    return len(name) < MAX_NAME_LENGTH and any((folder / name).exists() for folder in folders)
 
 
-def last(name: str | None, near: Path | None = None) -> str:
-    """A name on the Hub as it is, a folder without its place.
+def short_name(name: str | None, near: Path | None = None) -> str:
+    """Shorten a folder to its last part; a name on the Hub stays as it is.
 
-    >>> last("org/model"), last("/data/model"), last(None)
+    >>> short_name("org/model"), short_name("/data/model"), short_name(None)
     ('org/model', 'model', '')
     """
     return hub_name(name, near) or re.split(r"[/\\]", (name or "").rstrip("/\\"))[-1]
 
 
-def portable(folder: Path, base: str | None = None) -> dict[str, Path | bytes]:
-    """The files at the top of a model's folder by name, as others should get them: as they are, or what to send instead.
+def collect_files(folder: Path, base: str | None = None) -> dict[str, Path | bytes]:
+    """Collect the files of a model's folder that may be uploaded.
 
-    `base` is the base model's name on the Hub, if it is not what the folder says. A base that is on no Hub is not named.
+    Args:
+        folder: The folder; subfolders such as checkpoints are left out.
+        base: The base model's name on the Hub, if the folder names another. A base that is on no Hub is not named.
+
+    Returns:
+        By name, the path of each file, or other content to upload in its place.
     """
     kept: dict[str, Path | bytes] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith(".") and (path.suffix in SENT or path.name in NAMED):
-            kept[path.name] = _told(path, base) if _tells(path.name) else path
+        if path.is_file() and not path.name.startswith(".") and (path.suffix in UPLOADED_SUFFIXES or path.name in UPLOADED_NAMES):
+            kept[path.name] = _without_local_paths(path, base) if _can_hold_paths(path.name) else path
     return kept
 
 
-def _tells(name: str) -> bool:
+def _can_hold_paths(name: str) -> bool:
     return name.endswith(".json") and not name.endswith(".index.json") and name not in VOCABULARIES
 
 
-def _told(path: Path, base: str | None) -> Path | bytes:
+def _without_local_paths(path: Path, base: str | None) -> Path | bytes:
     before = json.loads(path.read_text(encoding="utf-8"))
-    after = _without_places(before, path.parent)
+    after = _shorten_paths(before, path.parent)
     if path.name in BASES:
         name, revision = BASES[path.name]
         after[name] = base or hub_name(before.get(name), path.parent)
+        # A revision belongs to the base that it was recorded for.
         after[revision] = before.get(revision) if after[name] == before.get(name) else None
     if path.name == FILE:
-        after["dataset"] = last(before.get("dataset"), path.parent) or None
+        after["dataset"] = short_name(before.get("dataset"), path.parent) or None
     return path if after == before else (json.dumps(after, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _without_places(value: Any, near: Path) -> Any:
-    """JSON in which each folder or file of this machine keeps only its own name."""
+def _shorten_paths(value: Any, near: Path) -> Any:
+    """Shorten each local path in JSON to its last part."""
     if isinstance(value, dict):
-        return {key: _without_places(inner, near) for key, inner in value.items()}
+        return {key: _shorten_paths(inner, near) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_without_places(inner, near) for inner in value]
-    return last(value, near) if isinstance(value, str) and _is_place(value, near) else value
+        return [_shorten_paths(inner, near) for inner in value]
+    return short_name(value, near) if isinstance(value, str) and _is_path(value, near) else value
 
 
-def _is_place(text: str, near: Path) -> bool:
-    return bool(PLACE.fullmatch(text)) or bool(RELATIVE.fullmatch(text)) and _stands(text, near)
+def _is_path(text: str, near: Path) -> bool:
+    return bool(ABSOLUTE_PATH.fullmatch(text)) or bool(RELATIVE_PATH.fullmatch(text)) and _exists(text, near)

@@ -1,7 +1,4 @@
-"""Push a dataset, a model or a Space to the Hub so that all of it arrives or nothing changes, and every build can be loaded again.
-
-This file knows the folders of datasets and models and the terms of photos; how files come to the Hub is `upload`'s.
-"""
+"""Push a dataset, a model or a Space to the Hub in one commit: all of it arrives, or nothing changes."""
 
 from __future__ import annotations
 
@@ -13,18 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from comvint_hf import registry
 from comvint_hf.dataset import shards
-from comvint_hf.dataset.card_names import card_on_hub
-from comvint_hf.dataset.plot import FOLDER as PICTURES
-from comvint_hf.dataset.reader import read_about
+from comvint_hf.dataset.card_text import render_hub_card
+from comvint_hf.dataset.reader import read_build_info
 from comvint_hf.errors import InputError
-from comvint_hf.hub.model_card import CARD, model_card, write_model_card
-from comvint_hf.hub.model_files import ADAPTER, BASES, PICKLES, last, portable
-from comvint_hf.hub.retry import patiently
-from comvint_hf.hub.upload import Files, Place, publish
-
-NEVER_SHARED = {"flickr30k"}
-"""Sources whose photos are never pushed, whatever a mix or a repository says of their terms."""
+from comvint_hf.hub.model_card import CARD, render_model_card, write_model_card
+from comvint_hf.hub.model_files import ADAPTER, BASES, PICKLES, collect_files, short_name
+from comvint_hf.hub.retry import with_retries
+from comvint_hf.hub.upload import Branch, FileSet, commit_files
 
 
 def push(
@@ -37,39 +31,53 @@ def push(
     token: str | bool | None = None,
     wait: float = 1.0,
 ) -> str:
-    """Make the dataset repository `repo_id` hold exactly this folder's files, in one commit; gives the commit's address.
+    """Push a dataset folder to the Hub in one commit.
 
-    Unchanged files are not uploaded again; shards that the folder no longer has are deleted in the same commit; files that
-    no build wrote are left alone. The commit gets the tag `version_of(folder)`, which `load_dataset(revision=)` takes.
-    `revision` is a branch, made if it is new; a new repository is private if `private` says so or, unless told, if a
-    source's photos may not be shared; `wait` is the first pause in seconds before another attempt. Raises `InputError` where
-    the photos may not be re-hosted, `EndpointError` where the Hub refuses.
+    The repository then holds exactly the folder's files: unchanged ones are not uploaded again, shards that the folder no longer has
+    are deleted, and files that no build wrote stay. The commit gets the tag `version_tag(folder)` for `load_dataset(revision=)`.
+
+    Args:
+        folder: A folder that `build` or `mix` wrote.
+        repo_id: ORG/NAME, created if it is new.
+        private: Whether a new repository is private; by default only if the images of a source may not be shared.
+        revision: A branch, created if it is new; the main branch by default.
+        message: The commit message.
+        token: As in `huggingface_hub`.
+        wait: Seconds before the first retry.
+
+    Returns:
+        The URL of the commit.
+
+    Raises:
+        InputError: If the folder holds images that may not be re-hosted.
+        EndpointError: If the Hub refuses.
     """
     folder = Path(folder)
-    about = read_about(folder)
-    refuse_unshareable_photos(folder)
-    if private is None and _unshareable(about) & {part["source"] for part in about["parts"]}:
+    build_info = read_build_info(folder)
+    check_image_licences(folder)
+    # Terms that forbid sharing images may restrict the annotations too; the user decides when to publish.
+    if private is None and not all(_is_shareable(part["source"], build_info) for part in build_info["parts"]):
         private = True
-    files = Files.of(_paths(folder))
-    tag = _tag(files)  # of the folder, wherever it goes
-    place = _made(repo_id, "dataset", token, wait, private=private)
+    files = FileSet.from_paths(_list_paths(folder))
+    tag = _tag(files)  # of the folder's own card, so that it does not depend on the repository
+    branch = _create_repo(repo_id, "dataset", token, wait, private=private)
     card = (folder / CARD).read_text(encoding="utf-8")
-    files = files.with_bytes(CARD, card_on_hub(card, place.repo_id).encode())
+    files = files.with_bytes(CARD, render_hub_card(card, branch.repo_id).encode())
     if revision:
-        place = replace(place, branch=revision)
-        patiently(lambda: place.api.create_branch(**place.where, branch=revision, exist_ok=True), wait)
-    commit = publish(place, files, _ours, message or f"Dataset of {about['rows']:,} rows")
-    patiently(lambda: place.api.create_tag(**place.where, tag=tag, revision=commit, exist_ok=True), wait)
-    return place.address(commit)
+        branch = replace(branch, name=revision)
+        with_retries(lambda: branch.api.create_branch(**branch.repo, branch=revision, exist_ok=True), wait)
+    commit = commit_files(branch, files, _is_build_file, message or f"Dataset of {build_info['rows']:,} rows")
+    with_retries(lambda: branch.api.create_tag(**branch.repo, tag=tag, revision=commit, exist_ok=True), wait)
+    return branch.commit_url(commit)
 
 
-def _made(repo_id: str, repo_type: str, token: str | bool | None, wait: float, **settings: Any) -> Place:
-    """The main branch of a repository, made with these settings if it is new; its name has its owner, given or not."""
+def _create_repo(repo_id: str, repo_type: str, token: str | bool | None, wait: float, **settings: Any) -> Branch:
+    """Create a repository with these settings if it is new, and return its main branch; its name then includes the owner."""
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    made = patiently(lambda: api.create_repo(repo_id, repo_type=repo_type, exist_ok=True, **settings), wait)
-    return Place(api, made.repo_id, repo_type, wait=wait)
+    created = with_retries(lambda: api.create_repo(repo_id, repo_type=repo_type, exist_ok=True, **settings), wait)
+    return Branch(api, created.repo_id, repo_type, wait=wait)
 
 
 def push_model(
@@ -81,43 +89,56 @@ def push_model(
     token: str | bool | None = None,
     wait: float = 1.0,
 ) -> str:
-    """Draw the card of a tuned model's folder and make the model repository hold it, in one commit; gives its address.
+    """Write the card of a tuned model and push its folder to the Hub in one commit.
 
-    Checkpoints, logs, answers and hidden files stay here, and so does every path of this machine that a file names; weights that
-    the folder no longer has are deleted. `base` is the base model's name on the Hub, if tuning began from a folder.
-    Raises `InputError` if no tuned model lies in the folder, `EndpointError` where the Hub refuses.
+    Checkpoints, logs, answers, hidden files and local paths inside files are not uploaded; weights that the folder no longer has are
+    deleted.
+
+    Args:
+        folder: The output folder of tuning.
+        repo_id: ORG/NAME, created if it is new.
+        base: The base model's name on the Hub, if tuning began from a folder.
+        private: Whether a new repository is private.
+        token: As in `huggingface_hub`.
+        wait: Seconds before the first retry.
+
+    Returns:
+        The URL of the commit.
+
+    Raises:
+        InputError: If the folder holds no tuned model.
+        EndpointError: If the Hub refuses.
     """
     folder = Path(folder)
     write_model_card(folder, base=base)
-    paths = portable(folder, base)
-    _warn_of_missing_base(folder, paths)
-    place = _made(repo_id, "model", token, wait, private=private)
-    files = Files.of(paths).with_bytes(CARD, model_card(folder, base, place.repo_id).encode())
-    return place.address(publish(place, files, _weights, "Tuned model, its conventions and its card"))
+    paths = collect_files(folder, base)
+    _warn_of_local_base(folder, paths)
+    branch = _create_repo(repo_id, "model", token, wait, private=private)
+    files = FileSet.from_paths(paths).with_bytes(CARD, render_model_card(folder, base, branch.repo_id).encode())
+    return branch.commit_url(commit_files(branch, files, _is_weights, "Tuned model, its conventions and its card"))
 
 
-def _warn_of_missing_base(folder: Path, paths: Mapping[str, Path | bytes]) -> None:
-    """Say so if an adapter goes out that nobody else can use."""
+def _warn_of_local_base(folder: Path, paths: Mapping[str, Path | bytes]) -> None:
+    """Warn if an adapter is pushed whose base nobody else can load."""
     if ADAPTER not in paths:
         return
-    key = BASES[ADAPTER][0]
-    sent = paths[ADAPTER]
-    if not json.loads(sent if isinstance(sent, bytes) else sent.read_bytes()).get(key):
-        here = last(json.loads((folder / ADAPTER).read_bytes()).get(key)) or "nowhere"
+    key, content = BASES[ADAPTER][0], paths[ADAPTER]
+    if not json.loads(content if isinstance(content, bytes) else content.read_bytes()).get(key):
+        local = short_name(json.loads((folder / ADAPTER).read_bytes()).get(key)) or "unknown"
         warnings.warn(
-            f"The adapter's base is a folder of this machine ({here}), so nobody else can load it: push the base too, then the adapter "
+            f"The adapter's base is a folder of this machine ({local}), so nobody else can load it: push the base too, then the adapter "
             "again with its name (comvint push --base ORG/NAME).",
             stacklevel=3,
         )
 
 
 def is_model(folder: Path | str) -> bool:
-    """Whether a folder holds a model or an adapter, and no dataset."""
+    """Whether a folder holds a model or an adapter and not a dataset."""
     return any((Path(folder) / name).exists() for name in ("config.json", ADAPTER)) and not (Path(folder) / "build.json").exists()
 
 
-def _weights(name: str) -> bool:
-    """Whether a file in a model repository goes where the folder has none: weights, and the pickles that trainers push."""
+def _is_weights(name: str) -> bool:
+    """Whether a push deletes this file if the folder has none: weights, and pickles that trainers have pushed."""
     return "/" not in name and name.endswith((".safetensors", ".safetensors.index.json", *PICKLES))
 
 
@@ -130,47 +151,67 @@ def push_space(
     token: str | bool | None = None,
     wait: float = 1.0,
 ) -> str:
-    """Create or update a Gradio Space: its variables, then its files by their path there, in one commit; gives its address.
+    """Create or update a Gradio Space in one commit. Wheels of earlier pushes are deleted.
 
-    Wheels of an earlier push are deleted. Raises `EndpointError` where the Hub refuses.
+    Args:
+        repo_id: ORG/NAME, created if it is new.
+        files: Local files by their path in the Space.
+        variables: The Space's environment variables.
+        private: Whether a new Space is private.
+        token: As in `huggingface_hub`.
+        wait: Seconds before the first retry.
+
+    Returns:
+        The Space's URL.
+
+    Raises:
+        EndpointError: If the Hub refuses.
     """
-    place = _made(repo_id, "space", token, wait, private=private, space_sdk="gradio")
+    branch = _create_repo(repo_id, "space", token, wait, private=private, space_sdk="gradio")
     for variable in variables.items():
-        patiently(partial(place.api.add_space_variable, place.repo_id, *variable), wait)
-    publish(place, Files.of(files), lambda name: "/" not in name and name.endswith(".whl"), "The page and its package")
-    return f"{place.api.endpoint}/spaces/{place.repo_id}"
+        with_retries(partial(branch.api.add_space_variable, branch.repo_id, *variable), wait)
+    commit_files(
+        branch,
+        FileSet.from_paths(files),
+        lambda name: "/" not in name and name.endswith(".whl"),
+        "The page and its package",
+    )
+    return f"{branch.api.endpoint}/spaces/{branch.repo_id}"
 
 
-def version_of(folder: Path | str) -> str:
-    """The tag that a push gives to this folder's content: equal files have equal tags."""
-    return _tag(Files.of(_paths(Path(folder))))
+def version_tag(folder: Path | str) -> str:
+    """Return the tag that a push gives to this folder's content; equal files have equal tags."""
+    return _tag(FileSet.from_paths(_list_paths(Path(folder))))
 
 
-def _tag(files: Files) -> str:
+def _tag(files: FileSet) -> str:
     return f"build-{files.digest}"
 
 
-def refuse_unshareable_photos(folder: Path) -> None:
-    """Raise `InputError` if the folder holds photos whose source forbids re-hosting (Flickr30k's).
+def check_image_licences(folder: Path) -> None:
+    """Raise `InputError` if the folder holds images whose source forbids re-hosting, such as Flickr30k.
 
-    The rows themselves are asked where they come from: a mix may hold the photos of one source beside the text of another.
+    The rows themselves say where they come from: a mix may hold images of one source and only text of another.
     """
-    about = read_about(folder)
-    for name in about["files"]:
-        if held := _unshareable(about) & _sources_of_photos(folder / name):
+    build_info = read_build_info(folder)
+    for name in build_info["files"]:
+        if sources := sorted(source for source in _image_sources(folder / name) if not _is_shareable(source, build_info)):
             raise InputError(
-                f"{folder / name} holds photos of {min(held)}, which may not be re-hosted: build it again with --store-images "
-                "none and push that; `attach_images` joins the photos on each user's machine."
+                f"{folder / name} holds images of {sources[0]}, which may not be re-hosted: build it again with --store-images "
+                "none and push that; `attach_images` joins the images on each user's machine."
             )
 
 
-def _unshareable(about: dict[str, Any]) -> set[str]:
-    """The sources that say so of their photos, and those known for it."""
-    return NEVER_SHARED | {part["source"] for part in about["parts"] if not part["licence"]["share_images"]}
+def _is_shareable(source: str, build_info: dict[str, Any]) -> bool:
+    """Whether images of a source may be shared: by its own declaration, whatever a part says, and by its parts."""
+    declared = registry.sources.find(source)
+    if declared and not declared.licence.images_may_be_shared:
+        return False
+    return all(part["licence"]["share_images"] for part in build_info["parts"] if part["source"] == source)
 
 
-def _sources_of_photos(path: Path) -> set[str]:
-    """The sources of the rows of a file that holds photos; nothing for a file without photos."""
+def _image_sources(path: Path) -> set[str]:
+    """Return the sources of the images in a file; none for a file without images."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -182,15 +223,15 @@ def _sources_of_photos(path: Path) -> set[str]:
     return {image_id.partition("/")[0] for image_id in pq.read_table(path, columns=["image_id"])["image_id"].to_pylist()}
 
 
-def _paths(folder: Path) -> dict[str, Path]:
-    """The files of a dataset folder, by their path in the repository."""
-    names = [*read_about(folder)["files"], *(name for name in shards.WRITTEN if (folder / name).exists())]
-    names += [path.relative_to(folder).as_posix() for path in (folder / PICTURES).glob("*.png")]
+def _list_paths(folder: Path) -> dict[str, Path]:
+    """List the files of a dataset folder by their path in the repository."""
+    names = [*read_build_info(folder)["files"], *(name for name in shards.METADATA_FILES if (folder / name).exists())]
+    names += [path.relative_to(folder).as_posix() for path in (folder / shards.PLOTS).glob("*.png")]
     return {name: folder / name for name in names}
 
 
-def _ours(name: str) -> bool:
-    """Whether a file in a repository is one that a build writes; what people add beside it is left alone."""
+def _is_build_file(name: str) -> bool:
+    """Whether a file in a repository is one that a build writes; other people's files stay."""
     top, _, file = name.partition("/")
-    drawn = top == PICTURES and file.endswith(".png")
-    return name in shards.WRITTEN or drawn or (top in shards.FOLDERS and file.endswith(".parquet"))
+    is_plot = top == shards.PLOTS and file.endswith(".png")
+    return name in shards.METADATA_FILES or is_plot or (top in shards.FOLDERS and file.endswith(".parquet"))

@@ -1,37 +1,77 @@
-"""`build`: scenes x recipe -> dataset folder.
+"""`build`: run a recipe over scenes and leave a dataset folder.
 
-It runs a recipe over scenes, restores their order, writes shards and draws the card. It can be killed at any moment
-and run again: finished shards are kept, and the folder ends up with the same bytes as if nothing had happened. Shards depend
-on the scenes alone, so several processes may each `build_share` of them, and `build` then finishes the folder.
+A build can be killed at any moment and run again: finished shards are kept, and the folder ends up with the same bytes.
+Shards depend on the scenes alone, so several workers may each `build_shards`, and `build` then finishes the folder.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comvint_hf import registry
 from comvint_hf.conventions import Conventions
 from comvint_hf.dataset import card, shards
-from comvint_hf.dataset.plan import Pictures, Share, claim, hold, shown_source
+from comvint_hf.dataset.plan import ImageStorage, Plan, claim_folder, lock_folder, strip_folders
+from comvint_hf.dataset.reader import list_row_files, read_columns
 from comvint_hf.dataset.statistics import Statistics
-from comvint_hf.generation.client.usage import Bill
+from comvint_hf.generation.client.usage import CostRecord
 from comvint_hf.generation.llm import LLMs
-from comvint_hf.pipeline.job import Job
-from comvint_hf.pipeline.plan import expected, plan_of
-from comvint_hf.pipeline.report import BuildReport
+from comvint_hf.generation.stage import NO_REPLY
+from comvint_hf.pipeline.plan import BuildState, count_expected, make_plan
+from comvint_hf.pipeline.progress import Progress
 from comvint_hf.pipeline.write import write_shards
-from comvint_hf.progress import Progress
 from comvint_hf.types import Scene
 
 if TYPE_CHECKING:
     from comvint_hf.generation.recipe import Recipe
 
-SCENES_A_SHARD = 1000
+
+@dataclass(frozen=True)
+class BuildReport:
+    """The result of a build.
+
+    Args:
+        out: The dataset folder.
+        scenes: Scenes that were read.
+        failed: Rejected samples that got no usable reply.
+        usage: What the replies behind the rows cost, by model.
+        warnings: Sentences about signs of a failed dataset (ComVint).
+    """
+
+    out: Path
+    statistics: Statistics
+    scenes: int
+    seconds: float
+    failed: int = 0
+    usage: dict[str, dict[str, float]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def kept(self) -> int:
+        return self.statistics.kept
+
+    @property
+    def rejected(self) -> int:
+        return self.statistics.num_rejected
+
+    def failures(self) -> Iterator[str]:
+        """Yield a line for each failed sample: its id and the reason."""
+        for path in list_row_files(self.out, shards.REJECTED) if self.failed else ():
+            for row in read_columns(path, ("id", "reason")):
+                if row["reason"].startswith(NO_REPLY):
+                    yield f"{row['id']}: {row['reason']}"
+
+    def __str__(self) -> str:
+        images = self.statistics.images.total()
+        return f"{self.out}: {self.kept:,} rows of {images:,} images, {self.rejected:,} rejected, in {self.seconds:.1f} s"
 
 
 async def build_async(
@@ -42,8 +82,8 @@ async def build_async(
     *,
     limit: int | None = None,
     seed: int = 0,
-    shard_scenes: int = SCENES_A_SHARD,
-    images: Pictures = True,
+    shard_scenes: int = 1000,
+    images: ImageStorage = True,
     concurrency: int = 64,
     progress: bool = True,
     split: float | None = None,
@@ -53,83 +93,94 @@ async def build_async(
 ) -> BuildReport:
     """Run `recipe` over `scenes` and leave a dataset in the folder `out` that `load_dataset` opens.
 
-    `limit` stops after so many scenes; `shard_scenes` is how many go into one shard, which is also what a kill can cost;
-    `concurrency` is how many scenes are under way at once (finished ones may wait behind a slow one, see `order`); `split` is
-    the share of images held out (`None`: the house's rule, see `data.splits`); `seed` and `asking` (how the language models
-    are asked) are written down with the rest of the plan. A finished or half-finished folder of the same plan is
-    continued; one of another plan raises `InputError` unless `overwrite` says to delete it first. `retry_failed` opens the
-    shards again that hold failed samples, and asks for those once more; all else stays as it is. Raises `PendingError`
-    while scenes wait for a batch: run again when it came.
+    A finished or half-finished folder of the same plan is continued.
+
+    Args:
+        limit: Stop after this many scenes.
+        seed: Noted in the plan.
+        shard_scenes: Scenes in one shard, which is also what a kill can cost.
+        images: Whether each row holds its image, `"table"` for a config `images`, or `False` for none.
+        concurrency: Scenes in progress at once; finished ones may wait behind a slow one.
+        split: Share of the images to hold out; by default the rule of `dataset.splits`.
+        asking: How the language models are asked (temperature and the like), noted in the plan.
+        retry_failed: Ask once more for the failed samples of finished shards; every other row stays as it is.
+        overwrite: Delete a dataset of another plan first.
+
+    Raises:
+        InputError: If the folder holds a dataset of another plan, or files that no build wrote.
+        PendingError: While scenes wait for a batch. Run again when it has come.
     """
-    plan = plan_of(
+    plan = make_plan(
         scenes, recipe, llms, limit=limit, seed=seed, shard_scenes=shard_scenes, images=images, split=split, asking=asking
     )
-    job = Job(plan, recipe, llms, Path(out), concurrency, retry_failed=retry_failed)
-    shown = Progress(f"{recipe.name} on {plan.source}", expected(scenes, limit), progress, job.beside)
-    with hold(job.out, plan.to_json(), overwrite), shown:
-        await write_shards(job, scenes, shown)
-        statistics, usage, signs = _finish(job, scenes)
-        return BuildReport(job.out, statistics, shown.scenes, shown.seconds, shown.failed, usage, signs)
+    state = BuildState(plan, recipe, llms, Path(out), concurrency, retry_failed=retry_failed)
+    return await run_build(state, scenes, shown=progress, overwrite=overwrite)
 
 
 @functools.wraps(build_async)
 def build(*arguments: Any, **options: Any) -> BuildReport:
-    if not _in_a_loop():
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
         return asyncio.run(build_async(*arguments, **options))
     with ThreadPoolExecutor(1) as pool:  # a notebook's loop is running in this thread
         return pool.submit(asyncio.run, build_async(*arguments, **options)).result()
 
 
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+async def run_build(state: BuildState, scenes: Iterable[Scene], *, shown: bool = True, overwrite: bool = False) -> BuildReport:
+    """Write the shards that are missing, then build.json, stats.json, comvint.json and the card; see `build`."""
+    plan = state.plan
+    total = count_expected(scenes, plan.limit)
+    # The card is written under the lock too: it must describe exactly the shards that lie there.
+    with lock_folder(state.out, plan.to_json(), overwrite):
+        with Progress(f"{plan.recipe} on {plan.source}", total, shown, state.format_note) as progress:
+            await write_shards(state, scenes, progress)
+            statistics, about = _summarize(state, scenes)
+            Conventions(recipe=plan.recipe, generator=plan.generator, judge=plan.judge, prompts=plan.prompts).write(state.out)
+            warnings = card.write_card(state.out, about, statistics)
+        return BuildReport(state.out, statistics, progress.scenes, progress.seconds, progress.failed, about["usage"], warnings)
 
 
-async def build_share(
-    share: Share,
-    scenes: Iterable[Scene],
-    recipe: Recipe,
-    llms: LLMs,
-    out: Path | str,
-    progress: Progress,
-    *,
-    concurrency: int = 64,
-    closed: Callable[[int], None] | None = None,
-    **decided: Any,
-) -> None:
-    """Write the shards of one of several tasks into `out`, beside the others; `decided` is what `plan_of` takes.
+async def build_shards(state: BuildState, scenes: Iterable[Scene], progress: Progress) -> None:
+    """Write the shards of one of several workers beside those of the others.
 
-    `closed` hears the number of each shard that this call finished. No card is drawn, and nobody is kept out of the folder:
-    whoever starts the tasks holds it (`data.plan.hold`), and runs `build` over it when they are done. Raises `InputError` if the folder holds another plan's rows.
+    The process that starts the workers locks the folder and runs `build` over it when they are done.
+
+    Raises:
+        InputError: If the folder holds the rows of another plan.
     """
-    job = Job(plan_of(scenes, recipe, llms, **decided), recipe, llms, Path(out), concurrency, share, closed)
-    claim(job.out, job.plan.to_json())
+    claim_folder(state.out, state.plan.to_json())
     with progress:
-        await write_shards(job, scenes, progress)
+        await write_shards(state, scenes, progress)
 
 
-def _finish(job: Job, scenes: Iterable[Scene]) -> tuple[Statistics, dict[str, dict[str, float]], list[str]]:
-    """Add up the shards and write build.json, stats.json, comvint.json and the card.
-
-    Gives the counts, what the replies took by model, and the signs of a build gone wrong.
-    """
-    statistics, files, bill = Statistics(), {}, Bill()
-    for summary in shards.markers(job.out):
-        statistics.merge(Statistics.from_json(summary["statistics"]))
-        files.update(summary["files"])
-        bill.merge(summary.get("usage", {}))
-    statistics.notes += Counter(getattr(scenes, "counts", {})) + job.notes
-    plan = job.plan
-    about = {
-        "parts": [{**plan.to_json(), "scenes": shown_source(plan.scenes)}],
+def _summarize(state: BuildState, scenes: Iterable[Scene]) -> tuple[Statistics, dict[str, Any]]:
+    """Add up the shards: the statistics, and the content of build.json."""
+    statistics, files, cost = Statistics(), {}, CostRecord()
+    # From the markers alone, so that a resumed build adds up to the very same files.
+    for marker in shards.read_markers(state.out):
+        statistics.merge(Statistics.from_json(marker["statistics"]))
+        files.update(marker["files"])
+        cost.merge(marker.get("usage", {}))
+    statistics.notes += Counter(getattr(scenes, "counts", {})) + state.notes
+    return statistics, {
+        "parts": [_describe_part(state.plan, state.recipe, scenes)],
         "files": dict(sorted(files.items())),
         "rows": statistics.kept,
-        "rejected": statistics.refused,
-        "usage": (usage := bill.to_json()),
+        "rejected": statistics.num_rejected,
+        "usage": cost.to_json(),
     }
-    Conventions(recipe=plan.recipe, generator=plan.generator, judge=plan.judge, prompts=plan.prompts).write(job.out)
-    signs = card.write_folder(job.out, about, statistics)
-    return statistics, usage, signs
+
+
+def _describe_part(plan: Plan, recipe: Recipe, scenes: Iterable[Scene]) -> dict[str, Any]:
+    """The plan with what a card cites and compares, so that it needs neither the recipe nor the source."""
+    spec = strip_folders(plan.scenes)
+    joined = (registry.sources.find(name) for name in re.findall(r",(\w+):", spec))  # as in visual_genome:DIR,coco:DIR
+    cited = (recipe, getattr(scenes, "source", None), *joined)
+    return {
+        **plan.to_json(),
+        "scenes": spec,
+        "citations": [citation for declared in cited if (citation := getattr(declared, "citation", ""))],
+        "figures": dict(getattr(recipe, "figures", {})),
+        "recipe_licence": getattr(recipe, "licence", ""),
+    }

@@ -1,57 +1,60 @@
-"""Run many coroutines side by side and give back their results in the order they came. This file knows nothing else."""
+"""Run many coroutines concurrently and return their results in order. This module knows nothing of what they do."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 K = TypeVar("K")
 T = TypeVar("T")
-Start = Callable[[], Awaitable[T]]
-BEHIND = 4
-"""A slow job holds nobody back until this many times `at_once` jobs stand in line from it on."""
+LOOKAHEAD = 4
+"""How many times `concurrency` calls may have started from the first unfinished one on, before a slow one holds up the rest."""
 
 
-async def in_order(
-    jobs: Iterable[tuple[K, Start[T]]], at_once: int, fatal: type[BaseException] | tuple[()] = ()
-) -> AsyncIterator[tuple[K, T]]:
-    """Keep `at_once` jobs running and yield each one's key and result, in the order of `jobs`.
+async def run_in_order(
+    calls: Iterable[tuple[K, Callable[[], Awaitable[T]]]],
+    concurrency: int,
+    fatal: tuple[type[BaseException], ...] = (),
+) -> AsyncGenerator[tuple[K, T], None]:
+    """Keep `concurrency` calls running and yield each one's key and result, in the order of `calls`.
 
-    A failure is raised when its turn comes, a `fatal` one at once; either way what still runs is cancelled.
+    An error is raised when its turn comes, a `fatal` one at once. In both cases, what still runs is cancelled.
     """
-    room = asyncio.Semaphore(at_once)
-    line: deque[tuple[K, asyncio.Future[T]]] = deque()
-    broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+    free = asyncio.Semaphore(concurrency)
+    queue: deque[tuple[K, asyncio.Future[T]]] = deque()
+    failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
-    def over(task: asyncio.Future[T]) -> None:
-        room.release()
-        if not task.cancelled() and isinstance(task.exception(), fatal) and not broken.done():
-            broken.set_result(task.exception())
+    def on_done(task: asyncio.Future[T]) -> None:
+        free.release()
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, fatal) and not failure.done():
+            failure.set_result(error)
 
     try:
-        for key, job in jobs:
-            await room.acquire()
-            task = asyncio.ensure_future(job())
-            task.add_done_callback(over)
-            line.append((key, task))
-            while line and (len(line) >= BEHIND * at_once or line[0][1].done() or broken.done()):
-                yield await _first(line, broken)
-        while line:
-            yield await _first(line, broken)
+        for key, call in calls:
+            await free.acquire()  # calls are made lazily: a source is read no faster than its scenes are finished
+            task = asyncio.ensure_future(call())
+            task.add_done_callback(on_done)
+            queue.append((key, task))
+            while queue and (len(queue) >= LOOKAHEAD * concurrency or queue[0][1].done() or failure.done()):
+                yield await _pop_first(queue, failure)
+        while queue:
+            yield await _pop_first(queue, failure)
     finally:
-        for _, task in line:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in line), return_exceptions=True)
+        left = [future for _, future in queue]
+        for future in left:
+            future.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
-async def _first(line: deque[tuple[K, asyncio.Future[T]]], broken: asyncio.Future[BaseException]) -> tuple[K, T]:
-    key, task = line[0]
+async def _pop_first(queue: deque[tuple[K, asyncio.Future[T]]], failure: asyncio.Future[BaseException]) -> tuple[K, T]:
+    key, task = queue[0]
     if not task.done():
-        await asyncio.wait((task, broken), return_when=asyncio.FIRST_COMPLETED)
-    if broken.done():
-        raise broken.result()
+        await asyncio.wait((task, failure), return_when=asyncio.FIRST_COMPLETED)
+    if failure.done():
+        raise failure.result()
     result = await task
-    line.popleft()
+    queue.popleft()
     return key, result

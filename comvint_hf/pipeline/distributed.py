@@ -1,8 +1,7 @@
-"""One build in many tasks: what each takes of the shards, the requests and the money, and how all come together again.
+"""Share a build among workers, and put their shards, replies and costs together again.
 
-Processes of one machine share the folder, the reply cache and with it the budget. On several machines each task has a cache
-and a part of the budget of its own, and reads a copy of what was known before. Hugging Face Jobs have no common disk: they
-hand shards and caches over through a folder elsewhere. This file knows options and folders; what builds is given to it.
+The executor's `shares` (see `executors`) decides what each worker gets: the common reply cache, and with it the budget, or a
+cache and a part of the budget of its own, beside a snapshot of the common cache. This module does not know what builds.
 """
 
 from __future__ import annotations
@@ -12,235 +11,255 @@ import shutil
 import tempfile
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from comvint_hf.dataset import shards
-from comvint_hf.dataset.plan import Share
+from comvint_hf.dataset.plan import ShardSubset
 from comvint_hf.errors import ComvintError, InputError, first_line
-from comvint_hf.generation.client import merge_caches
+from comvint_hf.generation.client import cache_files
 from comvint_hf.generation.client.usage import Usage
+from comvint_hf.pipeline.executor import launch
+from comvint_hf.pipeline.executor.config import EXECUTORS
 from comvint_hf.pipeline.options import BuildOptions
-from comvint_hf.pipeline.storage import Depot
-from comvint_hf.pipeline.task_status import Report, Told, Watch, read_reports, report_path
-from comvint_hf.progress import Progress
+from comvint_hf.pipeline.progress import Progress
+from comvint_hf.pipeline.storage import RemoteFolder
+from comvint_hf.pipeline.worker_status import Status, StatusMonitor, WorkerProgress, read_statuses, status_path
 
-REPLIES, REPORTS, LOGS = (f"{shards.STATE}/{name}" for name in ("replies", "tasks", "executor"))
-KNOWN = f"{REPLIES}/known.sqlite"
-KEYS = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "OPENAI_BASE_URL")
-"""What Jobs are told of this machine's environment, so that they reach the same endpoint."""
-Build = Callable[["Task"], None]
+REPLIES, STATUSES, LOGS = (f"{shards.STATE}/{name}" for name in ("replies", "tasks", "executor"))
+SNAPSHOT = f"{REPLIES}/known.sqlite"
+"""A copy of the build's reply cache, from which workers on other machines read."""
 
 
 @dataclass
-class Task:
-    """One task: which shards are its own, and its options, in which the requests, the money and the cache are its part.
+class Worker:
+    """One worker: its shards, and the build's options with its part of the rate limits, the budget and the cache.
 
-    `known` is a reply cache to read; `usage` is to be set to what counts the task's requests.
+    `usage` is set by what builds, to the counts of the worker's requests.
     """
 
-    share: Share
+    subset: ShardSubset
     options: BuildOptions
-    known: Path | None
-    depot: Depot | None
+    snapshot: Path | None = None
+    remote: RemoteFolder | None = None
     usage: Usage | None = None
+    progress: WorkerProgress = field(init=False)
 
     def __post_init__(self) -> None:
-        path = report_path(self.options.out / REPORTS, self.share.rank)
-        self.report = Report(path, lambda: self.usage.to_json() if self.usage else [])
+        path = status_path(self.options.out / STATUSES, self.subset.rank)
+        self.progress = WorkerProgress(path, lambda: self.usage.to_json() if self.usage else [])
         self._parent = os.getppid()
 
-    def closed(self, number: int) -> None:
-        """Where there is no common disk, hand over a shard as soon as it is finished."""
-        if self.depot is not None:
-            self.depot.put_shard(self.options.out, number)
-            self._hand_over()
+    def upload_shard(self, number: int) -> None:
+        """Upload a finished shard, where there is no common disk."""
+        if self.remote is not None:
+            self.remote.upload_shard(self.options.out, number)
+            self._upload_status()
 
-    def ended(self, error: str = "") -> None:
-        """Tell how the task ended.
+    def finish(self, error: str = "") -> None:
+        """Write how the worker ended.
 
-        On a common disk it says nothing when whoever started it is gone: the next run would take it for its own task's word.
+        On a common disk it writes nothing if its parent is gone: the next run would take it for a status of its own worker.
         """
-        if self.depot is not None or os.getppid() == self._parent:
-            self.report.write(done=not error, error=error)
-        self._hand_over()
+        if self.remote is not None or os.getppid() == self._parent:
+            self.progress.write(done=not error, error=error)
+        self._upload_status()
 
-    def _hand_over(self) -> None:
-        """Hand over the replies and the report of a task without a common disk."""
-        if self.depot is None:
+    def _upload_status(self) -> None:
+        """Upload the replies and the status of a worker without a common disk."""
+        if self.remote is None:
             return
-        cache = self.options.replies
+        cache = self.options.reply_cache
         if cache.exists():
-            merge_caches.snapshot(cache, cache.with_suffix(".handed"))
-            self.depot.put(self.options.out, f"{REPLIES}/{cache.stem}.handed", f"{REPLIES}/{cache.name}")
-        self.depot.put(self.options.out, f"{REPORTS}/{self.report.path.name}")
+            cache_files.write_snapshot(cache, cache.with_suffix(".snapshot"))
+            self.remote.upload(self.options.out, f"{REPLIES}/{cache.stem}.snapshot", f"{REPLIES}/{cache.name}")
+        self.remote.upload(self.options.out, f"{STATUSES}/{self.progress.path.name}")
 
 
-def work(build: Build, options: BuildOptions, rank: int, tasks: int) -> None:
-    """What every executor runs: one of the tasks, from its options to its report."""
-    with _opened(options, rank, tasks) as task:
+BuildFunction = Callable[[Worker], None]
+
+
+def run_worker(build: BuildFunction, options: BuildOptions, rank: int, num_workers: int) -> None:
+    """Run one worker, from its part of the options to its last status. Every executor calls this."""
+    with _open_worker(options, rank, num_workers) as worker:
         try:
-            build(task)
+            build(worker)
         except KeyboardInterrupt:
-            task.ended("it was stopped")
+            worker.finish("it was stopped")
             raise SystemExit(130) from None
         except ComvintError as error:
-            task.ended(str(error))
+            worker.finish(str(error))
             raise
         except Exception as error:
             traceback.print_exc()
-            task.ended(f"{type(error).__name__}: {first_line(error)}")
+            worker.finish(f"{type(error).__name__}: {first_line(error)}")
             raise
-        task.ended()
+        worker.finish()
 
 
 @contextmanager
-def _opened(options: BuildOptions, rank: int, tasks: int) -> Iterator[Task]:
-    """Make out a task's part, in the common folder or, for Jobs, in one of this machine's own."""
-    options = _portion(options, tasks)
-    if options.executor == "local":
-        yield Task(Share(rank, tasks), options, None, None)
-    elif options.executor == "jobs":
-        with tempfile.TemporaryDirectory() as folder:
-            depot, out = Depot(depot_of(options)), Path(folder)
-            known = depot.fetch(out, KNOWN) if KNOWN in depot.names(REPLIES) else None
-            mine = replace(options, out=out, cache=_own_cache(out, rank))
-            yield Task(Share(rank, tasks, depot.finished()), mine, known, depot)
+def _open_worker(options: BuildOptions, rank: int, num_workers: int) -> Iterator[Worker]:
+    """Make a worker in the common folder or, where nothing is shared, in a temporary one."""
+    options = _split_limits(options, num_workers)
+    shares = EXECUTORS[options.executor].shares
+    if shares == "machine":
+        yield Worker(ShardSubset(rank, num_workers), options)
+    elif shares == "folder":
+        own, snapshot = _own_cache(options.out, rank), options.out / SNAPSHOT
+        # An executor may start a worker again on another node: earlier caches of this rank hold replies that are paid for.
+        cache_files.merge_caches(own, own.parent.glob(f"{rank:05d}-*.sqlite"))
+        yield Worker(ShardSubset(rank, num_workers), _with_llm(options, cache=own), snapshot if snapshot.exists() else None)
     else:
-        cache, known = _own_cache(options.out, rank), options.out / KNOWN
-        merge_caches.merge(
-            cache, cache.parent.glob(f"{rank:05d}-*.sqlite")
-        )  # of this task's earlier lives, on nodes that were lost
-        yield Task(Share(rank, tasks), replace(options, cache=cache), known if known.exists() else None, None)
+        with tempfile.TemporaryDirectory() as folder:
+            remote, out = RemoteFolder(remote_url(options)), Path(folder)
+            snapshot_copy = remote.download(out, SNAPSHOT) if SNAPSHOT in remote.list_files(REPLIES) else None
+            options = _with_llm(replace(options, out=out), cache=_own_cache(out, rank))
+            yield Worker(ShardSubset(rank, num_workers, remote.finished_shards()), options, snapshot_copy, remote)
 
 
 def _own_cache(out: Path, rank: int) -> Path:
     return out / REPLIES / f"{rank:05d}-{uuid.uuid4().hex[:12]}.sqlite"
 
 
-def _portion(options: BuildOptions, tasks: int) -> BuildOptions:
-    """A task's part of what all may have on its way at once and ask in a minute; at least one request at once."""
-    rates = {name: getattr(options, name) for name in ("requests_per_minute", "tokens_per_minute")}
-    parts = {name: rate / tasks for name, rate in rates.items() if rate is not None}
-    return replace(options, concurrency=max(1, options.concurrency // tasks), overwrite=False, **parts)
+def _with_llm(options: BuildOptions, **changed: Any) -> BuildOptions:
+    return replace(options, llm_settings=replace(options.llm_settings, **changed))
 
 
-def depot_of(options: BuildOptions) -> str:
-    """The folder through which Jobs hand things over. Raises `InputError` where none was given."""
+def _split_limits(options: BuildOptions, num_workers: int) -> BuildOptions:
+    """Give a worker its part of the concurrent requests (at least one) and of the rates."""
+    settings = options.llm_settings
+    rates = {name: getattr(settings, name) for name in ("requests_per_minute", "tokens_per_minute")}
+    parts = {name: rate / num_workers for name, rate in rates.items() if rate is not None}
+    return _with_llm(replace(options, overwrite=False), concurrency=max(1, settings.concurrency // num_workers), **parts)
+
+
+def remote_url(options: BuildOptions) -> str:
+    """Return the URL of the folder that workers without a common disk exchange files through.
+
+    Raises:
+        InputError: If `--executor-set` gives none.
+    """
     for setting in options.executor_set:
         if setting.startswith("logging_dir="):
             return setting.partition("=")[2].rstrip("/")
     raise InputError(
-        "--executor jobs needs a folder on the Hub that this machine and the Jobs can write to: "
+        f"--executor {options.executor} needs a folder on the Hub that this machine and the workers can write to: "
         "--executor-set logging_dir=hf://buckets/ORG/NAME/FOLDER."
     )
 
 
-def run(build: Build, options: BuildOptions, shown: Progress, plan: dict[str, Any]) -> list[str]:
-    """Build all shards in tasks and wait for them; gives what was asked and paid, in lines.
+def run_workers(build: BuildFunction, options: BuildOptions, progress: Progress, plan: dict[str, Any]) -> list[str]:
+    """Build all shards in workers and wait for them. The folder must be locked for `plan` (as JSON).
 
-    `plan` is the plan as JSON, and the folder must be held for it (`data.plan.hold`). Raises `ComvintError` where a task did
-    not do its work, and `KeyboardInterrupt` after Ctrl-C; either way what was finished and paid for is kept.
+    Returns:
+        What the workers asked and paid, as lines.
+
+    Raises:
+        ComvintError: Where a worker did not finish. What was finished and paid for is kept.
+        KeyboardInterrupt: After Ctrl-C; the same is kept.
     """
-    from comvint_hf.pipeline.executor import launch
+    total = Usage()
 
-    paid = Usage()
+    # Each status holds all counts of its worker, so the sum is made anew each time.
+    def add_up(statuses: Sequence[Status]) -> None:
+        nonlocal total
+        total = Usage()
+        for status in statuses:
+            total.merge(status["usage"])
 
-    def heard(told: Iterable[Told]) -> None:
-        nonlocal paid
-        paid = Usage()
-        for one in told:
-            paid.add(one["usage"])
-
-    shown.beside = lambda: paid.line() if paid.used else ""
-    shutil.rmtree(options.out / REPORTS, ignore_errors=True)
-    options = _spread(options, plan)
-    task = partial(work, build, options)
-    secrets = {"secrets": {name: os.environ[name] for name in KEYS if name in os.environ}} if options.executor == "jobs" else {}
-    with Watch(options.out / REPORTS, options.tasks, shown, heard):
-        ended = launch.run(options.executor, task, options.tasks, options.out / LOGS, options.executor_set, secrets)
-        if options.executor == "jobs":
-            _bring_home(options)
-    collect(options)
-    _look_at(read_reports(options.out / REPORTS, options.tasks), ended)
-    return paid.lines()
+    progress.note = lambda: total.format_line() if total.has_counts else ""
+    options = _prepare(options, plan)
+    worker, num_workers = partial(run_worker, build, options), options.num_workers
+    with StatusMonitor(options.out / STATUSES, num_workers, progress, add_up):
+        exit_codes = launch.run(options.executor, worker, num_workers, options.out / LOGS, options.executor_set)
+        if EXECUTORS[options.executor].shares == "nothing":
+            _download_results(options)
+    merge_worker_caches(options)
+    _raise_failures(read_statuses(options.out / STATUSES, num_workers), exit_codes)
+    return total.format_lines()
 
 
-def submit(build: Build, after: Callable[[], None], options: BuildOptions, plan: dict[str, Any]) -> str:
-    """Give the tasks to Slurm, and `after` to run when they are done; says what was done."""
-    from comvint_hf.pipeline.executor import launch
-
-    shutil.rmtree(options.out / REPORTS, ignore_errors=True)
-    options = _spread(options, plan)
-    return launch.submit(partial(work, build, options), after, options.tasks, options.out / LOGS, options.executor_set)
+def submit_workers(build: BuildFunction, finish: Callable[[], None], options: BuildOptions, plan: dict[str, Any]) -> str:
+    """Submit the workers, and `finish` to run when they are done; returns a sentence that names the jobs."""
+    options = _prepare(options, plan)
+    worker = partial(run_worker, build, options)
+    return launch.submit(options.executor, worker, finish, options.num_workers, options.out / LOGS, options.executor_set)
 
 
-def collect(options: BuildOptions) -> None:
-    """Put the caches that tasks on other machines left behind into the build's own."""
-    folder = options.out / REPLIES
-    merge_caches.merge(options.replies, (path for path in folder.glob("*.sqlite") if path.name != Path(KNOWN).name))
-    (options.out / KNOWN).unlink(missing_ok=True)
+def merge_worker_caches(options: BuildOptions) -> None:
+    """Merge the caches that workers on other machines left into the build's own."""
+    caches = (path for path in (options.out / REPLIES).glob("*.sqlite") if path.name != Path(SNAPSHOT).name)
+    cache_files.merge_caches(options.reply_cache, caches)
+    (options.out / SNAPSHOT).unlink(missing_ok=True)
 
 
-def _spread(options: BuildOptions, plan: dict[str, Any]) -> BuildOptions:
-    """Give tasks on other machines what was known before, and each an equal part of what is left of the budget."""
-    if options.executor == "local":
+def _prepare(options: BuildOptions, plan: dict[str, Any]) -> BuildOptions:
+    """Copy what is known to where workers read it, and give each of them its part of the budget that is left."""
+    shutil.rmtree(options.out / STATUSES, ignore_errors=True)
+    shares = EXECUTORS[options.executor].shares
+    if shares == "machine":
         return options
-    paths = {name: path.absolute() for name in ("out", "images", "prices", "cache") if (path := getattr(options, name))}
-    options = replace(options, **paths)  # a task may start in another folder
-    if options.replies.exists():
-        merge_caches.snapshot(options.replies, options.out / KNOWN)
-        if options.budget is not None:
-            options = replace(options, budget=merge_caches.left(options.replies, options.budget) / options.tasks)
-    if options.executor == "jobs":
-        _send_away(options, plan)
+    settings, cache = options.llm_settings, options.reply_cache
+    paths = {name: path.absolute() for name in ("out", "images") if (path := getattr(options, name))}
+    options = replace(options, **paths)  # a worker may start in another folder
+    settings = replace(settings, cache=cache.absolute(), prices=settings.prices and settings.prices.absolute())
+    if cache.exists():
+        cache_files.write_snapshot(cache, options.out / SNAPSHOT)
+        if settings.budget is not None:
+            remaining = cache_files.compute_remaining_budget(cache, settings.budget)
+            settings = replace(settings, budget=remaining / options.num_workers)
+    options = replace(options, llm_settings=settings)
+    if shares == "nothing":
+        _upload_build(options, plan)
     return options
 
 
-def _send_away(options: BuildOptions, plan: dict[str, Any]) -> None:
-    """Put what Jobs must know into the folder that they share. Raises `InputError` if it holds another plan's shards."""
-    depot, out = Depot(depot_of(options)), options.out
+def _upload_build(options: BuildOptions, plan: dict[str, Any]) -> None:
+    """Upload the plan, the markers and the known replies. Raises `InputError` if the folder holds another plan's shards."""
+    remote, out = RemoteFolder(remote_url(options)), options.out
     name = f"{shards.STATE}/plan.json"
-    if name in depot.names(shards.STATE) and depot.read(name) != plan:
+    if name in remote.list_files(shards.STATE) and remote.read_json(name) != plan:
         raise InputError(
-            f"{depot_of(options)} holds the shards of another dataset: give another logging_dir, or empty that folder."
+            f"{remote_url(options)} holds the shards of another dataset: give another logging_dir, or empty that folder."
         )
-    depot.put(out, name)
+    remote.upload(out, name)
+    # The markers alone tell the workers which shards are finished; their files stay here.
     for path in sorted((out / shards.STATE).glob("[0-9]*.json")):
         if shards.read_marker(out, int(path.stem)) is not None:
-            depot.put(out, f"{shards.STATE}/{path.name}")
-    if (out / KNOWN).exists():
-        depot.put(out, KNOWN)
+            remote.upload(out, f"{shards.STATE}/{path.name}")
+    if (out / SNAPSHOT).exists():
+        remote.upload(out, SNAPSHOT)
 
 
-def _bring_home(options: BuildOptions) -> None:
-    """Take what Jobs made, paid for and told."""
-    depot = Depot(depot_of(options))
-    depot.fetch_shards(options.out)
-    for name in depot.names(REPORTS):
-        depot.fetch(options.out, name)
-    for name in depot.names(REPLIES):
-        if name != KNOWN:
-            depot.fetch(options.out, name)
-        depot.delete(name)
+def _download_results(options: BuildOptions) -> None:
+    """Download the workers' shards, statuses and replies."""
+    remote = RemoteFolder(remote_url(options))
+    remote.download_shards(options.out)
+    for name in remote.list_files(STATUSES):
+        remote.download(options.out, name)
+    for name in remote.list_files(REPLIES):
+        if name != SNAPSHOT:
+            remote.download(options.out, name)
+        remote.delete(name)  # or the next run would count its costs twice
 
 
-def _look_at(told: list[Told | None], ended: dict[int, int]) -> None:
-    """Raise `ComvintError` with what went wrong in which tasks, if anything did."""
-    wrong: dict[str, list[int]] = {}
-    for rank, one in enumerate(told):
-        if one is None or not one["done"]:
-            wrong.setdefault((one or {}).get("error") or _unsaid(ended.get(rank, 0)), []).append(rank)
-    if wrong:
-        said = (f"Task {', '.join(map(str, ranks))} of {len(told)}: {sentence}" for sentence, ranks in wrong.items())
-        raise ComvintError("\n".join(said))
+def _raise_failures(statuses: list[Status | None], exit_codes: dict[int, int]) -> None:
+    """Raise `ComvintError` with one line for each error, and the workers that it ended."""
+    ranks: dict[str, list[int]] = {}
+    for rank, status in enumerate(statuses):
+        if status is None or not status["done"]:
+            error = (status or {}).get("error") or _describe_exit(exit_codes.get(rank, 0))
+            ranks.setdefault(error, []).append(rank)
+    if ranks:
+        lines = (f"Worker {', '.join(map(str, ended))} of {len(statuses)}: {error}" for error, ended in ranks.items())
+        raise ComvintError("\n".join(lines))
 
 
-def _unsaid(code: int) -> str:
-    """What to say of a task that ended without a word."""
+def _describe_exit(code: int) -> str:
+    """A sentence about a worker that ended without a status."""
     how = f"was killed (signal {-code})" if code < 0 else "ended before its work was done"
-    return f"it {how}; finished shards are kept. Run the same command again, with any number of --tasks."
+    return f"it {how}; finished shards are kept. Run the same command again, with any --num-workers."

@@ -1,66 +1,61 @@
-"""From what a user names on the command line to the two LLMs of a run: `--llm`, `--judge`, `--budget` and their friends.
-
-This file knows which LLM stands for which name; what they do is theirs.
-"""
+"""Opens the LLMs of a run, from the names that the user gives them: `--llm` and `--judge`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from comvint_hf.generation.client.batch import BatchLLM
 from comvint_hf.generation.client.cache import Cache
-from comvint_hf.generation.client.cost import Meter
-from comvint_hf.generation.client.estimate import Rehearsal
+from comvint_hf.generation.client.cost import BudgetMeter
+from comvint_hf.generation.client.estimate import DryRun
 from comvint_hf.generation.client.openai_llm import OpenAILLM
-from comvint_hf.generation.client.rate_limit import Pace
+from comvint_hf.generation.client.rate_limit import RateLimiter
+from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.generation.client.usage import Usage
 from comvint_hf.generation.llm import LLM, LLMs
-
-ANNOTATIONS = "annotations"
-"""The name of the embedded annotator, which needs no endpoint."""
+from comvint_hf.pipeline.options import ANNOTATIONS
 
 
 @dataclass(frozen=True)
-class OpenLLMs(LLMs):
-    """The LLMs of a run and what they share: the counts, the budget's meter and the reply cache (`None` offline)."""
+class LLMSession(LLMs):
+    """The LLMs of a run and what they share: the counts, the budget and the reply cache (`None` without a model)."""
 
     usage: Usage = field(default_factory=Usage)
-    meter: Meter | None = None
+    meter: BudgetMeter | None = None
     cache: Cache | None = None
 
     @property
     def batches(self) -> list[BatchLLM]:
-        """The LLMs that answer through batches, for `batch.in_batches`; [] where requests are sent at once."""
+        """The LLMs that reply through batches, for `run_in_batches`; [] where requests are sent at once."""
         return [llm for llm in dict.fromkeys((self.writer, self.judge)) if isinstance(llm, BatchLLM)]
 
     def summary(self) -> dict[str, Any]:
-        """What was asked, got and paid, for the last line of a run and for `build.json`."""
-        money = {"budget": self.meter.budget, "unconfirmed_cost": self.meter.unconfirmed} if self.meter else {}
-        return {**self.usage.summary(), **money}
+        """Counts and costs of this run as plain numbers."""
+        budget = {"budget": self.meter.budget, "unconfirmed_cost": self.meter.unconfirmed} if self.meter else {}
+        return {**self.usage.summary(), **budget}
 
-    def lines(self) -> list[str]:
-        """What this run asked, got and paid: by model and prompt, and a line for the budget; [] where nobody was asked."""
-        lines = self.usage.lines()
+    def format_lines(self) -> list[str]:
+        """Format counts and costs of this run by model and prompt, and the state of the budget; [] where nothing was asked."""
+        lines = self.usage.format_lines()
         if len(self.usage.models) > 1:
-            lines.append(f"together: {self.usage.line()}")
-        if self.meter is not None and self.meter.budget is not None:
-            lines.append(self.meter.line())
-        return lines
+            lines.append(f"together: {self.usage.format_line()}")
+        return lines + (self.meter.format_lines() if self.meter else [])
 
-    async def close(self, told: Callable[[int, float], None] | None = None) -> None:
-        """Let what was sent come back, close the connections and then the cache, which gives unneeded budget back.
+    async def close(self, on_wait: Callable[[int, float], None] | None = None) -> None:
+        """Wait for requests in flight, close the connections and then the cache, which releases unused budget.
 
-        `told` hears how many replies are waited for, if any, and for how many seconds at most. Cancel it to wait no longer.
+        `on_wait` is called with the number of requests in flight, if there are any, and the seconds they may take at most.
+        A cancellation ends the wait.
         """
         inner = (llm.llm if isinstance(llm, BatchLLM) else llm for llm in dict.fromkeys((self.writer, self.judge)))
         models = [llm for llm in inner if isinstance(llm, OpenAILLM)]
-        under_way = sum(len(model.requester.under_way) for model in models)
-        if told and under_way:
-            told(under_way, max(model.requester.timeout for model in models))
+        in_flight = sum(len(model.requester.in_flight) for model in models)
+        if on_wait and in_flight:
+            on_wait(in_flight, max(model.settings.timeout for model in models))
         try:
             await asyncio.gather(*(model.close() for model in models))
         finally:
@@ -69,75 +64,51 @@ class OpenLLMs(LLMs):
 
 
 def open_llms(
-    llm: str,
-    judge: str | None = None,
-    *,
-    base_url: str | None = None,
-    cache: Path | str | None = None,
-    known: Path | None = None,
-    concurrency: int = 32,
-    budget: float | None = None,
-    attempts: int = 3,
-    see: bool = False,
-    see_pixels: int | None = None,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    requests_per_minute: float | None = None,
-    tokens_per_minute: float | None = None,
-    settings: Mapping[str, Any] | None = None,
-    prices: Path | None = None,
-    batch: bool = False,
-    poll: float = 30.0,
-    seed: int = 0,
-) -> OpenLLMs:
-    """Open the writer `llm` and the `judge` (the same model where none is named).
+    writer: str, judge: str | None = None, settings: LLMSettings | None = None, *, snapshot: Path | None = None
+) -> LLMSession:
+    """Open the writer and the judge of a run.
 
-    "annotations" stands for the embedded annotator, in either place; every other name is a model at `base_url`, with its
-    replies in `cache`, and earlier ones read from `known` (see `merging`). Only the writer sees pictures. The rates a minute
-    and `concurrency` are each model's. Raises `EndpointError` for a missing key and `InputError` for a budget without a price.
+    Args:
+        writer: Name of a model at the endpoint, or "annotations" for the embedded annotator.
+        judge: The same for the judge; the writer by default.
+        settings: How models are asked. Only the writer sees images; concurrency and rate limits are each model's.
+        snapshot: A read-only cache whose replies count as well, see `write_snapshot`.
+
+    Raises:
+        EndpointError: For a missing API key.
+        InputError: For a budget without a price.
     """
-    judge = judge or llm
+    judge = judge or writer
+    settings = settings or LLMSettings()
     usage = Usage()
-    annotator = _annotator(seed) if ANNOTATIONS in (llm, judge) else None
-    if annotator is not None and llm == judge:
-        return OpenLLMs(annotator, annotator, usage)
-    opened = Cache(cache if cache is not None else "replies.sqlite", known)
-    paces = {name: Pace(concurrency, requests_per_minute, tokens_per_minute) for name in (llm, judge)}
-    meter = Meter(opened, budget)
+    if writer == judge == ANNOTATIONS:
+        annotator = _open_annotator(settings)
+        return LLMSession(annotator, annotator, usage)
+    cache = Cache(settings.cache or "replies.sqlite", snapshot)
+    meter = BudgetMeter(cache, settings.budget)
+    limiters = {
+        name: RateLimiter(settings.concurrency, settings.requests_per_minute, settings.tokens_per_minute)
+        for name in (writer, judge)
+    }
 
-    def model(name: str, *, sees: bool) -> LLM:
+    def open_model(name: str, settings: LLMSettings) -> LLM:
         if name == ANNOTATIONS:
-            return annotator
-        bound = {} if see_pixels is None else {"see_pixels": see_pixels}
-        asked = OpenAILLM(
-            name,
-            cache=opened,
-            base_url=base_url,
-            pace=paces[name],
-            attempts=attempts,
-            meter=meter,
-            usage=usage,
-            see=sees,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            settings=settings,
-            prices=prices,
-            **bound,
-        )
-        return BatchLLM(asked, poll=poll) if batch else asked
+            return _open_annotator(settings)
+        model = OpenAILLM(name, settings, cache=cache, meter=meter, usage=usage, limiter=limiters[name])
+        return BatchLLM(model) if settings.batch else model
 
-    writer = model(llm, sees=see)
-    return OpenLLMs(writer, writer if judge == llm and not see else model(judge, sees=False), usage, meter, opened)
+    writer_llm = open_model(writer, settings)
+    judge_llm = writer_llm if judge == writer and not settings.see else open_model(judge, replace(settings, see=False))
+    return LLMSession(writer_llm, judge_llm, usage, meter, cache)
 
 
-def rehearse(
-    llm: str, judge: str | None = None, *, see: bool = False, batch: bool = False, prices: Path | None = None, seed: int = 0
-) -> Rehearsal:
-    """The LLMs of a dry run: the embedded annotator answers, and what the models would be asked is counted."""
-    return Rehearsal(llm, judge, _annotator(seed), see=see, batch=batch, prices=prices)
+def open_dry_run(writer: str, judge: str | None = None, settings: LLMSettings | None = None) -> DryRun:
+    """Open a dry run, in which the embedded annotator replies and the requests to the models are counted."""
+    settings = settings or LLMSettings()
+    return DryRun(writer, judge, _open_annotator(settings), settings)
 
 
-def _annotator(seed: int) -> LLM:
+def _open_annotator(settings: LLMSettings) -> LLM:
     from comvint_hf.annotator import AnnotationLLM
 
-    return AnnotationLLM(seed=seed)
+    return AnnotationLLM(seed=settings.seed)

@@ -1,96 +1,86 @@
-"""All that a build can be told, in one record: command lines fill it in, and each task of a build carries its part of it."""
+"""The options of a build in one record: the command line fills it, and each worker of the build receives its part of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from comvint_hf.errors import InputError
+from comvint_hf.generation.client.settings import LLMSettings
+
 ANNOTATIONS = "annotations"
-"""What `llm` and `judge` are called where no language model is asked."""
-ATTEMPTS = 3
-SCENES_A_REQUEST = 2
-"""Scenes under way for each request that may be: enough that one always waits to be sent, whatever a scene asks."""
-EXECUTORS = ("local", "ray", "slurm", "jobs")
-STORE = {"rows": True, "table": "table", "none": False}
-"""What `store_images` is called, and what plans call it."""
+"""The name that `llm` and `judge` have where no language model is asked."""
+SCENES_PER_REQUEST = 2
+"""Scenes in progress for each concurrent request: enough that one is always ready to be sent, whatever a scene asks."""
+IMAGE_STORAGE = {"rows": True, "table": "table", "none": False}
+"""The values of `store_images`, and what plans call them."""
+
+
+class OptionsError(InputError):
+    """The options of a build name what does not exist, or do not go together. Nothing has been done yet."""
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What every builder's command line says."""
+    """The options of a build, by the flags of the same names."""
 
     scenes: str
-    llm: str
     out: Path
-    judge: str | None
-    base_url: str | None
-    limit: int | None
-    seed: int
-    budget: float | None
-    prices: Path | None
-    see: bool
-    see_pixels: int | None
-    temperature: float | None
-    attempts: int
-    requests_per_minute: float | None
-    tokens_per_minute: float | None
-    concurrency: int
-    cache: Path | None
-    batch: bool
-    poll: float
-    dry_run: bool
-    images: Path | None
-    store_images: str
-    split: float | None
-    shard_scenes: int
-    push_to: str | None
-    private: bool | None
-    retry_failed: bool
-    overwrite: bool
+    llm: str = ANNOTATIONS
+    judge: str | None = None
+    llm_settings: LLMSettings = field(default_factory=LLMSettings)
+    limit: int | None = None
+    seed: int = 0
+    images: Path | None = None
+    store_images: str = "rows"
+    split: float | None = None
+    shard_scenes: int = 1000
+    dry_run: bool = False
+    retry_failed: bool = False
+    overwrite: bool = False
+    push_to: str | None = None
+    private: bool | None = None
     executor: str = "local"
     executor_set: tuple[str, ...] = ()
-    tasks: int = 1
+    num_workers: int = 1
 
     @property
-    def in_one_process(self) -> bool:
-        """Whether the command builds by itself, with no executor between."""
-        return self.executor == "local" and self.tasks == 1
+    def is_distributed(self) -> bool:
+        """Whether workers build the shards, and not the process of the command."""
+        return self.executor != "local" or self.num_workers > 1
 
     @property
-    def asks_models(self) -> bool:
+    def uses_models(self) -> bool:
         """Whether a language model is asked, and not the annotations alone."""
         return {self.llm, self.judge or self.llm} != {ANNOTATIONS}
 
     @property
-    def replies(self) -> Path:
-        """Where paid replies are kept."""
-        return self.cache or self.out / ".build" / "replies.sqlite"
+    def reply_cache(self) -> Path:
+        """The file that keeps paid replies."""
+        return Path(self.llm_settings.cache or self.out / ".build" / "replies.sqlite")
 
     @property
-    def scenes_at_once(self) -> int:
-        """How many scenes are under way beside each other."""
-        return SCENES_A_REQUEST * self.concurrency
+    def concurrent_scenes(self) -> int:
+        """Scenes in progress at once."""
+        return SCENES_PER_REQUEST * self.llm_settings.concurrency
 
     @property
-    def decided(self) -> dict[str, Any]:
-        """What `planning.plan_of` takes besides scenes, recipe and language models."""
+    def plan_settings(self) -> dict[str, Any]:
+        """The arguments of `make_plan` besides scenes, recipe and language models."""
+        settings = self.llm_settings
+        asking = {
+            "see": settings.see,
+            "see_pixels": settings.see_pixels if settings.see else None,
+            "temperature": settings.temperature,
+            "attempts": None if settings.attempts == LLMSettings.attempts else settings.attempts,
+        }
         return {
             "limit": self.limit,
             "seed": self.seed,
             "shard_scenes": self.shard_scenes,
-            "images": STORE[self.store_images],
+            "images": IMAGE_STORAGE[self.store_images],
             "split": self.split,
-            "asking": self.asking,
+            # A value that is left at its default is no part of the plan, so that older folders can be resumed.
+            "asking": {name: value for name, value in asking.items() if value not in (None, False)},
         }
-
-    @property
-    def asking(self) -> dict[str, Any]:
-        """What decides the replies besides the models and the prompts; what was left as it is, is left out."""
-        given = {
-            "see": self.see,
-            "see_pixels": self.see_pixels if self.see else None,
-            "temperature": self.temperature,
-            "attempts": None if self.attempts == ATTEMPTS else self.attempts,
-        }
-        return {name: value for name, value in given.items() if value not in (None, False)}

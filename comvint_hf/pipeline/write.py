@@ -10,109 +10,114 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
-from comvint_hf.dataset.statistics import short_reason
-from comvint_hf.dataset.writer import Book
+from comvint_hf.dataset.statistics import reason_category
+from comvint_hf.dataset.writer import ShardWriter
 from comvint_hf.errors import EndpointError, InputError, PendingError
-from comvint_hf.generation.client.ask_again import asking_again
-from comvint_hf.generation.client.usage import Bill, billed
-from comvint_hf.pipeline.concurrency import in_order
-from comvint_hf.pipeline.job import Job
-from comvint_hf.pipeline.resume import unfinished, unique
-from comvint_hf.progress import Progress
+from comvint_hf.generation.client.retry import retrying_failed
+from comvint_hf.generation.client.usage import CostRecord, collect_costs
+from comvint_hf.pipeline.concurrency import run_in_order
+from comvint_hf.pipeline.plan import BuildState
+from comvint_hf.pipeline.progress import Progress
+from comvint_hf.pipeline.resume import select_unfinished, skip_duplicates
 from comvint_hf.types import Sample, Scene
 
-SECONDS_BETWEEN_LOOKS = 1.0
-"""So often the progress display is told that time has passed, however long an endpoint takes to answer."""
-Made = tuple[list[Sample] | None, Bill]
-"""A scene's samples, `None` while they wait for a batch, and what the replies behind them took."""
+REFRESH_INTERVAL = 1.0
+"""Seconds between two updates of the progress while no scene is finished."""
 
 
-async def write_shards(job: Job, scenes: Iterable[Scene], progress: Progress) -> None:
-    """Write the shards of the job's share that are not written yet. Raises `PendingError` while scenes wait for a batch."""
-    async with _ticking(progress):
-        pending = await _write_unfinished(job, islice(unique(scenes, job.notes), job.plan.limit), progress)
+async def write_shards(state: BuildState, scenes: Iterable[Scene], progress: Progress) -> None:
+    """Write the shards of the state's subset that are not written yet.
+
+    Raises:
+        PendingError: While scenes wait for a batch.
+    """
+    async with _refreshing(progress):
+        pending = await _write_unfinished(state, islice(skip_duplicates(scenes, state.notes), state.plan.limit), progress)
     if pending:
         raise PendingError(f"{pending:,} images wait for a batch; run the same command again when it has come.")
 
 
 @asynccontextmanager
-async def _ticking(progress: Progress) -> AsyncIterator[None]:
-    """Let time and cost go on in the display while no scene comes back."""
+async def _refreshing(progress: Progress) -> AsyncIterator[None]:
+    """Keep time and cost up to date in the display while no scene is finished."""
 
-    async def tick() -> None:
+    async def refresh() -> None:
         while True:
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-            progress.look()
+            await asyncio.sleep(REFRESH_INTERVAL)
+            progress.refresh()
 
-    ticking = asyncio.create_task(tick())
+    task = asyncio.create_task(refresh())
     try:
         yield
     finally:
-        ticking.cancel()
+        task.cancel()
 
 
-async def _write_unfinished(job: Job, scenes: Iterator[Scene], progress: Progress) -> int:
-    """Run the recipe over the scenes of unfinished shards and write each shard as its last scene comes back.
+async def _write_unfinished(state: BuildState, scenes: Iterator[Scene], progress: Progress) -> int:
+    """Run the recipe over the scenes of unfinished shards, and write each shard when its last scene is finished.
 
-    Gives the number of scenes that wait for a batch; their shards are not written. A failure that no sample can carry
-    (wrong key, full disk, empty budget) cancels what is under way and is raised.
+    An error that no sample can carry (wrong key, full disk, empty budget) cancels what is in progress and is raised.
+    Returns the number of scenes that wait for a batch; their shards are not written.
     """
-    page: _Page | None = None
+    shard: _OpenShard | None = None
     pending: Counter[int] = Counter()
-    jobs = (((number, scene), functools.partial(_make, job, scene)) for number, scene in unfinished(job, scenes, progress))
+    unfinished = select_unfinished(state, scenes, progress)
+    calls = (((number, scene), functools.partial(_run_recipe, state, scene)) for number, scene in unfinished)
     try:
-        async with aclosing(in_order(jobs, job.concurrency, fatal=(EndpointError, InputError))) as finished:
-            async for (number, scene), (samples, bill) in finished:
-                if page is not None and page.book.number != number:
-                    page.close()
-                    page = None
+        async with aclosing(run_in_order(calls, state.concurrency, fatal=(EndpointError, InputError))) as finished:
+            async for (number, scene), (samples, cost) in finished:
+                if shard is not None and shard.writer.number != number:
+                    shard.close()
+                    shard = None
                 if samples is None:
                     pending[number] += 1
-                if number in pending:
-                    if page is not None:
-                        page.book.abandon()
-                        page = None
+                # A shard is written whole or not at all: its other scenes are run again, from the cache, with the batch.
+                if samples is None or number in pending:
+                    if shard is not None:
+                        shard.writer.discard()
+                        shard = None
                     continue
-                page = page or _open_page(job, number)
-                kept, rejected = page.write(scene, samples, bill)
-                failed = job.failed(Counter(short_reason(sample.reason) for sample in samples if sample.reason))
+                shard = shard or _open_shard(state, number)
+                kept, rejected = shard.write(scene, samples, cost)
+                failed = state.count_failed(Counter(reason_category(sample.reason) for sample in samples if sample.reason))
                 progress.advance(kept=kept, rejected=rejected - failed, failed=failed)
-        if page is not None:
-            page.close()
-            page = None
+        if shard is not None:
+            shard.close()
+            shard = None
     finally:
-        if page is not None:
-            page.book.abandon()
+        if shard is not None:
+            shard.writer.discard()
     return pending.total()
 
 
-async def _make(job: Job, scene: Scene) -> Made:
-    with billed() as bill, asking_again(scene.image_id in job.again):
+async def _run_recipe(state: BuildState, scene: Scene) -> tuple[list[Sample] | None, CostRecord]:
+    """A scene's samples, `None` while they wait for a batch, and the cost of the replies behind them."""
+    with collect_costs() as cost, retrying_failed(scene.image_id in state.retried_images):
         try:
-            return await job.recipe.run(scene, job.llms), bill
+            return await state.recipe.run(scene, state.llms), cost
         except PendingError:
-            return None, bill
+            return None, cost
 
 
 @dataclass
-class _Page:
-    """The shard that is being written, and what its replies took."""
+class _OpenShard:
+    """The shard that is being written, and the cost of its replies."""
 
-    book: Book
-    closed: Callable[[int], None] | None
-    bill: Bill = field(default_factory=Bill)
+    writer: ShardWriter
+    on_shard: Callable[[int], None] | None
+    cost: CostRecord = field(default_factory=CostRecord)
 
-    def write(self, scene: Scene, samples: list[Sample], bill: Bill) -> tuple[int, int]:
-        self.bill.merge(bill.to_json())
-        return self.book.write(scene, samples)
+    def write(self, scene: Scene, samples: list[Sample], cost: CostRecord) -> tuple[int, int]:
+        self.cost.merge(cost.to_json())
+        return self.writer.write(scene, samples)
 
     def close(self) -> None:
-        self.book.close(usage=self.bill.to_json())
-        if self.closed is not None:
-            self.closed(self.book.number)
+        self.writer.close(usage=self.cost.to_json())
+        if self.on_shard is not None:
+            self.on_shard(self.writer.number)
 
 
-def _open_page(job: Job, number: int) -> _Page:
-    page = _Page(Book(job.out, number, job.plan), job.closed)
-    job.healths.append(page.book.health)
-    return page
+def _open_shard(state: BuildState, number: int) -> _OpenShard:
+    shard = _OpenShard(ShardWriter(state.out, number, state.plan), state.on_shard)
+    state.verifications.append(shard.writer.verification)
+    return shard

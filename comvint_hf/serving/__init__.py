@@ -1,1 +1,1 @@
-"""Model -> answers: loading, streaming, boxes, the interface, and the scores."""
+"""Models that answer: chats with local and remote models, and the demo page."""

@@ -1,206 +1,238 @@
-"""Talking with a model about a picture: what the Space and the evaluation share.
+"""Chat with a model about an image: the interface that the Space and the evaluation share.
 
-A `Chat` takes and gives canonical boxes (fractions, `<st>cup<ed>[0.100, ...]`); what the model itself writes is between
-`Chat` and the model, by the conventions that lie beside it. This file knows conventions and text, and loads no torch.
+Boxes are canonical on this side (fractions, `<st>cup<ed>[0.100, ...]`); `BaseChat` translates to and from the box format of the
+model, as its conventions say. Importing this module loads no torch.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
-from comvint_hf.box_formats import CANONICAL, WHOLE, Dialect, Frame, translate
+from comvint_hf._deprecated import forward_names
+from comvint_hf.box_formats import CANONICAL, WHOLE_IMAGE, BoxFormat, Frame, rewrite_boxes
 from comvint_hf.conventions import Conventions
 from comvint_hf.errors import InputError
-from comvint_hf.grounding import Grounded, bare_boxes, box_text, parse
+from comvint_hf.grounding import GroundedPhrase, format_box, parse, parse_boxes
+from comvint_hf.images import ImageLike, decode_image
 from comvint_hf.types import Box
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Both as the referring questions of our own datasets say it: tuned models know these words.
-FIND = "Where is the {phrase}?"
+# Tuned models know both phrasings from the referring questions of our datasets.
+GROUNDING_TEMPLATE = "Where is the {phrase}?"
 REGION_PHRASE = "this area"
 
 
-class Turn(TypedDict):
-    """One message: who speaks, and the words. A question about a picture needs no image marker."""
+class ChatMessage(TypedDict):
+    """A message of a conversation. A question about an image needs no image marker."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
-Picture: TypeAlias = "Image | str | Path"
-"""A PIL image, or the path of a file that holds one."""
-Talk = tuple[Sequence[Turn], "Picture | None"]
-"""Messages that end with a question, and the picture they are about."""
+Conversation = tuple[Sequence[ChatMessage], "ImageLike | None"]
+"""Messages that end with a question, and the image that they are about."""
+DecodedConversation = tuple[Sequence[ChatMessage], "Image | None"]
+OnProgress = Callable[[int], object]
+"""A function that is called with the number of finished items."""
+Script = Callable[[str], "str | Iterable[str]"]
+"""Maps a question to the answer, or to its pieces. An exception it raises is raised by the chat."""
+
+
+def no_progress(done: int) -> None:
+    """Show no progress."""
 
 
 class Chat(Protocol):
-    """What the Space and the evaluation ask of a model. `name` is shown to people; every box is canonical."""
+    """A model to chat with. `name` is shown to people; all boxes are canonical."""
 
     name: str
 
-    def stream(self, messages: Sequence[Turn], image: Picture | None) -> Iterator[str]:
-        """Give the answer piece by piece; a box comes in one piece. Closing the iterator stops the model."""
+    def stream(self, messages: Sequence[ChatMessage], image: ImageLike | None) -> Generator[str, None, None]:
+        """Yield the answer piece by piece, each box in one piece. Closing the generator stops the model."""
         ...
 
-    def answer(self, messages: Sequence[Turn], image: Picture | None) -> str:
-        """Give the whole answer."""
+    def answer(self, messages: Sequence[ChatMessage], image: ImageLike | None) -> str:
+        """Return the whole answer."""
         ...
 
-    def answers(self, talks: Sequence[Talk], batch_size: int = 16, done: Callable[[int], None] | None = None) -> list[str]:
-        """Give many answers, in the order of `talks`; `done` is told how many are ready, batch by batch."""
+    def answers(
+        self, conversations: Sequence[Conversation], batch_size: int = 16, on_progress: OnProgress = no_progress
+    ) -> list[str]:
+        """Answer many conversations, in their order; `on_progress` is called with the number of answers after each batch."""
         ...
 
-    def ground(self, phrase: str, image: Picture) -> list[Grounded]:
-        """Find what a phrase names in a picture: no `Grounded` if the model points nowhere."""
+    def ground(self, phrase: str, image: ImageLike) -> list[GroundedPhrase]:
+        """Find a phrase in an image. The list is empty if the model gives no box."""
         ...
 
 
-class Translating(ABC):
-    """What every chat shares: conventions in front of a model that speaks its own box dialect.
+class BaseChat(ABC):
+    """The part that all chats share: validation, pixel bounds and translation of boxes.
 
-    A subclass has `name` and `conventions` and says how the model answers (`_raw`, and `_raw_batch` where it can do many
-    at once), in the model's dialect both ways.
+    A subclass sets `name` and `conventions`, and implements `_stream_reply` in the model's own box format.
     """
 
     name: str
     conventions: Conventions
 
     def _frame(self, image: Image) -> Frame:
-        """In which frame the model counts: the picture as it is handed over, unless a subclass knows its processor."""
+        """Return the frame in which the model counts pixels: the image itself, unless a subclass knows its processor."""
         return Frame(size=image.size)
 
     @abstractmethod
-    def _raw(self, messages: Sequence[Turn], image: Image | None) -> Iterator[str]:
-        """The answer piece by piece, as the model writes it."""
+    def _stream_reply(self, messages: Sequence[ChatMessage], image: Image | None) -> Generator[str, None, None]:
+        """Yield the reply as the model writes it."""
 
-    def _raw_batch(self, talks: Sequence[Talk]) -> list[str]:
-        return ["".join(self._raw(messages, image)) for messages, image in talks]
+    def _batch_replies(self, conversations: Sequence[DecodedConversation]) -> list[str]:
+        """Return the replies as the model writes them."""
+        return ["".join(self._stream_reply(messages, image)) for messages, image in conversations]
 
-    def stream(self, messages: Sequence[Turn], image: Picture | None) -> Iterator[str]:
-        messages, image, frame = self._prepared(messages, image)
-        raw = self._raw(messages, image)
-        try:
-            yield from _translated(raw, self.conventions.dialect, frame)
-        finally:
-            # Also when the caller leaves early: the model must stop then.
-            if hasattr(raw, "close"):
-                raw.close()
+    def stream(self, messages: Sequence[ChatMessage], image: ImageLike | None) -> Generator[str, None, None]:
+        prepared, decoded, frame = self._prepare(messages, image)
+        # A caller that leaves early closes this generator, which must stop the model too.
+        with closing(self._stream_reply(prepared, decoded)) as pieces:
+            yield from _translate_stream(pieces, self.conventions.box_format, frame)
 
-    def answer(self, messages: Sequence[Turn], image: Picture | None) -> str:
+    def answer(self, messages: Sequence[ChatMessage], image: ImageLike | None) -> str:
         return "".join(self.stream(messages, image)).strip()
 
-    def answers(self, talks: Sequence[Talk], batch_size: int = 16, done: Callable[[int], None] | None = None) -> list[str]:
-        found: list[str] = []
-        for start in range(0, len(talks), batch_size):
-            prepared = [self._prepared(messages, image) for messages, image in talks[start : start + batch_size]]
-            replies = self._raw_batch([(messages, image) for messages, image, _ in prepared])
+    def answers(
+        self, conversations: Sequence[Conversation], batch_size: int = 16, on_progress: OnProgress = no_progress
+    ) -> list[str]:
+        answers: list[str] = []
+        for start in range(0, len(conversations), batch_size):
+            prepared = [self._prepare(messages, image) for messages, image in conversations[start : start + batch_size]]
+            replies = self._batch_replies([(messages, image) for messages, image, _ in prepared])
             for reply, (_, _, frame) in zip(replies, prepared, strict=True):
-                found.append(translate(reply, self.conventions.dialect, CANONICAL, frame).strip())
-            if done is not None:
-                done(len(found))
-        return found
+                answers.append(rewrite_boxes(reply, self.conventions.box_format, CANONICAL, frame).strip())
+            on_progress(len(answers))
+        return answers
 
-    def ground(self, phrase: str, image: Picture) -> list[Grounded]:
+    def ground(self, phrase: str, image: ImageLike) -> list[GroundedPhrase]:
         if not (phrase or "").strip(" .?!"):
-            raise InputError("There is no phrase to find; expected words for something in the picture, like 'the red cup'.")
+            raise InputError("There is no phrase to find; expected the name of an object in the image, like 'the red cup'.")
         if image is None:
-            raise InputError(f"There is no picture to find {phrase!r} in; expected a PIL image or the path of an image file.")
-        return found_in(self.answer([find_turn(phrase)], image), phrase)
+            raise InputError(f"There is no image to find {phrase!r} in; expected a PIL image or the path of an image file.")
+        return parse_grounded(self.answer([grounding_question(phrase)], image), phrase)
 
-    def _prepared(self, messages: Sequence[Turn], image: Picture | None) -> tuple[list[Turn], Image | None, Frame]:
-        """The model's own view: the picture within the pixel bounds, the boxes in its dialect, and the frame they count in."""
-        _check_turns(messages)
+    def _prepare(self, messages: Sequence[ChatMessage], image: ImageLike | None) -> tuple[list[ChatMessage], Image | None, Frame]:
+        """Return the messages with boxes in the model's format, the image within the pixel bounds, and the frame of the boxes."""
+        _validate_messages(messages)
+        decoded, frame = None, WHOLE_IMAGE
         if image is not None:
-            image = self.conventions.fitted(open_picture(image))
-        frame = self._frame(image) if image is not None else WHOLE
-        dialect = self.conventions.dialect
-        turns = [Turn(role=turn["role"], content=translate(turn["content"], CANONICAL, dialect, frame)) for turn in messages]
-        return turns, image, frame
+            name = f"The image {image}" if isinstance(image, str | Path) else "The image"
+            decoded = self.conventions.fit_image(decode_image(image, name))
+            frame = self._frame(decoded)
+        prepared = [
+            ChatMessage(
+                role=message["role"], content=rewrite_boxes(message["content"], CANONICAL, self.conventions.box_format, frame)
+            )
+            for message in messages
+        ]
+        return prepared, decoded, frame
 
 
-def open_picture(picture: Picture) -> Image:
-    """The picture in RGB, read whole. Raises `InputError` for a file that is none, or for something that is no picture."""
-    from PIL import Image
+class ScriptedChat(BaseChat):
+    """A chat with scripted answers, for tests and for trying the page without a model.
 
-    named = f" {picture}" if isinstance(picture, str | Path) else ""
-    try:
-        return (Image.open(picture) if named else picture).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"The picture{named} cannot be read ({error}); expected a whole image file, PNG or JPEG say.") from error
-    except AttributeError as error:
-        raise InputError(
-            f"The picture is a {type(picture).__name__}; expected a PIL image or the path of an image file."
-        ) from error
+    Args:
+        script: Maps a question to its answer.
+        conventions: The conventions, by default those of a model without `comvint.json`.
+        name: The name that the page shows.
+        piece: The length of the pieces that an answer is streamed in.
+
+    Attributes:
+        requests: The conversations so far, as a model would have got them.
+    """
+
+    def __init__(self, script: Script, *, conventions: Conventions | None = None, name: str = "scripted", piece: int = 8) -> None:
+        self.script = script
+        self.conventions = conventions or Conventions()
+        self.name = name
+        self.piece = piece
+        self.requests: list[tuple[list[ChatMessage], Image | None]] = []
+
+    def _stream_reply(self, messages: Sequence[ChatMessage], image: Image | None) -> Generator[str, None, None]:
+        self.requests.append((list(messages), image))
+        answer = self.script(messages[-1]["content"])
+        if isinstance(answer, str):
+            answer = [answer[start : start + self.piece] for start in range(0, len(answer), self.piece)]
+        yield from answer
 
 
-def _check_turns(messages: Sequence[Turn]) -> None:
-    """Raise `InputError` unless the messages are turns of text, the last one a question."""
-    turns = messages if isinstance(messages, list | tuple) else [str(messages)]
-    strange = next((turn for turn in turns if not _is_turn(turn)), None)
-    if strange is not None:
-        raise InputError(
-            f"The conversation holds {str(strange)[:60]!r}; expected a list of turns like "
-            '{"role": "user", "content": "What is it?"}, of system, user and assistant.'
-        )
-    if not turns or turns[-1]["role"] != "user":
+def _validate_messages(messages: Sequence[ChatMessage]) -> None:
+    """Raise `InputError` unless the messages are text of known roles and end with a question."""
+    sequence = messages if isinstance(messages, list | tuple) else [str(messages)]
+    for message in sequence:
+        if not _is_message(message):
+            raise InputError(
+                f"The conversation holds {str(message)[:60]!r}; expected a list of messages like "
+                '{"role": "user", "content": "What is it?"}, of system, user and assistant.'
+            )
+    if not sequence or messages[-1]["role"] != "user":
         raise InputError("The conversation does not end with a question; expected a last message with the role user.")
 
 
-def _is_turn(turn: object) -> bool:
-    if not isinstance(turn, dict):
+def _is_message(message: object) -> bool:
+    if not isinstance(message, dict):
         return False
-    return turn.get("role") in ("system", "user", "assistant") and isinstance(turn.get("content"), str)
+    return message.get("role") in ("system", "user", "assistant") and isinstance(message.get("content"), str)
 
 
-def find_turn(phrase: str) -> Turn:
-    """The question that finds a phrase.
+def grounding_question(phrase: str) -> ChatMessage:
+    """Ask where something is.
 
-    >>> find_turn("the red cup.")["content"]
+    >>> grounding_question("the red cup.")["content"]
     'Where is the red cup?'
     """
     words = phrase.strip().rstrip(".?!")
     first, _, rest = words.partition(" ")
+    # The template has an article of its own.
     if first.lower() in ("the", "a", "an") and rest:
         words = rest
-    return Turn(role="user", content=FIND.format(phrase=words))
+    return ChatMessage(role="user", content=GROUNDING_TEMPLATE.format(phrase=words))
 
 
-def region_turn(question: str, box: Box) -> Turn:
-    """A question about a marked part of the picture; without words it asks what is there.
+def region_question(question: str, box: Box) -> ChatMessage:
+    """Ask about a region of the image, without a question what it shows.
 
-    >>> region_turn("What colour is this?", Box(x1=0, y1=0, x2=0.5, y2=1))["content"]
+    >>> region_question("What colour is this?", Box(x1=0, y1=0, x2=0.5, y2=1))["content"]
     'What colour is <st>this area<ed>[0.000, 0.000, 0.500, 1.000]?'
     """
-    region = f"<st>{REGION_PHRASE}<ed>{box_text(box)}"
+    region = f"<st>{REGION_PHRASE}<ed>{format_box(box)}"
     words = question.strip() or f"What is in {REGION_PHRASE}?"
     for phrase in (REGION_PHRASE, "this region", "the region", "the area", "this part", "this one", "this object", "this"):
-        # The pointing word becomes the region, if it stands for itself and not before a noun of its own.
+        # "this" is replaced only where it stands alone: in "this cup" it belongs to the cup.
         head, found, tail = words.partition(phrase)
         if found and (not tail or not tail[0].isalnum()) and (phrase != "this" or not tail.strip() or tail.strip()[0] in "?.!,"):
-            return Turn(role="user", content=head + region + tail)
-    return Turn(role="user", content=f"About {region}: {words}")
+            return ChatMessage(role="user", content=head + region + tail)
+    return ChatMessage(role="user", content=f"About {region}: {words}")
 
 
-def found_in(answer: str, phrase: str) -> list[Grounded]:
-    """What an answer points at: its grounded phrases, else its boxes under the phrase that was asked for."""
+def parse_grounded(answer: str, phrase: str) -> list[GroundedPhrase]:
+    """Read the grounded phrases of an answer; if there are none, its boxes under the phrase that was asked for."""
     grounded = parse(answer)
-    boxes = tuple(bare_boxes(answer))
-    return grounded or ([Grounded(phrase, boxes, 0, len(answer))] if boxes else [])
+    boxes = tuple(parse_boxes(answer))
+    return grounded or ([GroundedPhrase(phrase, boxes, 0, len(answer))] if boxes else [])
 
 
-def _translated(pieces: Iterable[str], dialect: Dialect, frame: Frame) -> Iterator[str]:
-    """Pass a stream on in canonical boxes. What may become a box is held back until it is one or cannot be any more."""
-    held = ""
+def _translate_stream(pieces: Iterable[str], dialect: BoxFormat, frame: Frame) -> Iterator[str]:
+    """Translate a stream to canonical boxes, holding back text that may be the beginning of a box."""
+    pending = ""
     for piece in pieces:
-        held += piece
-        ready = held[: dialect.settled(held)]
-        held = held[len(ready) :]
+        pending += piece
+        ready = pending[: dialect.complete_length(pending)]
+        pending = pending[len(ready) :]
         if ready:
-            yield translate(ready, dialect, CANONICAL, frame)
-    if held:
-        yield translate(held, dialect, CANONICAL, frame)
+            yield rewrite_boxes(ready, dialect, CANONICAL, frame)
+    if pending:
+        yield rewrite_boxes(pending, dialect, CANONICAL, frame)
+
+
+__getattr__ = forward_names("serving.chat")

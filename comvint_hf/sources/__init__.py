@@ -1,79 +1,62 @@
-"""The door to annotated images: `load_scenes("coco:DIR")` streams `Scene`s from any corpus the house reads.
-
-This file knows which corpora exist, how they are named and under which terms they come; it knows none of their formats.
-"""
+"""Read annotated images: `load_scenes("coco:DIR")` streams the `Scene`s of any source in the registry."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from comvint_hf import registry
 from comvint_hf.errors import SourceError
+from comvint_hf.registry import Licence, Source
 
 if TYPE_CHECKING:
     from comvint_hf.types import Scene
 
 GRAMMAR = (
-    "expected shapes:COUNT, shapes:COUNT,level=LEVEL, coco:DIR, visual_genome:DIR, visual_genome:DIR,coco:DIR or flickr30k:DIR; "
-    "for example shapes:500"
+    "expected shapes:COUNT, shapes:COUNT,level=LEVEL, coco:DIR, visual_genome:DIR, visual_genome:DIR,coco:DIR, flickr30k:DIR, "
+    "or MODULE:PATH for a source in a Python module of your own; for example shapes:500"
 )
-
-
-@dataclass(frozen=True)
-class Licence:
-    """The terms of a source: `name` as dataset cards write it, one sentence for people, and whether photos may be re-hosted."""
-
-    name: str
-    text: str
-    images_may_be_shared: bool
-
-
-LICENCES: dict[str, Licence] = {
-    "shapes": Licence("apache-2.0", "Rendered and annotated by this package, Apache-2.0.", True),
-    "coco": Licence(
-        "cc-by-4.0",
-        "COCO annotations are CC BY 4.0; each photo keeps the Flickr licence that its `licence` field names, with attribution.",
-        True,
-    ),
-    "visual_genome": Licence(
-        "cc-by-4.0", "Visual Genome is CC BY 4.0; its photos come from Flickr under Creative Commons licences.", True
-    ),
-    "flickr30k": Licence(
-        "other",
-        "Flickr30k Entities is for research and education; cite Plummer et al. 2015 and Young et al. 2014. "
-        "The photos fall under Flickr's terms of use and may never be re-hosted.",
-        False,
-    ),
-}
-"""The terms of every source, by the name that stands before the colon."""
 
 
 @dataclass
 class SceneStream:
     """Scenes of one source, read while they are iterated; each new iteration starts afresh.
 
-    `counts` says what the latest iteration skipped, clamped or dropped, and why; it fills up as the iteration goes.
-    Iterating raises `SourceError` for a broken file, and when not one scene could be used.
+    `counts` holds what the latest iteration skipped, clamped or dropped, by reason; it fills up as the iteration goes.
+    Iterating raises `SourceError` for a broken file, and when no scene could be used.
     """
 
     spec: str
-    name: str
-    licence: Licence
-    start: Callable[[Counter[str]], Iterator[Scene]]
+    source: Source
+    start: Callable[[Counter[str]], Iterable[Scene]]
     limit: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def licence(self) -> Licence:
+        return self.source.licence
 
     def __iter__(self) -> Iterator[Scene]:
         counts = self.counts = Counter()
         found = False
         for scene in islice(self.start(counts), self.limit):
+            # Terms, citation, traits and the official split are looked up by these two.
+            if scene.source != self.name or not scene.id.startswith(f"{self.name}/"):
+                raise SourceError(
+                    f"{self.spec} gave a scene with the id {scene.id!r} of the source {scene.source!r}: "
+                    f"expected '{self.name}/...' of the source {self.name!r}."
+                )
             found = True
             yield scene
         if not found and self.limit != 0:
@@ -82,56 +65,66 @@ class SceneStream:
 
 
 def load_scenes(spec: str, *, seed: int = 0, limit: int | None = None, images: Path | str | None = None) -> SceneStream:
-    """Open a source by its name: `shapes:500`, `coco:DIR`, `visual_genome:DIR[,coco:DIR]`, `flickr30k:DIR`.
+    """Open a source: `shapes:500`, `coco:DIR`, `visual_genome:DIR[,coco:DIR]`, `flickr30k:DIR` or `my_module:PATH`.
 
-    `seed` draws the shapes and changes no corpus; `limit` stops after so many scenes; `images` is a folder of photos
-    that is searched before the usual places under DIR. Raises `SourceError` for a name, folder or file that is not there.
+    The source's function is called for each iteration. Its first parameter is the text after the colon: an existing folder
+    if it is named `root`, an existing file or folder if it is named `path`, a whole number if it is named `count`, else the
+    text itself. Of `images` (the folder or `None`), `seed`, `limit` and `counts` (a `Counter` for the reasons of skipped
+    scenes) it gets those that its other parameters name; any further parameter is an option, written `,name=VALUE`.
+
+    Args:
+        spec: The source and its path.
+        seed: Draws the shapes; it changes no corpus.
+        limit: Stop after this many scenes.
+        images: A folder of image files, searched before the usual places under DIR.
+
+    Raises:
+        SourceError: For a name, folder or file that does not exist.
 
     >>> load_scenes("shapes:500").name
     'shapes'
     """
-    name, colon, rest = spec.partition(":")
-    if name not in LICENCES or not colon or not rest:
-        raise SourceError(f"No source is called {spec!r}: {GRAMMAR}.")
+    name, _, location = spec.partition(":")
+    if not name or not location:
+        raise SourceError(f"{spec!r} names no source: {GRAMMAR}.")
     if limit is not None and limit < 0:
         raise SourceError(f"The limit of {spec} is {limit}: expected zero or more scenes, or None for all.")
-    photos = None if images is None else _folder(Path(images), "the folder of photos (--images)")
-    start = _shapes(spec, rest, seed, photos) if name == "shapes" else _corpus(name, rest, photos)
-    return SceneStream(spec, name, LICENCES[name], start, limit)
+    source = registry.sources.get(name)
+    start = partial(_start, source, location, seed=seed, limit=limit, images=images)
+    start(Counter())  # finds a wrong folder now, before a long run starts
+    return SceneStream(spec, source, start, limit)
 
 
-def _shapes(spec: str, rest: str, seed: int, photos: Path | None) -> Callable[[Counter[str]], Iterator[Scene]]:
-    if photos is not None:
-        raise SourceError(f"{spec} renders its own pictures: leave out --images {photos}.")
-    count, *pairs = rest.split(",")
-    options = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    if not count.isdecimal() or len(options) != len(pairs) or not options.keys() <= {"level"}:
-        raise SourceError(
-            f"{spec!r} cannot be read as shapes: expected shapes:COUNT or shapes:COUNT,level=LEVEL, as in shapes:500."
-        )
-    draw = partial(_lazily, "shapes", int(count), seed=seed, **options)
-    draw()  # refuses an unknown level now, as a corpus a wrong folder
-    return lambda counts: draw()
+def _start(source: Source, location: str, counts: Counter[str], **given: Any) -> Iterable[Scene]:
+    """Call a source's function with what its parameters name."""
+    first, *others = inspect.signature(source.scenes).parameters
+    standard = {"counts": counts, **given}
+    if given["images"] is not None:
+        if "images" not in others:
+            raise SourceError(f"The source {source.name} has its own images: leave out --images {given['images']}.")
+        standard["images"] = require_folder(given["images"], "the folder of images (--images)")
+    options = [name for name in others if name not in standard]
+    text, *pairs = re.split(rf",({'|'.join(options)})[=:]", location) if options else [location]
+    chosen = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    arguments = {name: standard[name] for name in others if name in standard} | chosen
+    return source.scenes(_parse_location(first, text, source.name, options), **arguments)
 
 
-def _corpus(name: str, rest: str, photos: Path | None) -> Callable[[Counter[str]], Iterator[Scene]]:
-    options: dict[str, Path] = {}
-    if name == "visual_genome" and (joined := re.fullmatch(r"(.+?),coco:(.+)", rest)):
-        rest = joined[1]
-        options["coco"] = _folder(Path(joined[2]), "the COCO folder")
-    root = _folder(Path(rest), f"the {name} folder")
-    start = partial(_lazily, name, root, images=photos, **options)
-    start(Counter())  # looks for the files now, so that a wrong folder is refused before a long run starts
-    return start
+def _parse_location(parameter: str, text: str, name: str, options: list[str]) -> Path | int | str:
+    """The text after the colon as the first parameter of a source wants it."""
+    if parameter == "root":
+        return require_folder(text, f"the {name} folder")
+    if parameter == "path" and not Path(text).expanduser().exists():
+        raise SourceError(f"{text} does not exist: expected the {name} file or folder.")
+    if parameter == "count" and not text.isdecimal():
+        usage = f"{name}:COUNT" + "".join(f"[,{option}={option.upper()}]" for option in options)
+        raise SourceError(f"{text!r} is no number of scenes: expected {usage}, as in {name}:500.")
+    return Path(text).expanduser() if parameter == "path" else int(text) if parameter == "count" else text
 
 
-def _lazily(module: str, *arguments: object, **options: object) -> Iterator[Scene]:
-    """Call a source's `scenes`, importing it only when somebody iterates."""
-    return import_module(f"comvint_hf.sources.{module}").scenes(*arguments, **options)
-
-
-def _folder(path: Path, what: str) -> Path:
-    path = path.expanduser()
+def require_folder(path: Path | str, meaning: str) -> Path:
+    """Return an existing folder. Raises `SourceError`, which says what it should be, for anything else."""
+    path = Path(path).expanduser()
     if not path.is_dir():
-        raise SourceError(f"{path} is not a folder: expected {what}. See README, 'Get the annotations'.")
+        raise SourceError(f"{path} is not a folder: expected {meaning}. See README, 'Get the annotations'.")
     return path

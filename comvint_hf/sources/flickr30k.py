@@ -1,35 +1,47 @@
-"""Flickr30k Entities: `Annotations/*.xml` and `Sentences/*.txt` become scenes.
+"""Read Flickr30k Entities: `Annotations/*.xml` and `Sentences/*.txt` under one folder; image files are optional.
 
-The captions' phrases are tied to entity ids, the ids to boxes, or to flags where annotators saw a scene or drew no box.
-This file knows the corpus; `entities` reads its two file formats. Photos are looked for and never needed.
+The phrases of captions refer to entity ids, and an entity has boxes, or a flag for a scene or an entity without a box.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from comvint_hf.errors import SourceError
+from comvint_hf.registry import Licence, Traits, source
 from comvint_hf.sources.flickr30k_files import NOT_VISUAL, Annotation, Caption, read_annotation, read_captions
-from comvint_hf.sources.image_files import Photos
+from comvint_hf.sources.image_files import ImageFolders
 from comvint_hf.types import Object, Scene
 
 FOLDERS = ("images", "flickr30k-images", "flickr30k_images", "Images")
 SPLITS = ("train", "val", "test")
 UNMENTIONED = "unmentioned"
-"""The `kind` of an entity that is boxed but that no caption names; its `name` is "something"."""
+"""The `kind` of an entity that no caption names; its `name` is "something"."""
 
 
+@source(
+    "flickr30k",
+    licence=Licence(
+        "other",
+        "Flickr30k Entities is for research and education; cite Plummer et al. 2015 and Young et al. 2014. "
+        "The photos fall under Flickr's terms of use and may never be re-hosted.",
+        images_may_be_shared=False,
+    ),
+    citation="Young et al., From Image Descriptions to Visual Denotations, TACL 2014; Plummer et al., Flickr30k Entities, ICCV 2015, "
+    "[arXiv:1505.04870](https://arxiv.org/abs/1505.04870)",
+    traits=Traits(phrase_objects=True, reliable_relations=True),
+)
 def scenes(root: Path, counts: Counter[str], *, images: Path | None = None) -> Iterator[Scene]:
-    """Yield one scene an image, in the order of the ids as strings.
+    """Yield one scene for each image, in the order of the ids as strings.
 
-    An entity id is one `Object`: all its boxes, all its wordings (`name` the first), and as `kind` its categories, then
-    its flags, joined by "/" ("people", "vehicles/scene", "other/nobox"). Raw pixels are 1-based and inclusive, so
+    An entity id is one `Object`: all its boxes, all its phrases (`name` is the first), and as `kind` its categories, then its
+    flags, joined by "/" ("people", "vehicles/scene", "other/nobox"). Raw pixels are 1-based and inclusive, so
     x1 = (raw - 1) / width and x2 = raw / width. Captions that `UNRELATED_CAPTIONS` lists are left out.
     `meta`: `grounded_captions` (the captions with `<st>phrase<ed>[o3]` where the entity has a box), `scene_tags`,
-    `nobox_tags`, and `split` where the official lists lie beside. Raises `SourceError` where a folder is missing.
+    `nobox_tags`, and `split` if the folder has the official lists. Raises `SourceError` if a folder is missing.
     """
     for name in ("Annotations", "Sentences"):
         if not (root / name).is_dir():
@@ -37,31 +49,31 @@ def scenes(root: Path, counts: Counter[str], *, images: Path | None = None) -> I
                 f"No Flickr30k Entities under {root}: expected the folders Annotations (*.xml) and Sentences (*.txt), "
                 f"found no {name}. See README, 'Get the annotations'."
             )
-    return _scenes(root, images, counts)
+    return _read_scenes(root, images, counts)
 
 
-def _scenes(root: Path, images: Path | None, counts: Counter[str]) -> Iterator[Scene]:
-    photos = Photos(root, images, FOLDERS, counts)
-    unrelated = _unrelated(root / "UNRELATED_CAPTIONS")
-    splits = _splits(root)
+def _read_scenes(root: Path, images: Path | None, counts: Counter[str]) -> Iterator[Scene]:
+    folders = ImageFolders(root, images, FOLDERS, counts)
+    unrelated = _read_unrelated_captions(root / "UNRELATED_CAPTIONS")
+    splits = _read_splits(root)
     annotated = {name[:-4] for name in os.listdir(root / "Annotations") if name.endswith(".xml")}
     described = {name[:-4] for name in os.listdir(root / "Sentences") if name.endswith(".txt")}
-    for reason, lonely in (("Sentences/*.txt", annotated - described), ("Annotations/*.xml", described - annotated)):
-        if lonely:
-            counts[f"images skipped: not in {reason}"] += len(lonely)
+    for missing, ids in (("Sentences/*.txt", annotated - described), ("Annotations/*.xml", described - annotated)):
+        if ids:
+            counts[f"images skipped: not in {missing}"] += len(ids)
     for image in sorted(annotated & described):
         try:
-            xml, sentences = _bytes(f"{root}/Annotations/{image}.xml"), _bytes(f"{root}/Sentences/{image}.txt")
+            xml, sentences = _read_bytes(f"{root}/Annotations/{image}.xml"), _read_bytes(f"{root}/Sentences/{image}.txt")
         except OSError:
             counts["images skipped: a file cannot be read"] += 1
             continue
         if annotation := read_annotation(xml, counts):
             captions = read_captions(sentences, counts, unrelated.get(image, ()))
             split = {"split": splits[image]} if image in splits else {}
-            yield _scene(image, annotation, captions, photos.find(f"{image}.jpg"), split)
+            yield _build_scene(image, annotation, captions, folders.find(f"{image}.jpg"), split)
 
 
-def _bytes(path: str) -> bytes:
+def _read_bytes(path: str) -> bytes:
     """Read a whole small file in two system calls: the corpus is 63,566 of them."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -70,21 +82,23 @@ def _bytes(path: str) -> bytes:
         os.close(handle)
 
 
-def _scene(image: str, annotation: Annotation, captions: list[Caption], photo: Path | None, meta: dict[str, object]) -> Scene:
-    objects = _objects(annotation, captions)
-    tags = {thing.key: thing.tag for thing in objects}
+def _build_scene(
+    number: str, annotation: Annotation, captions: list[Caption], image: Path | None, meta: Mapping[str, object]
+) -> Scene:
+    objects = _build_objects(annotation, captions)
+    tags = {item.key: item.tag for item in objects}
     boxed = {key: tags[key] for key in annotation.boxes}
     width, height = annotation.size
     return Scene(
-        id=f"flickr30k/{image}",
+        id=f"flickr30k/{number}",
         source="flickr30k",
-        image=photo,
+        image=image,
         width=width,
         height=height,
         captions=tuple(caption.text for caption in captions),
         objects=objects,
         meta={
-            "grounded_captions": tuple(_grounded(caption, boxed) for caption in captions),
+            "grounded_captions": tuple(_ground_caption(caption, boxed) for caption in captions),
             "scene_tags": tuple(tags[key] for key in annotation.scene),
             "nobox_tags": tuple(tags[key] for key in annotation.nobox),
             **meta,
@@ -92,8 +106,8 @@ def _scene(image: str, annotation: Annotation, captions: list[Caption], photo: P
     )
 
 
-def _objects(annotation: Annotation, captions: list[Caption]) -> tuple[Object, ...]:
-    """One object an entity id: first those the captions mention, in that order, then those only the XML knows."""
+def _build_objects(annotation: Annotation, captions: list[Caption]) -> tuple[Object, ...]:
+    """One object for each entity id: first those in the captions, in that order, then those only the XML has."""
     names: dict[str, dict[str, None]] = {}
     kinds: dict[str, dict[str, None]] = {}
     for caption in captions:
@@ -107,31 +121,32 @@ def _objects(annotation: Annotation, captions: list[Caption]) -> tuple[Object, .
             if entity not in names:
                 names[entity], kinds[entity] = {"something": None}, {UNMENTIONED: None}
     objects = []
-    for position, (entity, wordings) in enumerate(names.items(), start=1):
-        boxes, said = tuple(annotation.boxes.get(entity, ())), tuple(wordings)
-        kind = _kind(kinds[entity], entity, annotation)
-        objects.append(Object(tag=f"o{position}", key=entity, name=said[0], names=said, boxes=boxes, kind=kind))
+    for position, (entity, phrases) in enumerate(names.items(), start=1):
+        boxes, listed = tuple(annotation.boxes.get(entity, ())), tuple(phrases)
+        kind = _join_categories(kinds[entity], entity, annotation)
+        objects.append(Object(tag=f"o{position}", key=entity, name=listed[0], names=listed, boxes=boxes, kind=kind))
     return tuple(objects)
 
 
-def _kind(categories: dict[str, None], entity: str, annotation: Annotation) -> str:
+def _join_categories(categories: dict[str, None], entity: str, annotation: Annotation) -> str:
     """The distinct categories of an entity's phrases, then its flags."""
     flags = [flag for flag, flagged in (("scene", annotation.scene), ("nobox", annotation.nobox)) if entity in flagged]
     joined = "/".join([*categories, *flags])
     return "/".join(dict.fromkeys(joined.split("/"))) if "/" in joined else joined
 
 
-def _grounded(caption: Caption, boxed: dict[str, str]) -> str:
+def _ground_caption(caption: Caption, boxed: dict[str, str]) -> str:
     """The caption with a reference at each phrase whose entity has a box."""
-    pieces = caption.pieces
+    pieces = caption.pieces  # text, entity, categories, phrase, text, entity, ...
     parts = [pieces[0]]
     for entity, text, between in zip(pieces[1::4], pieces[3::4], pieces[4::4], strict=True):
+        # A phrase with a bracket of its own would break the markers.
         linked = entity in boxed and "<" not in text and ">" not in text
         parts += (f"<st>{text}<ed>[{boxed[entity]}]" if linked else text, between)
     return "".join(parts)
 
 
-def _unrelated(path: Path) -> dict[str, set[int]]:
+def _read_unrelated_captions(path: Path) -> dict[str, set[int]]:
     """The 1-based sentence numbers to leave out, by image; none where the list is not there."""
     found: dict[str, set[int]] = {}
     if path.is_file():
@@ -142,7 +157,7 @@ def _unrelated(path: Path) -> dict[str, set[int]]:
     return found
 
 
-def _splits(root: Path) -> dict[str, str]:
-    """The official split of each image, from the id lists that lie beside."""
+def _read_splits(root: Path) -> dict[str, str]:
+    """The official split of each image, from the id lists in the folder."""
     lists = ((split, root / f"{split}.txt") for split in SPLITS)
     return {image: split for split, path in lists if path.is_file() for image in path.read_text("utf-8").split()}

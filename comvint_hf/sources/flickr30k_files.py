@@ -1,7 +1,4 @@
-"""The two file formats of Flickr30k Entities: a caption file with marked phrases, and an XML file with boxes and flags.
-
-This file reads one file's bytes at a time; it knows no folder, no photo and no scene.
-"""
+"""Parse the two file formats of Flickr30k Entities: captions with marked phrases, and XML with boxes and flags."""
 
 from __future__ import annotations
 
@@ -11,16 +8,16 @@ from collections.abc import Collection
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from comvint_hf.sources.pixel_boxes import UNREADABLE, edge_box, is_size
+from comvint_hf.sources.annotations import UNREADABLE, box_from_edges, is_size
 from comvint_hf.types import Box
 
 PHRASE = re.compile(r"\[/EN#(\d+)/([^ \]]+) ([^\]]+)\]")
 NOT_VISUAL = "0"
-"""The entity of phrases that name nothing to be seen."""
+"""The entity of phrases that name nothing visible."""
 
 
 class Phrase(NamedTuple):
-    """A phrase of a caption: the entity it names ("0" for none), its categories, its words, and where they start."""
+    """A phrase of a caption: the entity it names ("0" for none), its categories, its text and its first word's number."""
 
     entity: str
     categories: tuple[str, ...]
@@ -29,7 +26,7 @@ class Phrase(NamedTuple):
 
 
 class Caption(NamedTuple):
-    """A caption as people read it, and its pieces: text, entity, categories, phrase, text, entity, ... in turn."""
+    """A caption as plain text, and its pieces: text, entity, categories, phrase, text, entity, ... in turn."""
 
     text: str
     pieces: list[str]
@@ -45,7 +42,7 @@ class Caption(NamedTuple):
 
 
 class Annotation(NamedTuple):
-    """What an XML file holds: (width, height) in pixels, boxes by entity, and the entities with either flag."""
+    """The content of an XML file: (width, height) in pixels, boxes by entity, and the entities with either flag."""
 
     size: tuple[int, int]
     boxes: dict[str, list[Box]]
@@ -54,9 +51,9 @@ class Annotation(NamedTuple):
 
 
 def read_captions(data: bytes, counts: Counter[str], unrelated: Collection[int] = ()) -> list[Caption]:
-    """Read a Sentences file; `unrelated` are the 1-based numbers of the sentences to leave out, with a count."""
+    """Read a Sentences file; `unrelated` are the 1-based numbers of the sentences to leave out and count."""
     captions = []
-    text = data.decode("utf-8-sig", errors="replace")
+    text = data.decode("utf-8-sig", errors="replace")  # one bad byte must not cost the image
     if "\N{REPLACEMENT CHARACTER}" in text:
         counts["captions files with bytes that are not UTF-8"] += 1
     for number, line in enumerate(text.split("\n"), start=1):
@@ -72,7 +69,7 @@ def read_captions(data: bytes, counts: Counter[str], unrelated: Collection[int] 
 
 
 def parse_caption(line: str) -> Caption:
-    """Take a caption apart.
+    """Split a caption into its pieces.
 
     >>> parse_caption("[/EN#1/people Two men] wave .").text
     'Two men wave .'
@@ -88,68 +85,68 @@ def parse_caption(line: str) -> Caption:
 def read_annotation(data: bytes, counts: Counter[str]) -> Annotation | None:
     """Read an Annotations file; `None`, with the reason counted, if it is broken, dangerous or has no size."""
     try:
-        root = _parsed(data)
+        root = _parse_xml(data)
     except _DocumentTypeError:
         counts["images skipped: their XML declares a document type or entities"] += 1
         return None
     except (ElementTree.ParseError, ValueError, LookupError):
         counts["images skipped: their XML is broken"] += 1
         return None
-    size = _number(root.findtext("size/width")), _number(root.findtext("size/height"))
-    if not is_size(*size):
+    size = _parse_integer(root.findtext("size/width")), _parse_integer(root.findtext("size/height"))
+    if not is_size(size):
         counts["images skipped: no width and height in their XML"] += 1
         return None
-    return _entities(root, size, counts)
+    return _read_entities(root, size, counts)
 
 
 class _DocumentTypeError(ValueError):
     """The XML declares a document type, which annotations never need and XML bombs do."""
 
 
-class _NoDocumentType(ElementTree.TreeBuilder):
-    """Refuse a document type before its first entity is read: what defusedxml's `forbid_dtd` does, in half the time."""
+class _PlainTreeBuilder(ElementTree.TreeBuilder):
+    """Refuses a document type before its first entity is read, as defusedxml's `forbid_dtd` does, in half the time."""
 
     def doctype(self, name: str, public: str | None, system: str | None) -> None:
         raise _DocumentTypeError(name)
 
 
-def _parsed(data: bytes) -> ElementTree.Element:
-    parser = ElementTree.XMLParser(target=_NoDocumentType())
+def _parse_xml(data: bytes) -> ElementTree.Element:
+    parser = ElementTree.XMLParser(target=_PlainTreeBuilder())
     parser.feed(data)
     return parser.close()
 
 
-def _entities(root: ElementTree.Element, size: tuple[int, int], counts: Counter[str]) -> Annotation:
+def _read_entities(root: ElementTree.Element, size: tuple[int, int], counts: Counter[str]) -> Annotation:
     annotation = Annotation(size, {}, {}, {})
-    for thing in root.iterfind("object"):
+    for entry in root.iterfind("object"):
         names, corners = [], None
-        for child in thing:
+        for child in entry:
             if child.tag == "name" and child.text:
                 names.append(child.text.strip())
             elif child.tag == "bndbox":
                 corners = child
         if corners is None:
             for flag, flagged in (("scene", annotation.scene), ("nobndbox", annotation.nobox)):
-                if thing.findtext(flag) == "1":
+                if entry.findtext(flag) == "1":
                     flagged.update(dict.fromkeys(names))
-        elif box := _box(corners, size, counts):
+        elif box := _read_box(corners, size, counts):
             for name in names:
                 annotation.boxes.setdefault(name, []).append(box)
     return annotation
 
 
-def _box(corners: ElementTree.Element, size: tuple[int, int], counts: Counter[str]) -> Box | None:
+def _read_box(corners: ElementTree.Element, size: tuple[int, int], counts: Counter[str]) -> Box | None:
     raw = {edge.tag: edge.text for edge in corners}
     try:
-        left, top, right, bottom = int(raw["xmin"]), int(raw["ymin"]), int(raw["xmax"]), int(raw["ymax"])
-    except (KeyError, TypeError, ValueError):
+        left, top, right, bottom = (int(raw[edge] or "") for edge in ("xmin", "ymin", "xmax", "ymax"))
+    except (KeyError, ValueError):
         counts[UNREADABLE] += 1
         return None
-    return edge_box(left - 1, top - 1, right, bottom, size, counts)
+    return box_from_edges(left - 1, top - 1, right, bottom, size, counts)
 
 
-def _number(text: str | None) -> int | None:
+def _parse_integer(text: str | None) -> int | None:
     try:
-        return int(text)
-    except (TypeError, ValueError):
+        return int(text or "")
+    except ValueError:
         return None

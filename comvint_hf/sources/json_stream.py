@@ -1,7 +1,7 @@
-"""Stream JSON files of any size, entry by entry, and bring several of them into step by image id.
+"""Stream JSON files of any size entry by entry, and join several of them by image id.
 
-Memory stays that of one entry: files are parsed by ijson, and one whose entries are not in the order of their image ids
-is sorted on disk first. This file knows JSON and image ids, and no corpus.
+Only one image's entries are in memory: ijson parses the files, and a file that is not in the order of its image ids is sorted
+on disk first.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ BOM = b"\xef\xbb\xbf"
 _ANY_ID = re.compile(rb'"(?:image_)?id"\s*:\s*"?(\d+)')
 
 
-class _Counted:
-    """A file that remembers which bytes were read last, for the error message."""
+class _PositionReader:
+    """A file that remembers which bytes were read last, for error messages."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -41,16 +41,16 @@ class _Counted:
         return block
 
 
-def entries(path: Path, prefix: str) -> Iterator[Any]:
-    """Yield what stands under `prefix` in ijson's notation (`item`, `images.item`), one at a time.
+def read_entries(path: Path, prefix: str) -> Iterator[Any]:
+    """Yield the values under `prefix`, in ijson's notation (`item`, `images.item`).
 
-    Raises `SourceError` with the byte position where the file is not JSON or ends too early.
+    Raises `SourceError` with the byte position if the file is not JSON or ends too early.
     """
     import ijson
 
     with open(path, "rb") as raw:
-        raw.seek(len(BOM) if raw.read(len(BOM)) == BOM else 0)
-        file = _Counted(raw)
+        raw.seek(len(BOM) if raw.read(len(BOM)) == BOM else 0)  # ijson takes a byte order mark for broken JSON
+        file = _PositionReader(raw)
         try:
             yield from ijson.items(file, prefix, use_float=True)
         except (ijson.JSONError, UnicodeDecodeError) as error:
@@ -60,22 +60,23 @@ def entries(path: Path, prefix: str) -> Iterator[Any]:
             ) from error
 
 
-def opening(path: Path) -> str:
-    """The first character of a JSON file that is no blank: "[" for a list, "{" for an object, "" for an empty file."""
+def first_character(path: Path) -> str:
+    """Return the first character of a JSON file that is no blank: "[" for a list, "{" for an object, "" for an empty file."""
     with open(path, "rb") as file:
         return file.read(64).removeprefix(BOM).lstrip()[:1].decode("latin-1")
 
 
-def whole_number(entry: object, *names: str) -> int | None:
-    """The first of these fields that holds a whole number, also one written as text; `None` if none does.
+def read_integer(entry: object, *names: str) -> int | None:
+    """Return the first of these fields that holds a whole number, also one written as text; `None` if none does.
 
-    >>> whole_number({"id": "12"}, "image_id", "id"), whole_number({"id": None}, "id")
+    >>> read_integer({"id": "12"}, "image_id", "id"), read_integer({"id": None}, "id")
     (12, None)
     """
-    for name in names if isinstance(entry, dict) else ():
-        value = entry.get(name)
+    fields = entry if isinstance(entry, dict) else {}
+    for name in names:
+        value = fields.get(name)
         if isinstance(value, str) and value.isascii() and value.isdigit():
-            value = int(value[:20])
+            value = int(value[:20])  # Python refuses to convert thousands of digits
         elif isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63:
@@ -83,12 +84,12 @@ def whole_number(entry: object, *names: str) -> int | None:
     return None
 
 
-def by_image(files: list[tuple[str, Path]], counts: Counter[str]) -> Iterator[tuple[int, dict[str, list[Entry]]]]:
-    """Walk through (role, file) pairs in step: for each image id, ascending, the entries of every role.
+def group_by_image(files: list[tuple[str, Path]], counts: Counter[str]) -> Iterator[tuple[int, dict[str, list[Entry]]]]:
+    """Yield each image id, ascending, with the entries of every role, from (role, file) pairs.
 
-    A file is a list of entries, or one entry. Those without an image id are counted and skipped.
+    A file is a list of entries, or one entry. An entry without an image id is counted and skipped.
     """
-    streams = [_ascending(role, path, counts) for role, path in files]
+    streams = [_read_sorted(role, path, counts) for role, path in files]
     for number, group in groupby(heapq.merge(*streams, key=itemgetter(0)), key=itemgetter(0)):
         roles: dict[str, list[Entry]] = {}
         for _, role, entry in group:
@@ -96,9 +97,9 @@ def by_image(files: list[tuple[str, Path]], counts: Counter[str]) -> Iterator[tu
         yield number, roles
 
 
-def _ascending(role: str, path: Path, counts: Counter[str]) -> Iterator[tuple[int, str, Entry]]:
-    numbered = _numbered(path, counts)
-    ordered = numbered if _in_order(path) else _sorted_on_disk(numbered)
+def _read_sorted(role: str, path: Path, counts: Counter[str]) -> Iterator[tuple[int, str, Entry]]:
+    numbered = _read_with_ids(path, counts)
+    ordered = numbered if _is_sorted(path) else _sort_on_disk(numbered)
     last = -1
     for number, entry in ordered:
         if number < last:
@@ -109,18 +110,18 @@ def _ascending(role: str, path: Path, counts: Counter[str]) -> Iterator[tuple[in
         yield number, role, entry
 
 
-def _numbered(path: Path, counts: Counter[str]) -> Iterator[tuple[int, Entry]]:
-    for entry in entries(path, "item" if opening(path) == "[" else ""):
-        if (number := whole_number(entry, "image_id", "id")) is None:
+def _read_with_ids(path: Path, counts: Counter[str]) -> Iterator[tuple[int, Entry]]:
+    for entry in read_entries(path, "item" if first_character(path) == "[" else ""):
+        if (number := read_integer(entry, "image_id", "id")) is None:
             counts[f"{path.name}: {NO_ID}"] += 1
         else:
             yield number, entry
 
 
-def _in_order(path: Path) -> bool:
-    """Whether every id in the file, at whatever depth, is no smaller than the one before; then the entries' ids are, too.
+def _is_sorted(path: Path) -> bool:
+    """Whether no id in the file, at any depth, is smaller than the one before; then the entries are sorted, too.
 
-    A byte scan at several times the speed of parsing, so that a sorted file (as the official ones are) needs no copy.
+    A byte scan is several times faster than parsing, and a sorted file (as the official ones are) needs no copy.
     """
     last, rest = -1, b""
     with open(path, "rb") as file:
@@ -137,29 +138,29 @@ def _in_order(path: Path) -> bool:
     return True
 
 
-def _sorted_on_disk(numbered: Iterator[tuple[int, Entry]]) -> Iterator[tuple[int, Entry]]:
-    with closing(scratch()) as database:
+def _sort_on_disk(numbered: Iterator[tuple[int, Entry]]) -> Iterator[tuple[int, Entry]]:
+    with closing(open_temporary_database()) as database:
         database.execute("CREATE TABLE entry (image INTEGER, text TEXT)")
-        fill(database, "entry", ((number, json.dumps(entry)) for number, entry in numbered))
+        insert_rows(database, "entry", ((number, json.dumps(entry)) for number, entry in numbered))
         database.execute("CREATE INDEX by_image ON entry (image)")
         for number, text in database.execute("SELECT image, text FROM entry ORDER BY image, rowid"):
             yield number, json.loads(text)
 
 
-def scratch() -> sqlite3.Connection:
-    """Open a private database that spills to a temporary file, which the operating system forgets when it is closed.
+def open_temporary_database() -> sqlite3.Connection:
+    """Open a private database that spills to a temporary file, which is gone when it is closed.
 
-    Set SQLITE_TMPDIR where the default temporary folder is too small.
+    Set SQLITE_TMPDIR if the default temporary folder is too small.
     """
     database = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # a stream may be read from any one thread
     database.execute("PRAGMA synchronous = OFF")
     database.execute("PRAGMA journal_mode = OFF")
-    database.execute("PRAGMA cache_size = -16000")  # 16 MB, whatever the corpus weighs
+    database.execute("PRAGMA cache_size = -16000")  # 16 MB, whatever the size of the corpus
     return database
 
 
-def fill(database: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
-    """Add rows to a table in one transaction, leaving out those whose primary key is there already."""
+def insert_rows(database: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
+    """Insert rows into a table in one transaction, without those whose primary key is there already."""
     with database:
         database.execute("BEGIN")
         marks = ", ".join("?" for _ in database.execute(f"PRAGMA table_info({table})").fetchall())

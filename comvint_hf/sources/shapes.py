@@ -1,7 +1,7 @@
-"""Rendered scenes of coloured shapes: a corpus that needs no download, with every annotation true by construction.
+"""Render scenes of coloured shapes: a source that needs no download and whose annotations are exact.
 
-Four levels, from one object in a grid to free placement with overlap. Scene k depends on `seed`, `level` and k alone.
-The picture is drawn only when somebody opens it. This file knows no other corpus and no sample.
+Four levels, from one object in a grid to free placement with overlap. Scene k depends on `seed`, `level` and k alone, and its
+image is rendered when it is opened.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from comvint_hf.errors import SourceError
+from comvint_hf.registry import Licence, Traits, source
 from comvint_hf.types import Box, Object, Question, Region, Relation, Scene, Text
 
 COLOURS = {
@@ -42,7 +43,7 @@ PLACES = {
     (2, 1): "at the bottom",
     (2, 2): "in the bottom right corner",
 }
-"""Thirds of the picture (row, column) as a person says them."""
+"""Thirds of the image (row, column) in words."""
 
 LABEL_SHARE = 0.15
 SHADE = 14
@@ -50,11 +51,11 @@ CELL = 32
 
 
 class Level(NamedTuple):
-    """How scenes of a level are laid out: the picture's side and the sides of large and small objects in pixels."""
+    """The layout of a level: the image's side and the sides of large and small objects, in pixels."""
 
     pixels: int
-    fewest: int
-    most: int
+    min_objects: int
+    max_objects: int
     large: tuple[int, int]
     small: tuple[int, int]
     free: bool = False
@@ -69,7 +70,7 @@ LEVELS = {
 
 
 class Shape(NamedTuple):
-    """One drawn thing; `x`, `y` and `side` in pixels, `shade` its exact RGB."""
+    """One object; `x`, `y` and `side` in pixels, `shade` its exact RGB."""
 
     shape: str
     colour: str
@@ -85,7 +86,7 @@ class Shape(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A word in the picture, drawn at (`x`, `y`) in RGB `shade`."""
+    """A word in the image, at (`x`, `y`) in RGB `shade`."""
 
     word: str
     x: int
@@ -93,8 +94,13 @@ class Label(NamedTuple):
     shade: tuple[int, int, int]
 
 
+@source(
+    "shapes",
+    licence=Licence("apache-2.0", "Rendered and annotated by this package, Apache-2.0.", images_may_be_shared=True),
+    traits=Traits(rendered=True, exhaustive=True, distinct_objects=True, reliable_relations=True),
+)
 def scenes(count: int, *, seed: int = 0, level: str = "grid") -> Iterator[Scene]:
-    """Give `count` scenes; the same seed and level give the same scenes, whatever the count.
+    """Yield `count` scenes; the same seed and level give the same scenes, whatever the count.
 
     Raises `SourceError` for an unknown level.
 
@@ -103,43 +109,44 @@ def scenes(count: int, *, seed: int = 0, level: str = "grid") -> Iterator[Scene]
     """
     if level not in LEVELS:
         raise SourceError(f"shapes has no level {level!r}: expected one of {', '.join(LEVELS)}.")
-    return (scene(index, seed=seed, level=level) for index in range(count))
+    return (make_scene(index, seed=seed, level=level) for index in range(count))
 
 
-def scene(index: int, *, seed: int = 0, level: str = "grid") -> Scene:
-    """Make one scene with all its annotations; boxes are fractions of the picture."""
+def make_scene(index: int, *, seed: int = 0, level: str = "grid") -> Scene:
+    """Make one scene with all its annotations."""
     layout = LEVELS[level]
     random = Random(f"shapes {level} {seed} {index}")
     background = random.choice(tuple(BACKGROUNDS))
-    ground = _shaded(BACKGROUNDS[background], random, SHADE // 3)
-    shapes, label = _placed_freely(layout, random, background) if layout.free else _placed_in_grid(layout, random, background)
-    objects = tuple(_object(number, shape, layout.pixels) for number, shape in enumerate(shapes, start=1))
-    relations = tuple(_relations(objects))
+    ground = _sample_colour(BACKGROUNDS[background], random, SHADE // 3)
+    shapes, label = _place_free(layout, random, background) if layout.free else _place_in_grid(layout, random, background)
+    objects = tuple(_make_object(number, shape, layout.pixels) for number, shape in enumerate(shapes, start=1))
+    relations = tuple(_make_relations(objects))
+    # Records are valid by construction here, and validation would take most of the time of a build.
     return Scene.model_construct(
         id=f"shapes/{level}-{seed}-{index}",
         source="shapes",
-        image=partial(render, layout.pixels, ground, shapes, label),
+        image=partial(draw_image, layout.pixels, ground, shapes, label),
         width=layout.pixels,
         height=layout.pixels,
-        captions=_captions(shapes, background, random),
+        captions=_make_captions(shapes, background, random),
         objects=objects,
-        regions=tuple(_regions(shapes, objects, relations)),
+        regions=tuple(_make_regions(shapes, objects, relations)),
         relations=relations,
-        texts=(_text(label, layout.pixels),) if label else (),
-        questions=tuple(_questions(shapes, label)),
+        texts=(_make_text(label, layout.pixels),) if label else (),
+        questions=tuple(_make_questions(shapes, label)),
         meta={"level": level, "background": background},
     )
 
 
-def render(pixels: int, ground: tuple[int, int, int], shapes: tuple[Shape, ...], label: Label | None) -> Image.Image:
-    """Draw a square RGB picture of `pixels` a side; later shapes cover earlier ones."""
-    picture = Image.new("RGB", (pixels, pixels), ground)
-    draw = ImageDraw.Draw(picture)
+def draw_image(pixels: int, ground: tuple[int, int, int], shapes: tuple[Shape, ...], label: Label | None) -> Image.Image:
+    """Draw a square RGB image of `pixels` a side; later shapes cover earlier ones."""
+    image = Image.new("RGB", (pixels, pixels), ground)
+    draw = ImageDraw.Draw(image)
     for shape in shapes:
         _DRAW[shape.shape](draw, shape)
     if label:
         draw.text((label.x, label.y), label.word, fill=label.shade, font=ImageFont.load_default_imagefont())
-    return picture
+    return image
 
 
 def _draw_circle(draw: ImageDraw.ImageDraw, shape: Shape) -> None:
@@ -155,8 +162,8 @@ def _draw_triangle(draw: ImageDraw.ImageDraw, shape: Shape) -> None:
     draw.polygon([(shape.x, bottom), ((shape.x + right) / 2, shape.y), (right, bottom)], fill=shape.shade)
 
 
-def _star_outline() -> tuple[tuple[float, float], ...]:
-    """Ten corners of a five-pointed star, stretched to fill the unit square so that its box is tight."""
+def _make_star_outline() -> tuple[tuple[float, float], ...]:
+    """The ten corners of a five-pointed star, stretched to fill the unit square so that its box is tight."""
     corners = [
         (math.sin(turn * math.pi / 5) * radius, -math.cos(turn * math.pi / 5) * radius)
         for turn, radius in zip(range(10), (1.0, 0.45) * 5, strict=True)
@@ -165,7 +172,7 @@ def _star_outline() -> tuple[tuple[float, float], ...]:
     return tuple(((x - min(xs)) / (max(xs) - min(xs)), (y - min(ys)) / (max(ys) - min(ys))) for x, y in corners)
 
 
-_STAR = _star_outline()
+_STAR = _make_star_outline()
 
 
 def _draw_star(draw: ImageDraw.ImageDraw, shape: Shape) -> None:
@@ -176,87 +183,91 @@ def _draw_star(draw: ImageDraw.ImageDraw, shape: Shape) -> None:
 _DRAW = {"circle": _draw_circle, "square": _draw_square, "triangle": _draw_triangle, "star": _draw_star}
 
 
-def _shaded(rgb: tuple[int, int, int], random: Random, most: int = SHADE) -> tuple[int, int, int]:
-    """A near-by shade, so that no two pictures are the same by accident."""
+def _sample_colour(rgb: tuple[int, int, int], random: Random, most: int = SHADE) -> tuple[int, int, int]:
+    """A similar shade, so that no two images are the same by accident."""
     red, green, blue = (min(255, max(0, value + random.randint(-most, most))) for value in rgb)
     return red, green, blue
 
 
-def _placed_in_grid(layout: Level, random: Random, background: str) -> tuple[tuple[Shape, ...], Label | None]:
-    """Objects centred in cells of their own; a label takes a cell that is free."""
+def _place_in_grid(layout: Level, random: Random, background: str) -> tuple[tuple[Shape, ...], Label | None]:
+    """Objects centred in cells of their own; a label takes a free cell."""
     across = layout.pixels // CELL
-    count = random.randint(layout.fewest, layout.most)
+    count = random.randint(layout.min_objects, layout.max_objects)
     cells = random.sample(range(across * across), across * across)
     shapes = []
     for cell in sorted(cells[:count]):
         size = random.choice(SIZES)
         side = random.randint(*getattr(layout, size))
         margin = (CELL - side) // 2
-        shapes.append(_shape(random, size, cell % across * CELL + margin, cell // across * CELL + margin, side))
+        shapes.append(_make_shape(random, size, cell % across * CELL + margin, cell // across * CELL + margin, side))
     if count == len(cells) or random.random() >= LABEL_SHARE:
         return tuple(shapes), None
     row, column = divmod(cells[-1], across)
-    return tuple(shapes), _label(random, background, column * CELL + CELL // 2, row * CELL + CELL // 2)
+    return tuple(shapes), _make_label(random, background, column * CELL + CELL // 2, row * CELL + CELL // 2)
 
 
-def _placed_freely(layout: Level, random: Random, background: str) -> tuple[tuple[Shape, ...], Label | None]:
-    """Objects anywhere; none hides more than half of another's box, and a label lies on empty ground."""
+def _place_free(layout: Level, random: Random, background: str) -> tuple[tuple[Shape, ...], Label | None]:
+    """Objects anywhere; none covers more than half of another's box, and a label covers no object."""
     shapes: list[Shape] = []
-    for _ in range(random.randint(layout.fewest, layout.most)):
+    for _ in range(random.randint(layout.min_objects, layout.max_objects)):
         size = random.choice(SIZES)
         side = random.randint(*getattr(layout, size))
-        for _ in range(20):
-            shape = _shape(random, size, random.randint(0, layout.pixels - side), random.randint(0, layout.pixels - side), side)
-            if all(_overlap(shape, other) <= 0.5 * min(shape.side, other.side) ** 2 for other in shapes):
+        for _ in range(20):  # a full image has no place left: then the scene has fewer objects
+            shape = _make_shape(
+                random, size, random.randint(0, layout.pixels - side), random.randint(0, layout.pixels - side), side
+            )
+            if all(_count_shared_pixels(shape, other) <= 0.5 * min(shape.side, other.side) ** 2 for other in shapes):
                 shapes.append(shape)
                 break
     if random.random() < LABEL_SHARE:
         for _ in range(20):
-            label = _label(random, background, random.randint(20, layout.pixels - 20), random.randint(10, layout.pixels - 10))
+            label = _make_label(
+                random, background, random.randint(20, layout.pixels - 20), random.randint(10, layout.pixels - 10)
+            )
+            # A square around the longest word, so that no shape lies under the text.
             ground = Shape("", "", "", label.x, label.y - 12, 36, label.shade)
-            if not any(_overlap(ground, shape) for shape in shapes):
+            if not any(_count_shared_pixels(ground, shape) for shape in shapes):
                 return tuple(shapes), label
     return tuple(shapes), None
 
 
-def _shape(random: Random, size: str, x: int, y: int, side: int) -> Shape:
+def _make_shape(random: Random, size: str, x: int, y: int, side: int) -> Shape:
     colour = random.choice(tuple(COLOURS))
-    return Shape(random.choice(SHAPES), colour, size, x, y, side, _shaded(COLOURS[colour], random))
+    return Shape(random.choice(SHAPES), colour, size, x, y, side, _sample_colour(COLOURS[colour], random))
 
 
-def _overlap(a: Shape, b: Shape) -> int:
-    """Shared pixels of two boxes."""
+def _count_shared_pixels(a: Shape, b: Shape) -> int:
     wide = min(a.x + a.side, b.x + b.side) - max(a.x, b.x)
     high = min(a.y + a.side, b.y + b.side) - max(a.y, b.y)
     return max(wide, 0) * max(high, 0)
 
 
-def _label(random: Random, background: str, x: int, y: int) -> Label:
-    """A word centred on (`x`, `y`), light on dark ground and dark on light."""
+def _make_label(random: Random, background: str, x: int, y: int) -> Label:
+    """A word centred on (`x`, `y`), light on a dark background and dark on a light one."""
     word = random.choice(WORDS)
     left, top, right, bottom = ImageFont.load_default_imagefont().getbbox(word)
     shade = (245, 245, 245) if background == "black" else (20, 20, 20)
     return Label(word, x - (right - left) // 2, y - (bottom - top) // 2, shade)
 
 
-def _text(label: Label, pixels: int) -> Text:
+def _make_text(label: Label, pixels: int) -> Text:
     left, top, right, bottom = ImageFont.load_default_imagefont().getmask(label.word).getbbox()
     return Text.model_construct(
-        text=label.word, box=_box(label.x + left, label.y + top, label.x + right, label.y + bottom, pixels)
+        text=label.word, box=_make_box(label.x + left, label.y + top, label.x + right, label.y + bottom, pixels)
     )
 
 
 @cache
-def _box(left: int, top: int, right: int, bottom: int, pixels: int) -> Box:
+def _make_box(left: int, top: int, right: int, bottom: int, pixels: int) -> Box:
     return Box.model_construct(x1=left / pixels, y1=top / pixels, x2=right / pixels, y2=bottom / pixels)
 
 
-def _object(number: int, shape: Shape, pixels: int) -> Object:
+def _make_object(number: int, shape: Shape, pixels: int) -> Object:
     return Object.model_construct(
         tag=f"o{number}",
         key=str(number),
         name=shape.shape,
-        boxes=(_box(shape.x, shape.y, shape.x + shape.side, shape.y + shape.side, pixels),),
+        boxes=(_make_box(shape.x, shape.y, shape.x + shape.side, shape.y + shape.side, pixels),),
         attributes=(shape.size, shape.colour),
         names=(shape.shape,),
         kind="shape",
@@ -264,25 +275,25 @@ def _object(number: int, shape: Shape, pixels: int) -> Object:
 
 
 @cache
-def _relation(subject: str, predicate: str, object: str) -> Relation:
+def _make_relation(subject: str, predicate: str, object: str) -> Relation:
     return Relation.model_construct(subject=subject, predicate=predicate, object=object)
 
 
-def _relations(objects: tuple[Object, ...]) -> Iterator[Relation]:
+def _make_relations(objects: tuple[Object, ...]) -> Iterator[Relation]:
     """Both directions of every pair. Boxes that overlap along an axis have no relation on that axis."""
     for first in objects:
         for second in objects:
             a, b = first.boxes[0], second.boxes[0]
             if a.x2 <= b.x1:
-                yield _relation(first.tag, "left of", second.tag)
-                yield _relation(second.tag, "right of", first.tag)
+                yield _make_relation(first.tag, "left of", second.tag)
+                yield _make_relation(second.tag, "right of", first.tag)
             if a.y2 <= b.y1:
-                yield _relation(first.tag, "above", second.tag)
-                yield _relation(second.tag, "below", first.tag)
+                yield _make_relation(first.tag, "above", second.tag)
+                yield _make_relation(second.tag, "below", first.tag)
 
 
-def _regions(shapes: tuple[Shape, ...], objects: tuple[Object, ...], relations: tuple[Relation, ...]) -> Iterator[Region]:
-    """One region for each object, and one for each object with a neighbour that it has a relation to."""
+def _make_regions(shapes: tuple[Shape, ...], objects: tuple[Object, ...], relations: tuple[Relation, ...]) -> Iterator[Region]:
+    """One region for each object, and one for each object together with another that it has a relation to."""
     number = 0
     named = {item.tag: shape for item, shape in zip(objects, shapes, strict=True)}
     for item, shape in zip(objects, shapes, strict=True):
@@ -290,11 +301,11 @@ def _regions(shapes: tuple[Shape, ...], objects: tuple[Object, ...], relations: 
         place = PLACES[int(item.boxes[0].centre[1] * 3), int(item.boxes[0].centre[0] * 3)]
         text = f"a {shape.size} {shape.noun} {place}"
         yield Region.model_construct(tag=f"r{number}", text=text, box=item.boxes[0], objects=(item.tag,))
-    spoken = set()
+    mentioned = set()
     for relation in relations:
-        if relation.subject in spoken:
+        if relation.subject in mentioned:
             continue
-        spoken.add(relation.subject)
+        mentioned.add(relation.subject)
         number += 1
         words = {"left of": "to the left of", "right of": "to the right of"}.get(relation.predicate, relation.predicate)
         text = f"a {named[relation.subject].noun} {words} a {named[relation.object].noun}".replace("a orange", "an orange")
@@ -305,17 +316,17 @@ def _regions(shapes: tuple[Shape, ...], objects: tuple[Object, ...], relations: 
         yield Region.model_construct(tag=f"r{number}", text=text, box=around, objects=(relation.subject, relation.object))
 
 
-def _captions(shapes: tuple[Shape, ...], background: str, random: Random) -> tuple[str, ...]:
-    """Three wordings: every object with its size and colour, the kinds with their numbers, the ground."""
-    each = listed([f"a {shape.size} {shape.noun}" for shape in shapes])
-    kinds = listed([counted(name, number) for name, number in Counter(shape.shape for shape in shapes).items()])
-    ground = f"{counted('shape', len(shapes))} on a {background} background."
+def _make_captions(shapes: tuple[Shape, ...], background: str, random: Random) -> tuple[str, ...]:
+    """Three captions: every object with its size and colour, the shapes with their numbers, and the background."""
+    each = join_texts([f"a {shape.size} {shape.noun}" for shape in shapes])
+    kinds = join_texts([format_count(name, number) for name, number in Counter(shape.shape for shape in shapes).items()])
+    ground = f"{format_count('shape', len(shapes))} on a {background} background."
     third = random.choice(("A picture of {}.", "A drawing with {}.", "An image that shows {}.")).format(kinds)
     return f"{each[0].upper()}{each[1:]}.", third, f"{ground[0].upper()}{ground[1:]}"
 
 
-def _questions(shapes: tuple[Shape, ...], label: Label | None) -> Iterator[Question]:
-    """Questions whose answer is the only right one: a colour is asked only of a shape that is there once."""
+def _make_questions(shapes: tuple[Shape, ...], label: Label | None) -> Iterator[Question]:
+    """Questions with one right answer: only a shape that occurs once is asked for its colour."""
     yield Question.model_construct(question="How many shapes are there?", answer=NUMBERS[len(shapes)])
     kinds = Counter(shape.shape for shape in shapes)
     for shape in shapes:
@@ -330,19 +341,19 @@ def _questions(shapes: tuple[Shape, ...], label: Label | None) -> Iterator[Quest
         yield Question.model_construct(question="What word is written in the picture?", answer=label.word)
 
 
-def counted(name: str, number: int) -> str:
-    """A noun with its number.
+def format_count(name: str, number: int) -> str:
+    """Write a noun with its number.
 
-    >>> counted("star", 2)
+    >>> format_count("star", 2)
     'two stars'
     """
     return f"a {name}" if number == 1 and name != "shape" else f"{NUMBERS[number]} {name}{'s' * (number != 1)}"
 
 
-def listed(items: list[str]) -> str:
-    """Join as in a sentence.
+def join_texts(items: list[str]) -> str:
+    """Join phrases as in a sentence.
 
-    >>> listed(["a circle", "a star", "two squares"])
+    >>> join_texts(["a circle", "a star", "two squares"])
     'a circle, a star and two squares'
     """
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

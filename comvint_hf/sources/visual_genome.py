@@ -1,7 +1,6 @@
-"""Visual Genome: the official JSON files under one folder become scenes.
+"""Read Visual Genome: the official JSON files under one folder, and COCO's captions for the images that are COCO's.
 
-The files are walked in step by image id, one image in memory at a time. This file knows their format, and it knows that
-half of the photos are COCO's, whose captions may be joined.
+The files are joined by image id, one image in memory at a time.
 """
 
 from __future__ import annotations
@@ -9,129 +8,159 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
+from comvint_hf import images as pixels
 from comvint_hf.errors import SourceError
-from comvint_hf.sources.coco import Captions, annotation_files
-from comvint_hf.sources.image_files import EXTENSIONS, Photos, photo_size
-from comvint_hf.sources.json_stream import Entry, by_image, whole_number
-from comvint_hf.sources.names import clean, wordings
-from comvint_hf.sources.pixel_boxes import corner_box, is_size
+from comvint_hf.registry import Licence, Traits, source
+from comvint_hf.sources import require_folder
+from comvint_hf.sources.annotations import box_from_corner, clean_text, is_size, unique_texts
+from comvint_hf.sources.coco import Captions, find_annotation_files
+from comvint_hf.sources.image_files import ImageFolders
+from comvint_hf.sources.json_stream import Entry, group_by_image, read_integer
 from comvint_hf.types import Object, Question, Region, Relation, Scene
 
-ROLES = ("objects", "region_descriptions", "region_graphs", "relationships", "attributes", "image_data", "question_answers")
+MAIN_ROLES = ("objects", "region_descriptions", "region_graphs")
+ROLES = (*MAIN_ROLES, "relationships", "attributes", "image_data", "question_answers")
+EXTENSIONS = (".jpg", ".jpeg", ".png")
 FOLDERS = ("images", "VG_100K", "VG_100K_2", "images/VG_100K", "images/VG_100K_2", "images2/VG_100K_2")
 Roles = dict[str, list[Entry]]
 
 
-def scenes(root: Path, counts: Counter[str], *, images: Path | None = None, coco: Path | None = None) -> Iterator[Scene]:
+@cache
+def official_test_ids() -> frozenset[str]:
+    """Read the 10,808 image ids that SVIT holds out (MIT; BAAI-DCAI/Visual-Instruction-Tuning, data/test_image_ids.txt)."""
+    return frozenset(files("comvint_hf.sources").joinpath("svit_test_image_ids.txt").read_text().split())
+
+
+@source(
+    "visual_genome",
+    licence=Licence(
+        "cc-by-4.0",
+        "Visual Genome is CC BY 4.0; its photos come from Flickr under Creative Commons licences.",
+        images_may_be_shared=True,
+    ),
+    citation="Krishna et al., Visual Genome, IJCV 2017, [arXiv:1602.07332](https://arxiv.org/abs/1602.07332)",
+    traits=Traits(free_text_names=True),
+    test_ids=official_test_ids,
+)
+def scenes(root: Path, counts: Counter[str], *, images: Path | None = None, coco: Path | str | None = None) -> Iterator[Scene]:
     """Yield one scene for each image that has objects or regions, in ascending order of image ids.
 
-    The size comes from image_data.json, else from the photo; an image with neither is a counted skip. `coco` is a folder
-    with COCO's captions. Names, phrases and predicates are stripped and folded, predicates and attributes lowercased;
-    references to objects that were merged follow `merged_object_ids`, those to unknown objects are dropped and counted.
-    `kind` of an object is its first synset. `meta`: `coco_id`, `flickr_id`, `url`. Raises `SourceError` where neither
-    objects.json nor a region file is there, or a file is broken.
+    The size comes from image_data.json, else from the image file; an image with neither is skipped and counted. Predicates and
+    attributes are lowercased. References to merged objects follow `merged_object_ids`; those to unknown objects are dropped and
+    counted. `kind` of an object is its first synset. `meta`: `coco_id`, `flickr_id`, `url`.
+
+    Args:
+        root: The folder of the official JSON files.
+        counts: Counts what is skipped or dropped, by reason.
+        images: A folder of image files, searched before the usual places under `root`.
+        coco: A folder with COCO's captions, which are joined by `coco_id`.
+
+    Raises:
+        SourceError: If there is neither objects.json nor a region file, or a file is broken.
     """
-    files = [(role, path) for role in ROLES for path in role_files(root, role)]
-    if not any(role in ("objects", "region_descriptions", "region_graphs") for role, _ in files):
+    files = [(role, path) for role in ROLES for path in find_role_files(root, role)]
+    if not any(role in MAIN_ROLES for role, _ in files):
         raise SourceError(
             f"No Visual Genome annotations under {root}: expected objects.json, region_graphs.json or region_descriptions.json, "
             "with their official names. See README, 'Get the annotations'."
         )
     if coco is not None:
-        annotation_files(coco, "captions", Counter())  # refuses a wrong folder before the long files are read
-    return _scenes(root, files, images, coco, counts)
+        coco = require_folder(coco, "the COCO folder")
+        find_annotation_files(coco, "captions", Counter())  # finds a wrong folder before the long files are read
+    return _read_scenes(root, files, images, coco, counts)
 
 
-def role_files(root: Path, role: str) -> list[Path]:
-    """The files of one role: `objects.json` (else the latest `objects_v*.json`), and `attributes_image*.json` beside."""
+def find_role_files(root: Path, role: str) -> list[Path]:
+    """Find the files of one role: `objects.json` (else the latest `objects_v*.json`) and every `objects_image*.json`."""
     official = root / f"{role}.json"
     main = [official] if official.is_file() else sorted(root.glob(f"{role}_v[0-9]*.json"))[-1:]
     return main + sorted(root.glob(f"{role}_image*.json"))
 
 
-def _scenes(
+def _read_scenes(
     root: Path, files: list[tuple[str, Path]], images: Path | None, coco: Path | None, counts: Counter[str]
 ) -> Iterator[Scene]:
-    photos = Photos(root, images, FOLDERS, counts)
-    lone_relations = not any(role == "relationships" for role, _ in files)
+    folders = ImageFolders(root, images, FOLDERS, counts)
+    from_graphs = not any(role == "relationships" for role, _ in files)
     with ExitStack() as stack:
         captions = stack.enter_context(closing(Captions(coco, counts))) if coco else None
-        for number, roles in by_image(files, counts):
-            if not any(role in roles for role in ("objects", "region_descriptions", "region_graphs")):
+        for number, roles in group_by_image(files, counts):
+            if not any(role in roles for role in MAIN_ROLES):
                 counts["images skipped: no objects and no regions"] += 1
-                counts["relations dropped: their image has no objects"] += len(_listed(roles, "relationships"))
+                counts["relations dropped: their image has no objects"] += len(_read_items(roles, "relationships"))
                 continue
-            yield from _scene(number, roles, photos, captions, lone_relations, counts)
+            yield from _build_scene(number, roles, folders, captions, from_graphs, counts)
 
 
-def _scene(
-    number: int, roles: Roles, photos: Photos, captions: Captions | None, lone_relations: bool, counts: Counter[str]
+def _build_scene(
+    number: int, roles: Roles, folders: ImageFolders, captions: Captions | None, from_graphs: bool, counts: Counter[str]
 ) -> Iterator[Scene]:
     data = roles.get("image_data", [{}])[0]
-    photo = photos.find(*(f"{number}{extension}" for extension in EXTENSIONS))
-    size = whole_number(data, "width"), whole_number(data, "height")
-    if not is_size(*size):
-        size = photo_size(photo) if photo else None
+    image = folders.find(*(f"{number}{extension}" for extension in EXTENSIONS))
+    annotated = read_integer(data, "width"), read_integer(data, "height")
+    size = annotated if is_size(annotated) else pixels.read_size(image) if image else None
     if size is None:
         counts["images skipped: no size in image_data.json and no readable photo"] += 1
         return
-    objects, tags = _objects(roles, size, counts)
-    regions = _regions(roles, size, tags, counts)
-    coco_id = whole_number(data, "coco_id")
-    joined = captions.of(coco_id) if captions and coco_id is not None else ()
+    objects, tags = _read_objects(roles, size, counts)
+    regions = _read_regions(roles, size, tags, counts)
+    coco_id = read_integer(data, "coco_id")
+    joined = captions.find(coco_id) if captions and coco_id is not None else ()
     if captions and coco_id is not None and not joined:
         counts["images whose coco_id has no captions"] += 1
     yield Scene(
         id=f"visual_genome/{number}",
         source="visual_genome",
-        image=photo,
+        image=image,
         width=size[0],
         height=size[1],
         captions=joined,
         objects=objects,
         regions=regions,
-        relations=_relations(roles, tags, lone_relations, counts),
-        questions=_questions(roles, counts),
-        meta={"coco_id": coco_id, "flickr_id": whole_number(data, "flickr_id"), "url": clean(data.get("url"))},
+        relations=_read_relations(roles, tags, from_graphs, counts),
+        questions=_read_questions(roles, counts),
+        meta={"coco_id": coco_id, "flickr_id": read_integer(data, "flickr_id"), "url": clean_text(data.get("url"))},
     )
 
 
-def _listed(roles: Roles, role: str, inside: str | None = None) -> list[Entry]:
-    """What the image's entries of a role list under `inside` (the role's own name unless told)."""
-    return [item for entry in roles.get(role, ()) for item in _dicts(entry.get(inside or role))]
+def _read_items(roles: Roles, role: str, inside: str | None = None) -> list[Entry]:
+    """The items that the image's entries of a role list under `inside`, by default the role's own name."""
+    return [item for entry in roles.get(role, ()) for item in _read_dicts(entry.get(inside or role))]
 
 
-def _dicts(listed: object) -> list[Entry]:
+def _read_dicts(listed: object) -> list[Entry]:
     return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
 
 
-def _corners(item: Entry) -> tuple[object, object, object, object]:
-    """x, y, width and height in pixels; objects call the latter w and h."""
+def _read_corners(item: Entry) -> tuple[object, object, object, object]:
+    """x, y, width and height in pixels; objects have w and h, regions width and height."""
     return item.get("x"), item.get("y"), item.get("w", item.get("width")), item.get("h", item.get("height"))
 
 
-def _objects(roles: Roles, size: tuple[int, int], counts: Counter[str]) -> tuple[tuple[Object, ...], dict[int, str]]:
+def _read_objects(roles: Roles, size: tuple[int, int], counts: Counter[str]) -> tuple[tuple[Object, ...], dict[int, str]]:
     """The image's objects, and the tag behind every object id, merged ones included."""
     attributes: dict[int | None, list[str]] = {}
-    for item in _listed(roles, "attributes"):
-        attributes.setdefault(whole_number(item, "object_id", "id"), []).extend(_lowered(item.get("attributes")))
+    for item in _read_items(roles, "attributes"):
+        attributes.setdefault(read_integer(item, "object_id", "id"), []).extend(_lowercase(item.get("attributes")))
     objects: list[Object] = []
     tags: dict[int, str] = {}
     merged: dict[int, str] = {}
-    for item in _listed(roles, "objects"):
-        key = whole_number(item, "object_id", "id")
-        names = wordings(item.get("names", item.get("name")))
+    for item in _read_items(roles, "objects"):
+        key = read_integer(item, "object_id", "id")
+        names = unique_texts(item.get("names", item.get("name")))
         if key is None or not names:
             counts["objects dropped: no id or no name"] += 1
         elif key in tags:
             counts["objects dropped: their id is repeated"] += 1
-        elif box := corner_box(*_corners(item), size, counts):
+        elif box := box_from_corner(*_read_corners(item), size, counts):
             tag = tags[key] = f"o{len(objects) + 1}"
-            others = _numbers(item.get("merged_object_ids"))
+            others = _read_integers(item.get("merged_object_ids"))  # relations and regions still use these ids
             merged.update((other, tag) for other in others)
-            said = [word for known in (key, *others) for word in attributes.get(known, ())]
+            listed = [word for known in (key, *others) for word in attributes.get(known, ())]
             objects.append(
                 Object(
                     tag=tag,
@@ -139,45 +168,46 @@ def _objects(roles: Roles, size: tuple[int, int], counts: Counter[str]) -> tuple
                     name=names[0],
                     names=names,
                     boxes=(box,),
-                    attributes=tuple(dict.fromkeys([*_lowered(item.get("attributes")), *said])),
-                    kind=next(iter(wordings(item.get("synsets"))), ""),
+                    attributes=tuple(dict.fromkeys([*_lowercase(item.get("attributes")), *listed])),
+                    kind=next(iter(unique_texts(item.get("synsets"))), ""),
                 )
             )
     return tuple(objects), merged | tags
 
 
-def _numbers(listed: object) -> list[int]:
+def _read_integers(listed: object) -> list[int]:
     return [number for number in listed if isinstance(number, int)] if isinstance(listed, list) else []
 
 
-def _lowered(texts: object) -> list[str]:
-    return [text.lower() for text in wordings(texts)]
+def _lowercase(texts: object) -> list[str]:
+    return [text.lower() for text in unique_texts(texts)]
 
 
-def _regions(roles: Roles, size: tuple[int, int], tags: dict[int, str], counts: Counter[str]) -> tuple[Region, ...]:
-    """The image's regions from both files: the descriptions, and the graphs, which add the objects they speak of."""
+def _read_regions(roles: Roles, size: tuple[int, int], tags: dict[int, str], counts: Counter[str]) -> tuple[Region, ...]:
+    """The image's regions from both files: the descriptions, and the graphs, which add the objects of each region."""
     by_id: dict[object, Entry] = {}
     for role in ("region_descriptions", "region_graphs"):
-        for position, item in enumerate(_listed(roles, role, "regions")):
-            key = whole_number(item, "region_id", "id")
+        # The graph of a region comes second and replaces its description: only graphs name the objects.
+        for position, item in enumerate(_read_items(roles, role, "regions")):
+            key = read_integer(item, "region_id", "id")
             by_id[("no id", role, position) if key is None else key] = item
     regions: list[Region] = []
     for item in by_id.values():
-        text = clean(item.get("phrase"))
+        text = clean_text(item.get("phrase"))
         if not text:
             counts["regions dropped: no phrase"] += 1
-        elif box := corner_box(*_corners(item), size, counts):
-            references = [whole_number(one, "object_id", "id") for one in _dicts(item.get("objects"))]
-            spoken = _resolved(references, tags, counts)
-            regions.append(Region(tag=f"r{len(regions) + 1}", text=text, box=box, objects=spoken))
+        elif box := box_from_corner(*_read_corners(item), size, counts):
+            references = [read_integer(entry, "object_id", "id") for entry in _read_dicts(item.get("objects"))]
+            objects = _resolve_tags(references, tags, counts)
+            regions.append(Region(tag=f"r{len(regions) + 1}", text=text, box=box, objects=objects))
     return tuple(regions)
 
 
-def _resolved(references: Iterable[int | None], tags: dict[int, str], counts: Counter[str]) -> tuple[str, ...]:
-    """The tags behind object ids, each once; what is unknown or merged into one already named is counted."""
+def _resolve_tags(references: Iterable[int | None], tags: dict[int, str], counts: Counter[str]) -> tuple[str, ...]:
+    """The tags of object ids, each once; unknown ids, and ids merged into an object that was named already, are counted."""
     found: dict[str, None] = {}
     for reference in references:
-        tag = tags.get(reference)
+        tag = None if reference is None else tags.get(reference)
         if tag is None:
             counts["region references dropped: unknown object"] += 1
         elif tag in found:
@@ -187,15 +217,18 @@ def _resolved(references: Iterable[int | None], tags: dict[int, str], counts: Co
     return tuple(found)
 
 
-def _relations(roles: Roles, tags: dict[int, str], lone: bool, counts: Counter[str]) -> tuple[Relation, ...]:
-    """The image's relations; from the region graphs where there is no relationships.json."""
-    items = _listed(roles, "relationships")
-    if lone:
-        items = [item for graph in _listed(roles, "region_graphs", "regions") for item in _dicts(graph.get("relationships"))]
+def _read_relations(roles: Roles, tags: dict[int, str], from_graphs: bool, counts: Counter[str]) -> tuple[Relation, ...]:
+    """The image's relations; from the region graphs if there is no relationships.json."""
+    items = _read_items(roles, "relationships")
+    if from_graphs:
+        items = [
+            item for graph in _read_items(roles, "region_graphs", "regions") for item in _read_dicts(graph.get("relationships"))
+        ]
     relations: dict[Relation, None] = {}
     for item in items:
-        subject, target = (tags.get(_end(item, role)) for role in ("subject", "object"))
-        predicate = clean(item.get("predicate")).lower()
+        ids = [_read_end(item, role) for role in ("subject", "object")]
+        subject, target = (None if id is None else tags.get(id) for id in ids)
+        predicate = clean_text(item.get("predicate")).lower()
         if subject is None or target is None:
             counts["relations dropped: unknown object"] += 1
         elif not predicate:
@@ -209,15 +242,15 @@ def _relations(roles: Roles, tags: dict[int, str], lone: bool, counts: Counter[s
     return tuple(relations)
 
 
-def _end(relation: Entry, role: str) -> int | None:
+def _read_end(relation: Entry, role: str) -> int | None:
     end = relation.get(role)
-    return whole_number(end, "object_id", "id") if isinstance(end, dict) else whole_number(relation, f"{role}_id")
+    return read_integer(end, "object_id", "id") if isinstance(end, dict) else read_integer(relation, f"{role}_id")
 
 
-def _questions(roles: Roles, counts: Counter[str]) -> tuple[Question, ...]:
+def _read_questions(roles: Roles, counts: Counter[str]) -> tuple[Question, ...]:
     questions = []
-    for item in _listed(roles, "question_answers", "qas"):
-        question, answer = clean(item.get("question")), clean(item.get("answer"))
+    for item in _read_items(roles, "question_answers", "qas"):
+        question, answer = clean_text(item.get("question")), clean_text(item.get("answer"))
         if question and answer:
             questions.append(Question(question=question, answer=answer))
         else:

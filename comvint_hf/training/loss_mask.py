@@ -1,8 +1,8 @@
-"""Spans of characters and what they mean for tokens: pure functions, no tokenizer, no template, no tensor.
+"""Character spans and their meaning for tokens: pure functions, no tokenizer, no chat template, no tensor.
 
-A span is `(start, end)` in characters of one text, end exclusive. What carries loss is said in characters; one rule turns it
-into tokens: **a token carries loss if at least one of its characters does**. A token that joins the template's blank to the
-first word of an answer is therefore learnt, as the model has to write it.
+A span is `(start, end)` in characters of one text, end exclusive. Loss is defined on characters; one rule turns it into tokens:
+**a token carries loss if at least one of its characters does**. A token that joins the chat template's blank to the first word
+of an answer is therefore trained, because the model has to write it.
 """
 
 from __future__ import annotations
@@ -13,28 +13,36 @@ from typing import NamedTuple
 
 import numpy as np
 
+IGNORE_INDEX = -100
+"""The label of a token that carries no loss."""
 Span = tuple[int, int]
 
 
 class Replacement(NamedTuple):
-    """An image placeholder at `start:end` of a text, and what a processor wrote in its place; with `start == end`, added there."""
+    """An image placeholder at `start:end` of a text and its expansion by the processor; an insertion has `start == end`."""
 
     start: int
     end: int
     expansion: str
 
     @property
-    def gain(self) -> int:
+    def added_length(self) -> int:
         return len(self.expansion) - (self.end - self.start)
 
 
-def loss_mask(offsets: np.ndarray, spans: Iterable[Span]) -> np.ndarray:
-    """Tell which tokens have a character inside `spans`.
+def compute_loss_mask(offsets: np.ndarray, spans: Iterable[Span]) -> np.ndarray:
+    """Mark the tokens that have a character inside `spans`.
 
-    `offsets` is `[T, 2]` integers, the characters each token was made from; the result is `[T]` bool. A token of no
-    characters (padding, an added beginning of sequence) is never inside.
+    A token without characters (padding, an added beginning of sequence) is never inside.
 
-    >>> loss_mask(np.array([[0, 2], [2, 5], [5, 5]]), [(3, 9)]).tolist()
+    Args:
+        offsets: `[T, 2]` integers, the characters of each token.
+        spans: The characters that carry loss.
+
+    Returns:
+        `[T]` bool.
+
+    >>> compute_loss_mask(np.array([[0, 2], [2, 5], [5, 5]]), [(3, 9)]).tolist()
     [False, True, False]
     """
     if not len(offsets):
@@ -42,46 +50,47 @@ def loss_mask(offsets: np.ndarray, spans: Iterable[Span]) -> np.ndarray:
     inside = np.zeros(int(offsets.max()), dtype=np.int64)
     for start, end in spans:
         inside[start:end] = 1
+    # Prefix sums answer for each token whether it has a character inside, without a loop over tokens.
     before = np.concatenate([[0], np.cumsum(inside)])
     return before[offsets[:, 1]] > before[offsets[:, 0]]
 
 
-def widen(offsets: np.ndarray) -> np.ndarray:
-    """Give blanks back to tokens that lost them: with `trim_offsets` a byte-level tokenizer calls the token of a lone blank
-    empty.
+def restore_blank_offsets(offsets: np.ndarray) -> np.ndarray:
+    """Give blanks back to the tokens that lost them.
 
-    `offsets` is `[T, 2]`; an empty token that ends after its predecessor takes the characters between the two.
+    With `trim_offsets` a byte-level tokenizer reports the token of a lone blank as empty. Such a token takes the characters
+    between its predecessor's end and its own. `offsets` and the result are `[T, 2]`.
     """
     if not len(offsets):
         return offsets
-    reached = np.concatenate([[0], np.maximum.accumulate(offsets[:-1, 1])])
-    lost = (offsets[:, 0] == offsets[:, 1]) & (reached < offsets[:, 0])
-    if not lost.any():
+    previous_end = np.concatenate([[0], np.maximum.accumulate(offsets[:-1, 1])])
+    trimmed = (offsets[:, 0] == offsets[:, 1]) & (previous_end < offsets[:, 0])
+    if not trimmed.any():
         return offsets
-    return np.stack([np.where(lost, reached, offsets[:, 0]), offsets[:, 1]], axis=1)
+    return np.stack([np.where(trimmed, previous_end, offsets[:, 0]), offsets[:, 1]], axis=1)
 
 
-def subtract(spans: Iterable[Span], holes: Sequence[Span]) -> list[Span]:
+def subtract_spans(spans: Iterable[Span], holes: Sequence[Span]) -> list[Span]:
     """Cut `holes` out of `spans`.
 
-    >>> subtract([(0, 10)], [(2, 3), (8, 12)])
+    >>> subtract_spans([(0, 10)], [(2, 3), (8, 12)])
     [(0, 2), (3, 8)]
     """
-    left = []
+    remaining = []
     for start, end in spans:
         for hole_start, hole_end in sorted(holes):
             if hole_end <= start or hole_start >= end:
                 continue
             if hole_start > start:
-                left.append((start, hole_start))
+                remaining.append((start, hole_start))
             start = hole_end
         if start < end:
-            left.append((start, end))
-    return left
+            remaining.append((start, end))
+    return remaining
 
 
-def expand(text: str, replacements: Sequence[Replacement]) -> str:
-    """The text with its placeholders expanded."""
+def expand_placeholders(text: str, replacements: Sequence[Replacement]) -> str:
+    """Write the text with its image placeholders expanded."""
     parts, last = [], 0
     for start, end, expansion in replacements:
         parts += [text[last:start], expansion]
@@ -89,35 +98,36 @@ def expand(text: str, replacements: Sequence[Replacement]) -> str:
     return "".join([*parts, text[last:]])
 
 
-def expanded(spans: Iterable[Span], replacements: Sequence[Replacement]) -> list[Span]:
-    """Move spans from a text into the same text with its placeholders expanded; what is image leaves the spans.
+def shift_spans(spans: Iterable[Span], replacements: Sequence[Replacement]) -> list[Span]:
+    """Move spans from a text into the same text with its placeholders expanded; image characters leave the spans.
 
-    >>> expanded([(0, 3), (3, 6)], [Replacement(1, 2, "####")])
+    >>> shift_spans([(0, 3), (3, 6)], [Replacement(1, 2, "####")])
     [(0, 1), (5, 6), (6, 9)]
     """
     if not replacements:
         return list(spans)
 
-    def moved(place: int) -> int:
-        return place + sum(one.gain for one in replacements if one.end <= place)
+    def shift(index: int) -> int:
+        return index + sum(replacement.added_length for replacement in replacements if replacement.end <= index)
 
-    outside = subtract(spans, [(one.start, one.end) for one in replacements])
-    return [(moved(start), moved(end - 1) + 1) for start, end in outside]
-
-
-def expansions(replacements: Sequence[Replacement]) -> list[Span]:
-    """Where the expansions lie in the expanded text; what was added beside them is none."""
-    gains = [0, *np.cumsum([one.gain for one in replacements]).tolist()]
-    pairs = zip(replacements, gains, strict=False)
-    return [(one.start + gain, one.end + gain + one.gain) for one, gain in pairs if one.start < one.end]
+    outside = subtract_spans(spans, [(replacement.start, replacement.end) for replacement in replacements])
+    # The end is exclusive: a placeholder right behind a span does not move it.
+    return [(shift(start), shift(end - 1) + 1) for start, end in outside]
 
 
-def template_spans(text: str, pattern: re.Pattern[str] | None) -> list[Span]:
-    """Find task-template sentences in a user's text, each with the blank that joins it to the question before it.
+def find_image_spans(replacements: Sequence[Replacement]) -> list[Span]:
+    """Find the expanded placeholders in the expanded text; insertions beside them do not count."""
+    shifts = [0, *np.cumsum([replacement.added_length for replacement in replacements]).tolist()]
+    shifted = [(start + shift, len(text)) for (start, end, text), shift in zip(replacements, shifts, strict=False) if start < end]
+    return [(start, start + length) for start, length in shifted]
 
-    Where the sentence opens the text, the blank after it goes with it instead.
 
-    >>> template_spans("Is it red?\\nAnswer yes or no.", re.compile("Answer yes or no."))
+def find_template_spans(text: str, pattern: re.Pattern[str] | None) -> list[Span]:
+    """Find task templates in a user's text, each with the blank that joins it to the question before it.
+
+    A template that opens the text takes the blank after it instead.
+
+    >>> find_template_spans("Is it red?\\nAnswer yes or no.", re.compile("Answer yes or no."))
     [(10, 28)]
     """
     if pattern is None:
@@ -126,21 +136,22 @@ def template_spans(text: str, pattern: re.Pattern[str] | None) -> list[Span]:
     for match in pattern.finditer(text):
         start, end = match.span()
         start = len(text[:start].rstrip())
+        # There is no text before it whose blank it could take.
         if start == 0:
             end += len(text[end:]) - len(text[end:].lstrip())
         found.append((start, end))
     return found
 
 
-def template_pattern(templates: Sequence[str]) -> re.Pattern[str] | None:
-    """One expression that finds any of the sentences, longest first, as whole words and however they are broken into lines."""
+def compile_templates(templates: Sequence[str]) -> re.Pattern[str] | None:
+    """Compile one pattern that finds any of the sentences as whole words, longest first, across line breaks."""
     sentences = sorted({" ".join(template.split()) for template in templates} - {""}, key=len, reverse=True)
     if not sentences:
         return None
-    return re.compile("|".join(_whole(sentence) for sentence in sentences))
+    return re.compile("|".join(_whole_words(sentence) for sentence in sentences))
 
 
-def _whole(sentence: str) -> str:
+def _whole_words(sentence: str) -> str:
     body = r"\s+".join(map(re.escape, sentence.split()))
     before = r"(?<!\w)" if sentence[0].isalnum() else ""
     after = r"(?!\w)" if sentence[-1].isalnum() else ""

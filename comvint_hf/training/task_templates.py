@@ -1,8 +1,8 @@
 """Task templates: the sentences that datasets append to every question ("Answer with yes or no."), found by counting.
 
-They say how to answer and nothing about the picture, so L2T puts no loss on them (PAPERS section 3, "Template removal"). The
-paper takes the most frequent sentences of the training set's instructions and does not state where it stops; our rule is at
-`mine_templates`. This file knows turns of text; it knows no tokenizer, no picture and no particular dataset.
+They say how to answer and nothing about the image, so L2T puts no loss on them (PAPERS section 3, "Template removal"). The
+paper takes the most frequent sentences of the training set's instructions and does not state its threshold; ours is at
+`mine_templates`. This module knows texts of messages; it knows no tokenizer, no image and no particular dataset.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from comvint_hf.answers import has_label
 from comvint_hf.errors import InputError
 
-COMPANIONS = 3
-"""A sentence that stands beside this many different texts was appended to them, not written for its own sake."""
-OFTEN = 50
-"""A sentence that is always the whole turn ("Describe this picture in detail.") has only its number to speak for it."""
+MIN_CONTEXTS = 3
+"""A sentence that appears beside this many different texts was appended to them, not written for its own sake."""
+MIN_ROWS = 50
+"""For a sentence that is always the whole message ("Describe this picture in detail."), only its count can decide."""
 
 _BREAK = re.compile(
     r"\s*\n\s*"  # a line end
@@ -26,125 +27,135 @@ _BREAK = re.compile(
     r"|(?<=\w\w[.:])\s+|(?<=[\")'”’\]][.:])\s+"  # the end of a word or of something quoted
     r"|(?<= \d\.)\s+(?=[A-Z])"  # a lone digit, but not the number of a list item
 )
-_OPTION = re.compile(r"\(?[A-Ha-h][.):]\s")
-_PLACE = re.compile(r"[\[(]\s*[-+.\d]|<image>|<st>|<ed>")
+_BOX = re.compile(r"[\[(]\s*[-+.\d]|<image>|<st>|<ed>")
 
 
 def mine_templates(dataset: Iterable[Any], *, min_share: float = 0.02, most: int = 50) -> list[str]:
-    """Find the task templates of a dataset: the sentences to give `L2TCollator(templates=...)`, the most frequent first.
+    """Find the task templates of a dataset, for `L2TCollator(templates=...)`.
 
-    `dataset` is a Dataset, an IterableDataset or any iterable of rows with `messages`, or of lists of messages; it is read
-    once, only its messages are, and memory stays bounded. A sentence of the users' turns is a template if it
+    A sentence of the user messages is a template if it
 
     - is in at least `min_share` of the rows,
-    - is no question, no answer option and holds no box: those are about the picture,
-    - stands beside at least 3 different texts, or is in at least 50 rows, so that what is merely frequent in a small
-      dataset stays,
+    - is no question, no answer option and holds no box: those are about the image,
+    - appears beside at least 3 different texts, or is in at least 50 rows, so that a sentence that is merely frequent in a small
+      dataset is not one.
 
-    and at most `most` are given. The rarest sentence that LLaVA-1.5's mix appends (captions with OCR tokens, 22,000 of its
-    665,000 rows) has a share of 0.033, hence 0.02.
-    Raises `InputError` for a share outside 0..1, or for rows without messages.
+    The rarest sentence that LLaVA-1.5's mix appends (captions with OCR tokens, 22,000 of its 665,000 rows) has a share of 0.033,
+    hence the default of 0.02.
+
+    Args:
+        dataset: A Dataset, an IterableDataset or any iterable of rows with `messages`, or of lists of messages. It is read once, its
+            messages only, in bounded memory.
+        min_share: The minimum share of rows.
+        most: The maximum number of templates.
+
+    Returns:
+        The sentences, the most frequent first.
+
+    Raises:
+        InputError: The share is outside 0..1, or rows have no messages.
     """
     if not 0 < min_share <= 1:
         raise InputError(f"min_share is {min_share}: expected a share of the rows, above 0 and at most 1.")
-    counts = _Counts(width=math.ceil(10 / min_share))
-    for messages in _conversations(dataset):
-        counts.row([text for message in messages if message.get("role") == "user" for text in [_text(message.get("content"))]])
-    return counts.frequent(min_share)[:most]
+    counter = _SentenceCounter(width=math.ceil(10 / min_share))
+    for messages in _read_messages(dataset):
+        counter.add_row([_get_text(message.get("content")) for message in messages if message.get("role") == "user"])
+    return counter.find_frequent(min_share)[:most]
 
 
-def sentences(text: str) -> list[str]:
-    """Split a turn at line ends and after `?`, `!`, and the `.` or `:` of a word; initials and the letters of options do not
-    end one.
+def split_sentences(text: str) -> list[str]:
+    """Split a text at line ends and after `?`, `!`, and the `.` or `:` of a word, but not after initials and option letters.
 
-    >>> sentences("What is this? Answer with one word.")
+    >>> split_sentences("What is this? Answer with one word.")
     ['What is this?', 'Answer with one word.']
-    >>> sentences("Pick one.\\nA. a cat of 3.5 kg\\nB. a dog")
+    >>> split_sentences("Pick one.\\nA. a cat of 3.5 kg\\nB. a dog")
     ['Pick one.', 'A. a cat of 3.5 kg', 'B. a dog']
     """
-    return [sentence for piece in _BREAK.split(text) if (sentence := piece.strip())]
+    return [sentence for part in _BREAK.split(text) if (sentence := part.strip())]
 
 
-def could_be_template(sentence: str) -> bool:
-    """Whether a sentence could be one, whatever its number: an order or a preamble of two words or more, with no box.
+def is_template_candidate(sentence: str) -> bool:
+    """Whether a sentence could be a template if it is frequent: a request or preamble of two words or more, without a box.
 
-    >>> could_be_template("What colour is the car?"), could_be_template("B. No"), could_be_template("Answer with yes or no.")
+    >>> is_template_candidate("What colour is the car?"), is_template_candidate("B. No"), is_template_candidate("Answer with yes or no.")
     (False, False, True)
     """
-    if sentence.endswith("?") or _OPTION.match(sentence) or _PLACE.search(sentence):
+    if sentence.endswith("?") or has_label(sentence) or _BOX.search(sentence):
         return False
     return sum(any(letter.isalpha() for letter in word) for word in sentence.split()) >= 2
 
 
 @dataclass
-class _Seen:
-    """What is remembered of a sentence: rows that have it, rows it may have had before it was forgotten, texts beside it."""
+class _SentenceStats:
+    """The rows that have a sentence, rows it may have had before it was pruned, and hashes of the texts beside it."""
 
     rows: int = 0
     missed: int = 0
-    beside: set[int] = field(default_factory=set)
+    contexts: set[int] = field(default_factory=set)
 
 
 @dataclass
-class _Counts:
-    """Counts sentences in bounded memory by lossy counting: after every `width` rows the rare ones are forgotten.
+class _SentenceCounter:
+    """Counts sentences in bounded memory by lossy counting: after every `width` rows the rare ones are pruned.
 
     A sentence in a share of at least 10 / width of the rows is never lost.
     """
 
     width: int
     rows: int = 0
-    seen: dict[str, _Seen] = field(default_factory=dict)
+    stats: dict[str, _SentenceStats] = field(default_factory=dict)
 
-    def row(self, turns: Sequence[str]) -> None:
-        once: set[str] = set()
-        for turn in turns:
-            parts = sentences(turn)
-            for place, sentence in enumerate(parts):
-                if could_be_template(sentence):
-                    self._count(sentence, parts[:place] + parts[place + 1 :], sentence in once)
-                    once.add(sentence)
+    def add_row(self, texts: Sequence[str]) -> None:
+        in_row: set[str] = set()
+        for text in texts:
+            sentences = split_sentences(text)
+            for index, sentence in enumerate(sentences):
+                if is_template_candidate(sentence):
+                    self._add(sentence, sentences[:index] + sentences[index + 1 :], is_new=sentence not in in_row)
+                    in_row.add(sentence)
         self.rows += 1
         if self.rows % self.width == 0:
-            self._forget()
+            self._prune()
 
-    def _count(self, sentence: str, others: list[str], again: bool) -> None:
-        entry = self.seen.get(sentence)
+    def _add(self, sentence: str, context: list[str], is_new: bool) -> None:
+        entry = self.stats.get(sentence)
         if entry is None:
-            entry = self.seen[sentence] = _Seen(missed=self.rows // self.width)
-        entry.rows += not again
-        if others and len(entry.beside) < COMPANIONS:
-            entry.beside.add(hash(tuple(others)))
+            entry = self.stats[sentence] = _SentenceStats(missed=self.rows // self.width)
+        entry.rows += is_new
+        # Hashes, and few of them, keep memory bounded.
+        if context and len(entry.contexts) < MIN_CONTEXTS:
+            entry.contexts.add(hash(tuple(context)))
 
-    def _forget(self) -> None:
+    def _prune(self) -> None:
         age = self.rows // self.width
-        self.seen = {sentence: entry for sentence, entry in self.seen.items() if entry.rows + entry.missed > age}
+        self.stats = {sentence: entry for sentence, entry in self.stats.items() if entry.rows + entry.missed > age}
 
-    def frequent(self, min_share: float) -> list[str]:
-        kept = [
-            (entry.rows, sentence)
-            for sentence, entry in self.seen.items()
-            if entry.rows + entry.missed >= min_share * self.rows and (len(entry.beside) >= COMPANIONS or entry.rows >= OFTEN)
+    def find_frequent(self, min_share: float) -> list[str]:
+        frequent = [
+            (-entry.rows, sentence)
+            for sentence, entry in self.stats.items()
+            if entry.rows + entry.missed >= min_share * self.rows
+            and (len(entry.contexts) >= MIN_CONTEXTS or entry.rows >= MIN_ROWS)
         ]
-        return [sentence for _, sentence in sorted(kept, key=lambda pair: (-pair[0], pair[1]))]
+        return [sentence for _, sentence in sorted(frequent)]
 
 
-def _conversations(dataset: Iterable[Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """Each row's messages; the pictures of a Dataset are not decoded."""
+def _read_messages(dataset: Iterable[Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Yield each row's messages; the images of a Dataset are not decoded."""
     if isinstance(dataset, Mapping):
         raise InputError(f"mine_templates takes one split: found {', '.join(map(str, dataset))}. Give it dataset['train'].")
     columns = getattr(dataset, "column_names", None)
     if columns and "messages" in columns and hasattr(dataset, "select_columns"):
         dataset = dataset.select_columns(["messages"])
-    for place, row in enumerate(dataset):
+    for index, row in enumerate(dataset):
         messages = row.get("messages") if isinstance(row, Mapping) else row
         if not isinstance(messages, Sequence) or isinstance(messages, str):
-            raise InputError(f"Row {place} has no messages to mine: expected `messages` or a list of turns, found {row!r:.80}.")
+            raise InputError(f"Row {index} has no messages: expected `messages` or a list of messages, found {row!r:.80}.")
         yield messages
 
 
-def _text(content: Any) -> str:
-    """A turn's text; the text parts of a list of parts, a line each."""
+def _get_text(content: Any) -> str:
+    """Return a message's text; of a list of parts the text parts, one per line."""
     if isinstance(content, str):
         return content
     return "\n".join(part.get("text") or "" for part in content or () if part.get("type") == "text")

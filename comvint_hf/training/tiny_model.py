@@ -1,14 +1,14 @@
 """A tiny LLaVA made from configurations: real transformers classes, small enough to learn shapes on two cores.
 
-`make_tiny` trains a tokenizer on given texts, builds SigLIP tower + projector + Llama, and saves a folder that
-`AutoProcessor` and `AutoModelForImageTextToText` load. It knows no dataset: texts and scenes are handed to it.
+`make_tiny_model` trains a tokenizer on given texts, builds SigLIP tower + projector + Llama, and saves a folder that
+`AutoProcessor` and `AutoModelForImageTextToText` load. This module knows no dataset: texts and scenes are handed to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comvint_hf.types import Scene
 
@@ -21,7 +21,7 @@ MARKERS = ("<st>", " <st>", "<ed>[")
 """Grounding markers are tokens, but not special ones: decoding must keep them."""
 
 SPLIT = r"\d+(?:\.\d+)?(?:, (?=[.\d]))?| ?\p{L}+|\s+(?=\S)| ?[^\s\p{L}\p{N}]+|\s+|\p{N}"
-"""What may become one token: a number with the comma that leads to the next, a word, a run of signs."""
+"""The units that may become one token: a number with the comma that leads to the next, a word, a run of punctuation."""
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -43,7 +43,7 @@ CHAT_TEMPLATE = """\
 """
 
 
-def make_tiny(
+def make_tiny_model(
     folder: Path | str,
     texts: Iterable[str],
     *,
@@ -53,27 +53,37 @@ def make_tiny(
     words: int = 2000,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make the tiny LLaVA, with random weights or, given `scenes`, with a vision tower that was taught on them.
+    """Make the tiny LLaVA, with random weights or, given `scenes`, with a vision tower pretrained on them.
 
-    `texts` teach the tokenizer (at most `words` tokens), `pixels` is the side pictures are resized to, a multiple of 32;
-    `progress` is told the step and the number of steps while the tower is taught. Returns the folder; the same arguments
-    give the same files.
+    The same arguments give the same files.
+
+    Args:
+        folder: Where the model is saved.
+        texts: Texts to train the tokenizer on.
+        scenes: Scenes to pretrain the vision tower on.
+        seed: Of weights and training.
+        pixels: The side to which images are resized, a multiple of 32.
+        words: The tokenizer's maximum number of tokens.
+        progress: Called with the step and the number of steps while the tower is trained.
+
+    Returns:
+        The folder.
     """
     import torch
 
     torch.manual_seed(seed)
-    processor = tiny_processor(tiny_tokenizer(texts, words), pixels)
-    model = tiny_model(processor, pixels)
+    processor = build_processor(train_tokenizer(texts, words), pixels)
+    model = build_model(processor, pixels)
     if scenes is not None:
-        from comvint_hf.training.tiny_vision import teach_tower
+        from comvint_hf.training.tiny_vision import pretrain_vision_tower
 
-        teach_tower(model, processor, scenes, seed=seed, progress=progress)
+        pretrain_vision_tower(model, processor, scenes, seed=seed, progress=progress)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return Path(folder)
 
 
-def tiny_tokenizer(texts: Iterable[str], words: int = 2000) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], words: int = 2000) -> PreTrainedTokenizerFast:
     """Train a tokenizer that has a token for every frequent word and number, and bytes for all the rest.
 
     Any text comes back unchanged from `decode(encode(text))`.
@@ -106,8 +116,8 @@ def tiny_tokenizer(texts: Iterable[str], words: int = 2000) -> PreTrainedTokeniz
     )
 
 
-def tiny_processor(tokenizer: PreTrainedTokenizerFast, pixels: int = 96) -> LlavaProcessor:
-    """Join the tokenizer with SigLIP's image processor; the PIL one, which needs no torchvision."""
+def build_processor(tokenizer: PreTrainedTokenizerFast, pixels: int = 96) -> LlavaProcessor:
+    """Combine the tokenizer with SigLIP's PIL image processor, which needs no torchvision."""
     from transformers import LlavaProcessor
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -121,11 +131,12 @@ def tiny_processor(tokenizer: PreTrainedTokenizerFast, pixels: int = 96) -> Llav
     )
 
 
-def tiny_model(processor: LlavaProcessor, pixels: int = 96) -> LlavaForConditionalGeneration:
+def build_model(processor: LlavaProcessor, pixels: int = 96) -> LlavaForConditionalGeneration:
     """Build the model with random weights: tower and decoder 128 wide, 2 and 3 layers, 4 heads, tied embeddings."""
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 
     tokenizer = processor.tokenizer
+    ids: dict[str, Any] = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     vision = SiglipVisionConfig(
         hidden_size=128,
         intermediate_size=512,
@@ -144,9 +155,7 @@ def tiny_model(processor: LlavaProcessor, pixels: int = 96) -> LlavaForCondition
         num_key_value_heads=4,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
+        **ids,
     )
     config = LlavaConfig(
         vision_config=vision,
@@ -156,23 +165,21 @@ def tiny_model(processor: LlavaProcessor, pixels: int = 96) -> LlavaForCondition
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
+        **ids,
     )
     model = LlavaForConditionalGeneration(config)
-    scale_to_fan_in(model)
-    start_kin_together(model, tokenizer)
+    init_weights(model)
+    init_similar_tokens(model, tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return model
 
 
-def scale_to_fan_in(model: LlavaForConditionalGeneration, embedding_std: float = 0.08) -> None:
-    """Draw every matrix anew with standard deviation 1/sqrt(fan-in), embeddings with 0.08, the tower's positions with 1.
+def init_weights(model: LlavaForConditionalGeneration, embedding_std: float = 0.08) -> None:
+    """Initialise every matrix with standard deviation 1/sqrt(fan-in), embeddings with 0.08, the tower's positions with 1.
 
-    The 0.02 that transformers draws is meant for wide models; at 128 it starts too small to learn in minutes. Positions are
-    added to patches of unit scale: much smaller ones are not seen, and where things lie is learnt late.
+    transformers' 0.02 is meant for wide models; at width 128 it is too small to learn in minutes. Positions are added to patches of
+    unit scale: with much smaller ones the model learns late where objects are.
     """
     import torch
     from torch import nn
@@ -190,17 +197,18 @@ def scale_to_fan_in(model: LlavaForConditionalGeneration, embedding_std: float =
     model.tie_weights()
 
 
-def start_kin_together(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, apart: float = 0.01) -> None:
-    """Give tokens that differ only in case or in the blank before them one start: "Red", " red" and "red" are one word.
+def init_similar_tokens(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, std: float = 0.01) -> None:
+    """Initialise tokens that differ only in case or in the blank before them alike: "Red", " red" and "red" are one word.
 
-    A small model has no corpus from which to learn that they are. `apart` is the standard deviation that tells them apart.
+    A small model has no corpus from which to learn that they are. `std` is the standard deviation of their difference.
     """
     import torch
 
     weights = model.get_input_embeddings().weight
+    assert isinstance(weights, torch.Tensor)
     first: dict[str, int] = {}
     with torch.no_grad():
         for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
-            kin = first.setdefault(token.lstrip("Ġ").lower(), index)
-            if kin != index:
-                weights[index] = weights[kin] + apart * torch.randn(weights.shape[1])
+            leader = first.setdefault(token.lstrip("Ġ").lower(), index)
+            if leader != index:
+                weights[index] = weights[leader] + std * torch.randn(weights.shape[1])

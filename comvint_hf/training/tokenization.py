@@ -1,9 +1,8 @@
-"""Texts and pictures through a processor: tensors for the model, and for each token the characters it was made from.
+"""Texts and images through a processor: tensors for the model, and the source characters of each token.
 
-Processors write an image token hundreds of times where the text had one placeholder. Those of transformers 5.18 and later say
-where; for any other, the same text is tokenized without expansion and the two are matched end to end. A processor that adds a
-beginning or an end of its own is asked where, with markers around the placeholders. This file knows no role, no template and no
-loss.
+Processors expand one image placeholder into hundreds of image tokens. Those of transformers 5.18 and later report where; for any
+other, the same text is tokenized without expansion and the two are matched end to end. A processor that adds a beginning or an end
+of its own is probed with markers around the placeholders. This module knows no role, no task template and no loss.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ import numpy as np
 
 from comvint_hf.errors import ModelError, RowError
 from comvint_hf.model_families import family_of
-from comvint_hf.training.loss_mask import Replacement, expand, widen
+from comvint_hf.training.loss_mask import Replacement, expand_placeholders, restore_blank_offsets
 
 _MARKER = chr(0x10FFFD)
-"""A private-use character that no row has (see `markers`)."""
-_OWN_KEYS = ("offset_mapping", "text_replacement_offsets", "special_tokens_mask", "num_crops")
+"""A private-use character that no row has (see `chat_template`)."""
+_UNUSED_KEYS = ("offset_mapping", "text_replacement_offsets", "special_tokens_mask", "num_crops")
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A batch as the model takes it, right-padded, and where its tokens come from.
+    """A batch as the model takes it, right-padded, and the source of its tokens.
 
     `features` holds `input_ids` and `attention_mask` (`[B, T]` int64), `pixel_values` and whatever else the processor makes;
-    `offsets` is `[B, T, 2]` int64, characters of `texts`; `replacements` say where placeholders were expanded in them, and, as
-    replacements of nothing, what the processor added.
+    `offsets` is `[B, T, 2]` int64, characters of `texts`; `replacements` are the expanded placeholders in `texts` and what the
+    processor added (with `start == end`).
     """
 
     features: dict[str, Any]
@@ -40,81 +39,92 @@ class Encoded:
     replacements: list[list[Replacement]]
 
 
-def tokenizer_of(processor: Any) -> Any:
-    """The tokenizer inside a processor; a bare tokenizer stands for itself."""
+def get_tokenizer(processor: Any) -> Any:
+    """Return the tokenizer inside a processor, or a bare tokenizer itself."""
     return getattr(processor, "tokenizer", processor)
 
 
 def encode(processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]], names: Sequence[str]) -> Encoded:
-    """Run the processor over a batch of rendered texts; `images[i]` are the pictures of `texts[i]`, possibly none.
+    """Run the processor over a batch of rendered texts.
 
-    Raises `ModelError` if the tokenizer tells no offsets, has no padding token, or its tokens cannot be matched with the text;
-    `names` are what errors call the rows.
+    Args:
+        processor: A processor, or a tokenizer for rows without images.
+        texts: Rendered conversations, an image as one placeholder.
+        images: For each text its images, possibly none.
+        names: What error messages call the rows.
+
+    Raises:
+        ModelError: The tokenizer reports no offsets or has no padding token, or its tokens cannot be matched with the text.
+        RowError: A row without an image, for a processor that takes none such.
     """
-    tokenizer = tokenizer_of(processor)
-    _require_offsets(tokenizer)
+    tokenizer = get_tokenizer(processor)
+    _check_tokenizer(tokenizer)
     if tokenizer is processor:
-        _refuse_pictures(tokenizer, images, names)
+        _check_no_images(tokenizer, images, names)
         return _encode_texts(tokenizer, texts, list(texts), [[] for _ in texts], names)
-    _require_pictures(processor, images, names)
-    added = _additions(processor, texts, images)
-    output = dict(_call(processor, list(texts), images))
-    features = {key: _tensor(value) for key, value in output.items() if key not in _OWN_KEYS}
-    replaced = output.get("text_replacement_offsets")
-    if "offset_mapping" not in output or (replaced is None and any(images)):
+    _check_images(processor, images, names)
+    added = _find_added_texts(processor, texts, images)
+    output = dict(_run_processor(processor, list(texts), images))
+    features = {key: _to_tensor(value) for key, value in output.items() if key not in _UNUSED_KEYS}
+    reported = output.get("text_replacement_offsets")
+    if "offset_mapping" not in output or (reported is None and any(images)):
         if any(added):
-            raise ModelError(f"{type(processor).__name__} adds to texts and does not say where: transformers 5.18 or later does.")
-        offsets = _matched_offsets(tokenizer, texts, features, names)
-        return _checked(features, offsets, texts, [[] for _ in texts], names)
-    told = [[Replacement(*one["span"], one["replacement"]) for one in row] for row in replaced or [()] * len(texts)]
-    replacements = [_joined(row, more) for row, more in zip(told, added, strict=True)]
-    return _checked(features, _offsets_array(output["offset_mapping"]), texts, replacements, names)
+            raise ModelError(
+                f"{type(processor).__name__} adds text and does not report where: expected transformers 5.18 or later, which does."
+            )
+        offsets = _match_offsets(tokenizer, texts, features, names)
+        return _make_encoded(features, offsets, texts, [[] for _ in texts], names)
+    expanded = [
+        [Replacement(item["span"][0], item["span"][1], item["replacement"]) for item in row]
+        for row in reported or [()] * len(texts)
+    ]
+    replacements = [_merge_replacements(row, more) for row, more in zip(expanded, added, strict=True)]
+    return _make_encoded(features, _to_offset_array(output["offset_mapping"]), texts, replacements, names)
 
 
-def encode_alike(
+def encode_shared_images(
     processor: Any, texts: Sequence[str], images: Sequence[Any], names: Sequence[str], leader: str, known: Sequence[Replacement]
 ) -> Encoded:
-    """Encode texts that all have the same pictures, as `leader` has; these are not processed again if that can be avoided.
+    """Encode texts that all have the images of `leader`, without processing these again if that can be avoided.
 
     `known` are the leader's replacements. The features may be `input_ids` and `attention_mask` only.
     """
-    if sum(one.end > one.start for one in known) < len(images):
+    # Without a replacement for each image, the other texts cannot be expanded here.
+    if sum(item.end > item.start for item in known) < len(images):
         return encode(processor, texts, [images for _ in texts], names)
-    replacements = [_replaced_alike(text, leader, known) for text in texts]
-    whole = [expand(text, row) for text, row in zip(texts, replacements, strict=True)]
-    return _encode_texts(tokenizer_of(processor), texts, whole, replacements, names)
+    replacements = [_transfer_replacements(text, leader, known) for text in texts]
+    expanded = [expand_placeholders(text, row) for text, row in zip(texts, replacements, strict=True)]
+    return _encode_texts(get_tokenizer(processor), texts, expanded, replacements, names)
 
 
 def _encode_texts(
-    tokenizer: Any, texts: Sequence[str], whole: list[str], replacements: list[list[Replacement]], names: Sequence[str]
+    tokenizer: Any, texts: Sequence[str], expanded: list[str], replacements: list[list[Replacement]], names: Sequence[str]
 ) -> Encoded:
-    """Run the tokenizer alone over texts whose placeholders are expanded in `whole`."""
-    output = tokenizer(whole, add_special_tokens=False, padding=True, padding_side="right", return_offsets_mapping=True)
-    features = {key: _tensor(output[key]) for key in ("input_ids", "attention_mask")}
-    return _checked(features, _offsets_array(output["offset_mapping"]), texts, replacements, names)
+    """Run the tokenizer alone over `expanded`, the texts with their placeholders expanded."""
+    output = tokenizer(expanded, add_special_tokens=False, padding=True, padding_side="right", return_offsets_mapping=True)
+    features = {key: _to_tensor(output[key]) for key in ("input_ids", "attention_mask")}
+    return _make_encoded(features, _to_offset_array(output["offset_mapping"]), texts, replacements, names)
 
 
-def _refuse_pictures(tokenizer: Any, images: Sequence[Sequence[Any]], names: Sequence[str]) -> None:
-    for name, pictures in zip(names, images, strict=True):
-        if pictures:
-            raise ModelError(
-                f"{name} has a picture and {type(tokenizer).__name__} is a tokenizer, which takes text only: give L2TCollator the "
-                "model's processor (AutoProcessor)."
-            )
+def _check_no_images(tokenizer: Any, images: Sequence[Sequence[Any]], names: Sequence[str]) -> None:
+    if name := next((name for name, row in zip(names, images, strict=True) if row), None):
+        raise ModelError(
+            f"{name} has an image and {type(tokenizer).__name__} is a tokenizer, which takes text only: give L2TCollator the "
+            "model's processor (AutoProcessor)."
+        )
 
 
-def _require_pictures(processor: Any, images: Sequence[Sequence[Any]], names: Sequence[str]) -> None:
-    if not family_of(processor).picture:
+def _check_images(processor: Any, images: Sequence[Sequence[Any]], names: Sequence[str]) -> None:
+    if not family_of(processor).requires_image:
         return
-    for name, pictures in zip(names, images, strict=True):
-        if not pictures:
-            raise RowError(
-                f"{name} has no picture, and {type(processor).__name__} takes no row without one: drop it, or train another family."
-            )
+    if name := next((name for name, row in zip(names, images, strict=True) if not row), None):
+        raise RowError(
+            f"{name} has no image, and {type(processor).__name__} takes no row without one: drop the row, or train another family."
+        )
 
 
-def _additions(processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]]) -> list[list[Replacement]]:
-    """What a processor writes into texts beside the pictures, as replacements of nothing in each text.
+def _find_added_texts(processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]]) -> list[list[Replacement]]:
+    """Find the text that a processor adds beside the images, as insertions into each text.
 
     Raises `ModelError` if it does more than to add something behind a placeholder or at the end.
     """
@@ -123,119 +133,121 @@ def _additions(processor: Any, texts: Sequence[str], images: Sequence[Sequence[A
     prepare = getattr(processor, "prepare_inputs_layout", None)
     if not any(images) or prepare is None or type(processor).prepare_inputs_layout is ProcessorMixin.prepare_inputs_layout:
         return [[] for _ in texts]
+    # The processor is asked with a marker in each gap, so that its additions are found between the markers.
     placeholder = re.compile(f"({re.escape(str(processor.image_token))})")
-    pieces = [placeholder.split(text) for text in texts]
-    marked = prepare(images=[list(row) for row in images], text=[_MARKER.join(row) for row in pieces])[1]
-    return [_added(row, written, type(processor).__name__) for row, written in zip(pieces, marked, strict=True)]
+    parts = [placeholder.split(text) for text in texts]
+    marked = prepare(images=[list(row) for row in images], text=[_MARKER.join(row) for row in parts])[1]
+    return [_find_insertions(row, written, type(processor).__name__) for row, written in zip(parts, marked, strict=True)]
 
 
-def _added(pieces: list[str], written: str, processor: str) -> list[Replacement]:
-    found, place = [], 0
-    for piece, more in zip(pieces, written.split(_MARKER), strict=True):
-        if not more.startswith(piece):
-            raise ModelError(f"{processor} rewrites texts in their middle, so the loss cannot be placed: use another processor.")
-        place += len(piece)
-        if len(more) > len(piece):
-            found.append(Replacement(place, place, more[len(piece) :]))
-    return found
+def _find_insertions(parts: list[str], written: str, processor: str) -> list[Replacement]:
+    insertions, index = [], 0
+    for part, found in zip(parts, written.split(_MARKER), strict=True):
+        if not found.startswith(part):
+            raise ModelError(
+                f"{processor} rewrites texts in their middle, so the loss cannot be placed: expected text added behind an image "
+                "or at the end. Use another processor."
+            )
+        index += len(part)
+        if len(found) > len(part):
+            insertions.append(Replacement(index, index, found[len(part) :]))
+    return insertions
 
 
-def _joined(pictures: list[Replacement], added: list[Replacement]) -> list[Replacement]:
-    """Both in the text's own characters, in order; `pictures` come in those of the text with the additions."""
-    gains = [(one.start + sum(other.gain for other in added[:place]), one.gain) for place, one in enumerate(added)]
+def _merge_replacements(images: list[Replacement], added: list[Replacement]) -> list[Replacement]:
+    """Merge both in the text's own characters; those of `images` count in the text with the additions."""
+    shifts = [(item.start + sum(other.added_length for other in added[:n]), item.added_length) for n, item in enumerate(added)]
     moved = []
-    for picture in pictures:
-        before = sum(gain for start, gain in gains if start < picture.start)
-        moved.append(Replacement(picture.start - before, picture.end - before, picture.expansion))
-    return sorted([*moved, *added], key=lambda one: (one.start, one.end))
+    for start, end, expansion in images:
+        before = sum(length for index, length in shifts if index < start)
+        moved.append(Replacement(start - before, end - before, expansion))
+    return sorted([*moved, *added], key=lambda item: (item.start, item.end))
 
 
-def _replaced_alike(text: str, leader: str, known: Sequence[Replacement]) -> list[Replacement]:
-    """Where the leader's replacements fall in another text: what was added right behind a picture stays there, the rest at the end."""
-    found, last, told = [], 0, 0
-    for one in known:
-        placeholder = leader[one.start : one.end]
-        start = text.index(placeholder, last) if placeholder or one.start == told else len(text)
-        last, told = start + len(placeholder), one.end
-        found.append(Replacement(start, last, one.expansion))
+def _transfer_replacements(text: str, leader: str, known: Sequence[Replacement]) -> list[Replacement]:
+    """Find the leader's replacements in another text: an insertion right behind an image stays there, any other goes to the end."""
+    found, last, last_known = [], 0, 0
+    for item in known:
+        placeholder = leader[item.start : item.end]
+        start = text.index(placeholder, last) if placeholder or item.start == last_known else len(text)
+        last, last_known = start + len(placeholder), item.end
+        found.append(Replacement(start, last, item.expansion))
     return found
 
 
-def _require_offsets(tokenizer: Any) -> None:
+def _check_tokenizer(tokenizer: Any) -> None:
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
-            f"{type(tokenizer).__name__} cannot say which characters a token was made from: expected a fast tokenizer "
+            f"{type(tokenizer).__name__} cannot report the source characters of a token: expected a fast tokenizer "
             "(one with tokenizer.json). Load it with use_fast=True or convert it."
         )
     if tokenizer.pad_token is None:
         raise ModelError("The tokenizer has no padding token: set processor.tokenizer.pad_token, for example to its end token.")
 
 
-def _checked(
-    features: dict[str, Any],
-    offsets: np.ndarray,
-    texts: Sequence[str],
-    replacements: list[list[Replacement]],
-    names: Sequence[str],
+def _make_encoded(
+    features: dict[str, Any], offsets: Any, texts: Sequence[str], replacements: list[list[Replacement]], names: Sequence[str]
 ) -> Encoded:
-    """The encoded batch, if every offset lies inside its text."""
-    whole = [expand(text, row) for text, row in zip(texts, replacements, strict=True)]
-    for text, row, name in zip(whole, offsets, names, strict=True):
+    """Build the encoded batch. Raises `ModelError` for offsets outside their text."""
+    expanded = [expand_placeholders(text, row) for text, row in zip(texts, replacements, strict=True)]
+    for text, row, name in zip(expanded, offsets, names, strict=True):
         if row.size and row.max() > len(text):
             raise ModelError(
                 f"{name}: the tokenizer's offsets run to character {row.max()} of a text of {len(text)}: "
                 "its normalizer or the processor rewrites the text, so the loss cannot be placed. Use another tokenizer file."
             )
-    return Encoded(features, np.stack([widen(row) for row in offsets]), whole, replacements)
+    return Encoded(features, np.stack([restore_blank_offsets(row) for row in offsets]), expanded, replacements)
 
 
-def _call(processor: Any, texts: list[str], images: Sequence[Sequence[Any]]) -> Any:
-    wanted = {
+def _run_processor(processor: Any, texts: list[str], images: Sequence[Sequence[Any]]) -> Any:
+    arguments = {
         "text": texts,
-        "images": [list(pictures) for pictures in images] if any(images) else None,
+        "images": [list(row) for row in images] if any(images) else None,
+        # The chat template has written the special tokens.
         "add_special_tokens": False,
         "padding": True,
         "padding_side": "right",
         "images_kwargs": {"return_tensors": "pt"},
     }
-    if _tells_replacements():
-        return processor(**wanted, return_offsets_mapping=True, return_text_replacement_offsets=True)
-    return processor(**wanted)
+    if _supports_replacement_offsets():
+        return processor(**arguments, return_offsets_mapping=True, return_text_replacement_offsets=True)
+    return processor(**arguments)
 
 
-def _tensor(value: Any) -> Any:
-    """Lists of numbers as a tensor: by way of numpy, which is several times quicker than the way transformers takes."""
+def _to_tensor(value: Any) -> Any:
     import torch
 
+    # By way of numpy, which converts lists of numbers several times faster than transformers does.
     return value if isinstance(value, torch.Tensor) else torch.from_numpy(np.asarray(value))
 
 
-def _offsets_array(offsets: Any) -> np.ndarray:
-    """`[B, T, 2]` int64 from lists of pairs."""
+def _to_offset_array(offsets: Any) -> np.ndarray:
+    """Convert lists of pairs to `[B, T, 2]` int64."""
     if not isinstance(offsets, list):
         return np.asarray(offsets, dtype=np.int64)
     flat = np.fromiter(chain.from_iterable(chain.from_iterable(offsets)), dtype=np.int64)
     return flat.reshape(len(offsets), -1, 2)
 
 
-def _tells_replacements() -> bool:
+def _supports_replacement_offsets() -> bool:
     from transformers.processing_utils import ProcessingKwargs, TextKwargs
 
     return "return_text_replacement_offsets" in {**ProcessingKwargs.__annotations__, **TextKwargs.__annotations__}
 
 
-def _matched_offsets(tokenizer: Any, texts: Sequence[str], features: dict[str, Any], names: Sequence[str]) -> np.ndarray:
-    """Offsets into the unexpanded texts, `[B, T, 2]`; tokens that only the expansion has get none."""
+def _match_offsets(tokenizer: Any, texts: Sequence[str], features: dict[str, Any], names: Sequence[str]) -> np.ndarray:
+    """Compute offsets into the unexpanded texts, `[B, T, 2]`; tokens that only the expansion has get none."""
     plain = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
     input_ids, lengths = features["input_ids"].numpy(), features["attention_mask"].sum(-1).tolist()
     offsets = np.zeros((*input_ids.shape, 2), dtype=np.int64)
     for row, (name, length) in enumerate(zip(names, lengths, strict=True)):
         short = np.asarray(plain["input_ids"][row])
+        # The expansion lies in between: all tokens before the first and after the last image token are equal.
         head, tail = match_ends(short, input_ids[row, :length])
         if head + tail < len(short):
             raise ModelError(
                 f"{name}: the processor's {length} tokens do not begin and end as its text does, so the loss cannot be placed. "
-                "Use transformers 5.18 or later, or rows with their pictures next to each other."
+                "Use transformers 5.18 or later, or rows with their images next to each other."
             )
         characters = np.asarray(plain["offset_mapping"][row])
         offsets[row, :head] = characters[:head]
@@ -244,7 +256,7 @@ def _matched_offsets(tokenizer: Any, texts: Sequence[str], features: dict[str, A
 
 
 def match_ends(short: np.ndarray, long: np.ndarray) -> tuple[int, int]:
-    """How many tokens two sequences share at their beginnings and, of what is left of the shorter, at their ends.
+    """Count the tokens that two sequences share at their beginnings and, of the rest of the shorter one, at their ends.
 
     >>> match_ends(np.array([1, 7, 2]), np.array([1, 7, 7, 7, 2]))
     (2, 1)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from comvint_hf import annotator
-from comvint_hf.generation import task_templates
+from comvint_hf.generation.recipes.comvint.stages import LETTER_TEMPLATES, YES_NO_TEMPLATES
 
 TABLES = Path(annotator.__file__).parent
 FORMS = tomllib.loads((TABLES / "wording/comvint_questions.toml").read_text())["form"]
@@ -149,7 +149,7 @@ class Thing:
             tails = {" ".join(name.split(" ")[-size:]) for name in self.names for size in (1, 2)}
             self.names |= tails | {parent for tail in tails for kind in meant(tail) for parent in parents(kind)}
         words = {word for name in self.names for word in (name, *KINDS.get(name, {}).get("words", "").split())}
-        self.spoken = {f"[{item.tag}]"} if source == "flickr30k" else words
+        self.with_article = {f"[{item.tag}]"} if source == "flickr30k" else words
         boxes = item.boxes
         self.box = (
             (min(b.x1 for b in boxes), min(b.y1 for b in boxes), max(b.x2 for b in boxes), max(b.y2 for b in boxes))
@@ -231,11 +231,11 @@ class Oracle:
         forms |= {"in", "with", "has", "have"} if verb == "wearing" else set()
         for caption in self.scene.meta.get("grounded_captions", self.scene.captions):
             text = caption.lower()
-            after = [text[place:] for name in subject.spoken for place in find_all(text, name)]
+            after = [text[place:] for name in subject.with_article for place in find_all(text, name)]
             for rest in after:
                 for form in forms:
                     found = re.search(rf"\b{re.escape(form)}\b", rest)
-                    if found and any(name in rest[found.end() : found.end() + NEAR] for name in target.spoken):
+                    if found and any(name in rest[found.end() : found.end() + NEAR] for name in target.with_article):
                         return True
         return False
 
@@ -471,7 +471,7 @@ def problem(sample):
 def taken_apart(sample):
     """The bare question and the options by letter."""
     text = sample.instruction
-    for sentence in (*task_templates.YES_NO, *task_templates.LETTER):
+    for sentence in (*YES_NO_TEMPLATES, *LETTER_TEMPLATES):
         text = text.removesuffix(sentence).rstrip()
     question, *listed = text.split("\n")
     return question, {line[0]: line[3:] for line in listed}

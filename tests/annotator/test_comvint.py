@@ -9,11 +9,11 @@ from annotator import comvint_oracle as oracle
 
 from comvint_hf import VLIT, comvint
 from comvint_hf.annotator import ANSWERS, AnnotationLLM, register
-from comvint_hf.annotator.comvint.candidates import DRAWN_COLOURS, SHAPES
-from comvint_hf.annotator.comvint.templates import forms
+from comvint_hf.annotator.comvint.templates import load_templates
 from comvint_hf.annotator.facts.scene import facts_of
 from comvint_hf.annotator.programs.execute import complexity, evaluate
-from comvint_hf.annotator.programs.program import chain
+from comvint_hf.annotator.programs.program import parse_chain
+from comvint_hf.annotator.words.knowledge import RENDERED_COLOURS, SHAPE_NAMES
 from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.generation import filters
 from comvint_hf.generation.llm import LLMs, Reply
@@ -118,8 +118,12 @@ def test_each_task_has_thirty_templates():
         "body",
         "played",
     }
-    thought = [template.text for head, form in forms().items() if head in knowing for template in (*form.ask, *form.more)]
-    seen = [template.text for head, form in forms().items() if head not in knowing for template in (*form.ask, *form.more)]
+    thought = [
+        template.text for head, form in load_templates().items() if head in knowing for template in (*form.ask, *form.more)
+    ]
+    seen = [
+        template.text for head, form in load_templates().items() if head not in knowing for template in (*form.ask, *form.more)
+    ]
     assert len(set(thought)) >= 30
     assert len(set(seen)) >= 30
 
@@ -146,7 +150,7 @@ def test_presence_cannot_be_told_from_how_much_a_question_says():
     for sample in asked:
         if sample.topic == "existence" and sample.reason is None:
             words = set(sample.instruction.lower().replace("?", " ").split())
-            named = bool(words & set(DRAWN_COLOURS)), bool(words & set(SHAPES))
+            named = bool(words & set(RENDERED_COLOURS)), bool(words & set(SHAPE_NAMES))
             answers.setdefault(named, Counter())[sample.response] += 1
     assert len(answers) == 3, "told by colour, by kind, by both"
     assert sum(max(of.values()) for of in answers.values()) < 0.6 * sum(of.total() for of in answers.values())
@@ -156,7 +160,7 @@ def test_a_complication_takes_more_steps_and_names_more_things(drawn):
     harder = [sample for sample in drawn if sample.rounds == 1]
     assert len(harder) > 0.9 * len(drawn)
     for sample in harder:
-        first, second = chain(sample.reasoning)[:2]
+        first, second = parse_chain(sample.reasoning)[:2]
         assert complexity(second) > complexity(first)
         facts = facts_of(sample.scene)
         if first.head == second.head and first.head in ("colour", "size", "shape") and "like" not in str(second):
@@ -174,7 +178,7 @@ def test_simple_questions_about_shapes_are_short_and_use_few_words():
 def test_everything_is_clean_and_says_nothing_of_its_source(drawn, shared):
     for sample in (*drawn, *rows(real(shared, "coco", 40)), *rows(real(shared, "flickr30k", 60))):
         if sample.reason is None:
-            assert filters.first_failure(sample, filters.CLEAN) is None
+            assert filters.find_failure(sample, filters.CHECKS) is None
             assert "  " not in sample.instruction.replace("\n", " ")
             assert not {"caption", "annotation", "annotated", "box", "tag"} & set(sample.response.lower().split())
 
@@ -202,7 +206,7 @@ def complicated():
                     (harder,) = await stages.complicate(sample, LLMs.one(llm))
                 except ReplyError:
                     continue
-                if chain(harder.reasoning)[-1].head == "colour" and "the object" in harder.instruction:
+                if parse_chain(harder.reasoning)[-1].head == "colour" and "the object" in harder.instruction:
                     return harder
         pytest.fail("no question for a colour could be made harder")
 
@@ -219,15 +223,15 @@ def test_the_judge_accepts_a_right_rewrite(complicated):
 
 
 def test_the_judge_rejects_a_wrong_answer(complicated):
-    colour = evaluate(chain(complicated.reasoning)[-1], facts_of(complicated.scene)).value
+    colour = evaluate(parse_chain(complicated.reasoning)[-1], facts_of(complicated.scene)).value
     other = "purple" if colour != "purple" else "green"
     planted = complicated.write([Turn(complicated.instruction, complicated.response.replace(colour, other))])
     assert "answer right" in judged(planted)
 
 
 def test_the_judge_rejects_a_thing_that_is_absent(complicated):
-    program = str(chain(complicated.reasoning)[-1])
-    first = str(chain(complicated.reasoning)[0])
+    program = str(parse_chain(complicated.reasoning)[-1])
+    first = str(parse_chain(complicated.reasoning)[0])
     planted = complicated.model_copy(update={"reasoning": f"{first} => {program.replace('the(object', 'the(hexagon')}"})
     planted = planted.write(
         [Turn(complicated.instruction.replace("object", "hexagon"), complicated.response.replace("object", "hexagon"))]
@@ -243,7 +247,7 @@ def test_the_judge_rejects_text_that_its_reasoning_does_not_say(complicated):
 
 def test_the_judge_rejects_a_rewrite_that_is_not_harder(complicated):
     before = complicated.history[-1]
-    first = str(chain(complicated.reasoning)[0])
+    first = str(parse_chain(complicated.reasoning)[0])
     same = complicated.model_copy(update={"reasoning": f"{first} => {first}"})
     assert "truly harder" in judged(same.write([Turn(before.instruction, before.response)]))
 
@@ -309,11 +313,11 @@ def test_sides_are_clear_or_left_open():
         ("bed", "furniture", [box(0.25, 0.4, 0.8, 0.95)]),
     )
     facts = facts_of(scene)
-    dog, bench, bed = facts.things
+    dog, bench, bed = facts.objects
     assert facts.side(dog, bench, "left of") is True
     assert facts.side(bench, dog, "left of") is False
     assert facts.side(bed, bench, "left of") is None
-    assert facts.sides(dog, bench) == ("left of",)
+    assert facts.relative_positions(dog, bench) == ("left of",)
 
 
 def test_a_word_that_fits_two_things_is_no_reference():
@@ -323,8 +327,8 @@ def test_a_word_that_fits_two_things_is_no_reference():
         ("dog", "animal", [box(0.2, 0.1, 0.5, 0.4)]),
     )
     facts = facts_of(scene)
-    assert facts.the(facts.things[0]).text == "the leftmost cup"
-    assert facts.the(facts.things[2]).text == "the dog"
+    assert facts.describe(facts.objects[0]).text == "the leftmost cup"
+    assert facts.describe(facts.objects[2]).text == "the dog"
 
 
 # The door ---------------------------------------------------------------------------------------------------------------
@@ -369,7 +373,7 @@ def test_every_dialogue_honours_its_constraint(shared):
                     assert any(word in said[2].lower().split() for word in ("it", "it?", "its", "one", "that", "young", "else"))
                 case "reasoned":
                     assert all(len(answer.split()) > 10 for answer in said[1::2])
-            assert filters.first_failure(sample, filters.CLEAN) is None
+            assert filters.find_failure(sample, filters.CHECKS) is None
 
 
 def test_a_failed_attempt_stays_in_the_history():

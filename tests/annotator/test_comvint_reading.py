@@ -7,11 +7,11 @@ from random import Random
 import pytest
 
 from comvint_hf.annotator.comvint import templates, wrong_answers
-from comvint_hf.annotator.comvint.complicate import readable
+from comvint_hf.annotator.comvint.complicate import is_readable
 from comvint_hf.annotator.facts.scene import Facts, facts_of
 from comvint_hf.annotator.programs.execute import evaluate
-from comvint_hf.annotator.programs.knowledge import overlap, says_the_same
-from comvint_hf.annotator.programs.program import read
+from comvint_hf.annotator.programs.knowledge import is_same_content, overlap
+from comvint_hf.annotator.programs.program import parse_program
 from comvint_hf.types import Box, Object, Relation, Scene
 
 TOP, UNDER = (0.1, 0.1, 0.3, 0.3), (0.1, 0.6, 0.3, 0.8)
@@ -29,11 +29,11 @@ def scene(*objects: Object, source: str = "coco", **fields) -> Facts:
 
 
 def asked(text: str, facts: Facts) -> set[str]:
-    return {templates.ask(read(text), facts, Random(seed)) for seed in range(60)}
+    return {templates.ask(parse_program(text), facts, Random(seed)) for seed in range(60)}
 
 
 def answered(text: str, facts: Facts) -> set[str]:
-    return {templates.answer(read(text), facts, Random(seed)) for seed in range(20)}
+    return {templates.answer(parse_program(text), facts, Random(seed)) for seed in range(20)}
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_what_lies_beside_one_of_its_kind_is_another(circles):
 
 
 def test_nobody_asks_for_a_circle_beside_the_only_circle(circles):
-    assert evaluate(read("exists(any(circle; red; above the(circle; red)))"), circles) is None
-    assert evaluate(read("exists(any(circle; blue; below the(circle; red)))"), circles).value == "yes"
+    assert evaluate(parse_program("exists(any(circle; red; above the(circle; red)))"), circles) is None
+    assert evaluate(parse_program("exists(any(circle; blue; below the(circle; red)))"), circles).value == "yes"
 
 
 @pytest.mark.parametrize(("head", "sides"), [("across", ("left", "right")), ("vertical", ("above", "below"))])
@@ -65,15 +65,15 @@ def test_an_alternative_is_asked_in_the_words_of_its_answer(head, sides):
 def test_a_person_is_no_it():
     facts = scene(thing("o1", "man", TOP), thing("o2", "woman", (0.7, 0.7, 0.9, 0.9)), source="visual_genome")
     assert not {text for text in answered("across(the(man), the(woman))", facts) if text.startswith("It ")}
-    option = templates.brief(read("relative(the(man), the(woman))"), facts, "above and left of", Random(0))
+    option = templates.brief(parse_program("relative(the(man), the(woman))"), facts, "above and left of", Random(0))
     assert option == "Above and to the left of the woman"
 
 
 def test_no_question_gives_its_colour_away():
     facts = scene(thing("o1", "sweater", TOP, "grey"), thing("o2", "water", WIDE, "blue"), source="visual_genome")
-    assert evaluate(read("colour(the(sweater))"), facts).value == "grey"
-    assert evaluate(read("colour(the(sweater; grey))"), facts) is None
-    assert evaluate(read("colour(the(water))"), facts) is None
+    assert evaluate(parse_program("colour(the(sweater))"), facts).value == "grey"
+    assert evaluate(parse_program("colour(the(sweater; grey))"), facts) is None
+    assert evaluate(parse_program("colour(the(water))"), facts) is None
 
 
 @pytest.mark.parametrize(
@@ -86,22 +86,22 @@ def test_no_question_gives_its_colour_away():
     ],
 )
 def test_nobody_has_to_untangle_a_question(text):
-    assert not readable(read(text), scene())
+    assert not is_readable(parse_program(text), scene())
 
 
 @pytest.mark.parametrize(
     "text", ["use(the(thing; which the(man) is carrying))", "what(the(man), on)", "colour(the(cup; left of the(dog)))"]
 )
 def test_one_clause_can_be_read(text):
-    assert readable(read(text), scene())
+    assert is_readable(parse_program(text), scene())
 
 
 def test_wrong_options_differ_from_one_another_and_are_not_narrower():
     facts = scene(thing("o1", "bench", TOP), thing("o2", "cup", UNDER))
     for seed in range(40):
-        values = wrong_answers.wrong_values(read("made_of(the(bench))"), facts, Random(seed), 6)
+        values = wrong_answers.wrong_values(parse_program("made_of(the(bench))"), facts, Random(seed), 6)
         pairs = [(one, two) for place, one in enumerate(values) for two in values[:place]]
-        assert not [pair for pair in pairs if says_the_same(*pair)]
+        assert not [pair for pair in pairs if is_same_content(*pair)]
     assert overlap("the upper body", "the neck") and overlap("the legs", "the lower body")
     assert overlap("metal", "stainless steel") and not overlap("the neck", "the legs")
 
@@ -109,19 +109,19 @@ def test_wrong_options_differ_from_one_another_and_are_not_narrower():
 def test_of_things_that_touch_one_none_is_further_than_another():
     laid = thing("o2", "table", WIDE)
     facts = scene(thing("o1", "cup", (0.06, 0.6, 0.16, 0.7)), laid, thing("o3", "dog", (0.06, 0.3, 0.16, 0.45)))
-    assert evaluate(read("nearer(the(cup), the(dog), the(table))"), facts) is None
+    assert evaluate(parse_program("nearer(the(cup), the(dog), the(table))"), facts) is None
 
 
 def test_things_of_photos_lie_on_the_side_on_which_they_are_furthest():
     facts = scene(thing("o1", "dog", (0.05, 0.5, 0.15, 0.6)), thing("o2", "cup", (0.8, 0.3, 0.9, 0.4)))
-    assert facts.sides(*facts.things) == ("left of",)
+    assert facts.relative_positions(*facts.objects) == ("left of",)
 
 
 def test_one_boat_has_two_names_unless_one_caption_has_both():
     objects = thing("o1", "canoe", TOP), thing("o2", "boat", FAR)
     one, two = ("A man in a <st>canoe<ed>[o1].", "A man in a <st>boat<ed>[o2]."), ("A <st>canoe<ed>[o1] by a <st>boat<ed>[o2].",)
-    assert not (renamed := scene(*objects, source="flickr30k", meta={"grounded_captions": one})).apart(*renamed.things)
-    assert (both := scene(*objects, source="flickr30k", meta={"grounded_captions": two})).apart(*both.things)
+    assert not (renamed := scene(*objects, source="flickr30k", meta={"grounded_captions": one})).are_distinct(*renamed.objects)
+    assert (both := scene(*objects, source="flickr30k", meta={"grounded_captions": two})).are_distinct(*both.objects)
 
 
 def test_the_car_on_the_street_may_be_one_of_several():
@@ -129,7 +129,7 @@ def test_the_car_on_the_street_may_be_one_of_several():
     objects = thing("o1", "car", UNDER), thing("o2", "street", WIDE), thing("o3", "cars", FAR)
     relations = (Relation(subject="o1", predicate="parked on", object="o2"),)
     facts = scene(*objects, source="visual_genome", relations=relations)
-    assert evaluate(read("power(the(car; parked on the(street)))"), facts) is None
+    assert evaluate(parse_program("power(the(car; parked on the(street)))"), facts) is None
 
 
 def test_books_are_on_no_wall():
@@ -141,11 +141,11 @@ def test_books_are_on_no_wall():
 
 def test_a_scoreboard_is_no_television():
     facts = scene(thing("o1", "tv", TOP), thing("o2", "baseball glove", UNDER))
-    assert [found.noun for found in facts.things] == ["baseball glove"]
+    assert [found.noun for found in facts.objects] == ["baseball glove"]
     assert not facts.is_absent("tv")
 
 
 def test_legs_are_added_up_of_several_only():
     facts = scene(thing("o1", "dog", TOP), thing("o2", "horse", FAR), thing("o3", "horse", UNDER))
-    assert evaluate(read("all_legs(any(dog))"), facts) is None
-    assert evaluate(read("all_legs(any(horse))"), facts).value == "8"
+    assert evaluate(parse_program("all_legs(any(dog))"), facts) is None
+    assert evaluate(parse_program("all_legs(any(horse))"), facts).value == "8"

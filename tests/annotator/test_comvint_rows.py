@@ -11,11 +11,11 @@ from annotator import comvint_oracle as oracle
 
 from comvint_hf import VLIT, comvint
 from comvint_hf.annotator import AnnotationLLM
-from comvint_hf.annotator.comvint.complicate import harder
-from comvint_hf.annotator.comvint.templates import forms
+from comvint_hf.annotator.comvint.complicate import complicate_program
+from comvint_hf.annotator.comvint.templates import load_templates
 from comvint_hf.annotator.facts.scene import facts_of
 from comvint_hf.annotator.programs.execute import complexity, evaluate
-from comvint_hf.annotator.programs.program import chain, read
+from comvint_hf.annotator.programs.program import parse_chain, parse_program
 from comvint_hf.dataset.schema import to_row
 from comvint_hf.generation.llm import LLMs
 from comvint_hf.grounding import GROUNDED
@@ -113,23 +113,23 @@ def drawn(*shapes):
 
 def test_what_may_or_may_not_lie_beside_something_is_neither_there_nor_absent():
     facts = drawn(("star", "small", "red", 0.1, 0.1), ("circle", "small", "blue", 0.2, 0.5))
-    assert evaluate(read("exists(any(star; left of the(circle)))"), facts) is None
-    assert evaluate(read("exists(any(star; below the(circle)))"), facts).value == "no"
-    assert evaluate(read("exists(any(star; above the(circle)))"), facts).value == "yes"
+    assert evaluate(parse_program("exists(any(star; left of the(circle)))"), facts) is None
+    assert evaluate(parse_program("exists(any(star; below the(circle)))"), facts).value == "no"
+    assert evaluate(parse_program("exists(any(star; above the(circle)))"), facts).value == "yes"
 
 
 def test_a_likeness_is_read_back_and_means_the_one_shape_that_has_it():
     facts = drawn(("star", "small", "red", 0.1, 0.1), ("circle", "small", "blue", 0.2, 0.5))
-    program = read("size(the(object; like a coin))")
+    program = parse_program("size(the(object; like a coin))")
     assert str(program) == "size(the(object; like a coin))"
     assert evaluate(program, facts).tags == ("o2",)
-    assert evaluate(read("colour(the(object; like ripe lemons))"), facts) is None
+    assert evaluate(parse_program("colour(the(object; like ripe lemons))"), facts) is None
 
 
 def test_of_two_groups_the_second_is_sorted_out_first():
     facts = drawn(("star", "small", "red", 0.1, 0.1), ("circle", "large", "blue", 0.2, 0.5))
-    program = read("total(any(star), any(circle))")
-    steps = [version for _, version in harder(program, facts, Random(0))]
+    program = parse_program("total(any(star), any(circle))")
+    steps = [version for _, version in complicate_program(program, facts, Random(0))]
     assert {str(version) for version in steps} == {"total(any(star), any(circle; large))", "total(any(star), any(circle; blue))"}
 
 
@@ -165,7 +165,7 @@ def test_options_have_one_form():
 def test_a_row_of_any_form_has_the_topic_of_what_it_asks():
     for sample in made(comvint(2), load_scenes("shapes:100")):
         head = sample.reasoning.split(" => ")[-1].removeprefix("is(").split("(")[0]
-        assert sample.topic == forms()[head].topic, sample.instruction
+        assert sample.topic == load_templates()[head].topic, sample.instruction
 
 
 def test_existence_at_a_place_is_told_by_position_and_kind_alike():
@@ -185,5 +185,5 @@ def test_existence_at_a_place_is_told_by_position_and_kind_alike():
 
 def test_a_complicated_question_stays_as_hard_when_it_is_asked_by_yes_or_no():
     for sample in made(comvint(3, ("bool",)), load_scenes("shapes:40")):
-        *_, before, last = chain(sample.reasoning)
+        *_, before, last = parse_chain(sample.reasoning)
         assert not sample.rounds or complexity(last) >= complexity(before), sample.reasoning

@@ -9,15 +9,15 @@ import pytest
 
 from comvint_hf.annotator.comvint import candidates, templates, wrong_answers
 from comvint_hf.annotator.comvint.answers import UNCLAIMED, boolean
-from comvint_hf.annotator.comvint.complicate import harder
-from comvint_hf.annotator.comvint.references import describable
+from comvint_hf.annotator.comvint.complicate import complicate_program
+from comvint_hf.annotator.comvint.references import unique_references
 from comvint_hf.annotator.facts.scene import Facts, facts_of
 from comvint_hf.annotator.programs.execute import evaluate
-from comvint_hf.annotator.programs.knowledge import know, uses_alike
-from comvint_hf.annotator.programs.program import read
+from comvint_hf.annotator.programs.knowledge import lookup, similar_uses
+from comvint_hf.annotator.programs.program import parse_program
 from comvint_hf.annotator.programs.search import known_of, resolve
 from comvint_hf.annotator.svit import description, turns
-from comvint_hf.annotator.svit.context import Teller
+from comvint_hf.annotator.svit.context import Context
 from comvint_hf.annotator.svit.conversation import conversation
 from comvint_hf.annotator.svit.view import view_of
 from comvint_hf.errors import ReplyError
@@ -63,7 +63,7 @@ def facts(*captions: str, **boxes: Place) -> Facts:
 
 
 def nouns(known: Facts) -> dict[str, str]:
-    return {thing.tag: thing.noun for thing in known.things}
+    return {thing.tag: thing.noun for thing in known.objects}
 
 
 def described(scene: Scene, seeds: range = range(30)) -> list[str]:
@@ -101,7 +101,7 @@ def test_a_dress_and_a_skirt_in_one_place_are_one_unless_a_caption_has_both():
     over = {"o2": (0.2, 0.2, 0.4, 0.9), "o3": (0.2, 0.5, 0.4, 0.9)}
     two = facts("[A woman/o1] in [a dress/o2] .", "[A woman/o1] in [a long skirt/o3] .", **over)
     assert two.second_names == {"o3": "o2"}
-    assert "o3" not in {item.tag for item in view_of(two.scene).mentions}
+    assert "o3" not in {item.tag for item in view_of(two.scene).all_subjects}
     assert not facts("[A woman/o1] in [a dress/o2] over [a long skirt/o3] .", **over).second_names
 
 
@@ -139,13 +139,13 @@ def test_no_shirt_is_none():
 )
 def test_the_shirt_is_told_by_its_wearer_where_others_may_have_one(caption, clear):
     known = facts(caption)
-    cloth = next(thing for thing in known.things if thing.tag == "o2")
-    assert bool(resolve(read(f"colour(the({cloth.noun}))").refs[0], known)) is clear
+    cloth = next(thing for thing in known.objects if thing.tag == "o2")
+    assert bool(resolve(parse_program(f"colour(the({cloth.noun}))").refs[0], known)) is clear
 
 
 def test_of_two_people_the_shirt_of_the_man_is_his():
     known = facts("[A man/o1] in [a shirt/o2] waits with [a woman/o3] .")
-    assert resolve(read("colour(the(shirt; which the(man) is wearing))").refs[0], known)
+    assert resolve(parse_program("colour(the(shirt; which the(man) is wearing))").refs[0], known)
 
 
 # Descriptions ------------------------------------------------------------------------------------------------------------
@@ -197,9 +197,9 @@ def test_sentences_are_joined_as_a_person_would():
 def test_who_sits_under_a_cart_has_no_hat_above_it():
     captions = ("[A girl/o1] in [a hat/o2] is sitting under [a cart/o3] .",)
     boxes = {"o1": (0.3, 0.2, 0.6, 0.9), "o2": (0.4, 0.1, 0.5, 0.2), "o3": (0.35, 0.6, 0.55, 0.95)}
-    teller = Teller(Prompt("svit/x", scene=scene_of(*captions, **boxes)), Random(0), "svit_description")
-    assert {"o2", "o3"} <= teller.view.by_tag.keys()
-    assert not [pair for pair in teller.placed_pairs() if {pair[0].tag, pair[1].tag} == {"o2", "o3"}]
+    context = Context(Prompt("svit/x", scene=scene_of(*captions, **boxes)), Random(0), "svit_description")
+    assert {"o2", "o3"} <= context.view.by_tag.keys()
+    assert not [pair for pair in context.position_pairs() if {pair[0].tag, pair[1].tag} == {"o2", "o3"}]
 
 
 def test_nobody_asks_where_it_is_once_that_is_told():
@@ -225,9 +225,9 @@ def test_the_woman_is_one_of_the_women():
     over = {"o1": (0.3, 0.2, 0.5, 0.9), "o2": (0.28, 0.2, 0.52, 0.92), "o3": (0.0, 0.5, 0.2, 0.9), "o4": (0.7, 0.5, 0.9, 0.9)}
     scene = scene_of("[A woman/o1] by [a tree/o3] and [a bench/o4] .", "[The women/o2] by [a tree/o3] .", **over)
     view = view_of(scene)
-    teller = Teller(Prompt("svit/x", scene=scene), Random(0), "svit_description")
-    assert {"o1", "o2"} <= {item.tag for item in view.mentions} | view.facts.second_names.keys()
-    assert len({item.tag for item in description._different(teller, [])} & {"o1", "o2"}) == 1
+    context = Context(Prompt("svit/x", scene=scene), Random(0), "svit_description")
+    assert {"o1", "o2"} <= {item.tag for item in view.all_subjects} | view.facts.second_names.keys()
+    assert len({item.tag for item in description._different(context, [])} & {"o1", "o2"}) == 1
 
 
 def test_one_talks_to_somebody_and_not_to_something():
@@ -243,10 +243,10 @@ def test_one_talks_to_somebody_and_not_to_something():
 
 def test_a_house_is_not_told_by_the_pants():
     scene = scene_of("[A house/o1] and [pants/o2] .", o1=(0.6, 0.0, 1.0, 0.6), o2=(0.1, 0.5, 0.2, 0.7))
-    teller = Teller(Prompt("svit/x", scene=scene), Random(0), "svit_conversation")
-    house, pants = (teller.view.by_tag[tag] for tag in ("o1", "o2"))
-    assert turns.side(teller, house, False) is None
-    assert turns.side(teller, pants, False)
+    context = Context(Prompt("svit/x", scene=scene), Random(0), "svit_conversation")
+    house, pants = (context.view.by_tag[tag] for tag in ("o1", "o2"))
+    assert turns.side(context, house, False) is None
+    assert turns.side(context, pants, False)
 
 
 def test_an_overview_does_not_ask_what_somebody_holds_once_that_is_told():
@@ -261,7 +261,7 @@ def test_an_overview_does_not_ask_what_somebody_holds_once_that_is_told():
 def test_a_swim_cap_shades_no_eyes():
     capped = view_of(scene_of("[A woman/o1] in [a swim cap/o2] .", "[A woman/o1] in [a cap/o2] ."))
     plain = view_of(scene_of("[A woman/o1] in [a cap/o2] ."))
-    (first,), (second,) = ([item.noun for item in view.mentions if item.tag == "o2"] for view in (capped, plain))
+    (first,), (second,) = ([item.noun for item in view.all_subjects if item.tag == "o2"] for view in (capped, plain))
     assert first is None and second.name == "cap"
 
 
@@ -284,43 +284,45 @@ def test_what_serves_a_use_is_not_claimed_of_a_bottle():
 def test_who_walks_on_something_walks_on_no_bed():
     known = facts("[A man/o1] is walking on [a path/o2] .")
     for seed in range(20):
-        wrong = wrong_answers.wrong_values(read("what(the(man), walking on)"), known, Random(seed), 6)
+        wrong = wrong_answers.wrong_values(parse_program("what(the(man), walking on)"), known, Random(seed), 6)
         assert not {"bed", "bus", "tractor", "couch"} & set(wrong)
 
 
 def test_a_bike_may_do_what_a_scooter_does():
-    assert "ride short ways through a town" in uses_alike("bike")
+    assert "ride short ways through a town" in similar_uses("bike")
     known = facts("[A man/o1] is riding [a bike/o2] .")
     for seed in range(20):
-        assert not uses_alike("bike") & set(wrong_answers.wrong_values(read("use(the(bike))"), known, Random(seed), 6))
+        assert not similar_uses("bike") & set(wrong_answers.wrong_values(parse_program("use(the(bike))"), known, Random(seed), 6))
 
 
 def test_wrong_uses_are_of_the_kind_that_is_asked_for():
     known = facts("[A man/o1] by [a desk/o2] .")
-    first = [wrong_answers.wrong_values(read("use(the(piece of furniture))"), known, Random(seed), 1) for seed in range(20)]
+    first = [
+        wrong_answers.wrong_values(parse_program("use(the(piece of furniture))"), known, Random(seed), 1) for seed in range(20)
+    ]
     assert {"keep the upper body warm", "hit a baseball"}.isdisjoint(value for values in first for value in values)
 
 
 def test_a_puppy_has_no_puppy():
-    assert know("young", "dog") == "puppy"
-    assert know("young", "puppy") is know("young", "black puppy") is None
+    assert lookup("young", "dog") == "puppy"
+    assert lookup("young", "puppy") is lookup("young", "black puppy") is None
 
 
 def test_a_metal_cabinet_is_not_of_wood():
     plain, metal = facts("[A cabinet/o1] ."), facts("[A metal cabinet/o1] .")
-    assert known_of(plain.things[0], "made_of")
-    assert known_of(metal.things[0], "made_of") is None
+    assert known_of(plain.objects[0], "made_of")
+    assert known_of(metal.objects[0], "made_of") is None
 
 
 def test_the_sky_is_not_likened_to_a_sky():
     like = "like(the({0}), a clear sky, coal, fresh snow)"
-    assert evaluate(read(like.format("sky")), facts("[A blue sky/o1] .")) is None
-    assert evaluate(read(like.format("kite")), facts("[A blue kite/o1] .")).value == "a clear sky"
+    assert evaluate(parse_program(like.format("sky")), facts("[A blue sky/o1] .")) is None
+    assert evaluate(parse_program(like.format("kite")), facts("[A blue kite/o1] .")).value == "a clear sky"
 
 
 def test_a_slip_of_the_pen_is_not_asked_for():
-    assert not describable(facts("[A red hoddie/o1] ."))
-    assert describable(facts("[A red bench/o1] ."))
+    assert not unique_references(facts("[A red hoddie/o1] ."))
+    assert unique_references(facts("[A red bench/o1] ."))
     for seed in range(10):
         asked = candidates.cross_modal(facts("[A man/o1] is holding [a hoddie/o2] ."), Random(seed))
         assert not asked.get("what")
@@ -330,14 +332,14 @@ def test_khaki_is_no_other_colour_than_brown():
     known = facts("[A man/o1] in [khaki shorts/o2] .")
     for seed in range(20):
         assert not {"brown", "tan", "beige"} & set(
-            wrong_answers.wrong_values(read("colour(the(shorts))"), known, Random(seed), 6)
+            wrong_answers.wrong_values(parse_program("colour(the(shorts))"), known, Random(seed), 6)
         )
 
 
 def test_a_screen_is_on_no_airplane():
     known = facts("[A screen/o1] on [a desk/o2] .")
     for seed in range(20):
-        wrong = wrong_answers.wrong_values(read("what(the(screen), on)"), known, Random(seed), 6)
+        wrong = wrong_answers.wrong_values(parse_program("what(the(screen), on)"), known, Random(seed), 6)
         assert not {"airplane", "bus", "tractor", "helicopter"} & set(wrong)
 
 
@@ -349,19 +351,21 @@ def test_nobody_asks_what_the_man_wearing_the_cap_is_on():
 
 def test_of_some_women_nobody_asks_is_it():
     known = facts("[Some women/o1] are wearing [hats/o2] .")
-    program = read("is(who(wearing, the(hats)), women)")
+    program = parse_program("is(who(wearing, the(hats)), women)")
     asked = {templates.ask(program, known, Random(seed)) for seed in range(40)}
     assert asked and not any(text.startswith("Is it ") for text in asked)
 
 
 def test_candles_are_not_the_thing_that_gives_light():
     known = facts("[Some candles/o1] and [a bench/o2] .")
-    steps = [step for seed in range(10) for step in harder(read("colour(the(candles))"), known, Random(seed))]
+    steps = [
+        step for seed in range(10) for step in complicate_program(parse_program("colour(the(candles))"), known, Random(seed))
+    ]
     assert not any("the(thing" in str(program) for _, program in steps)
 
 
 @pytest.mark.parametrize("program", ("vertical(the(rocks), the(bench))", "across(the(rocks), the(bench))"))
 def test_several_are_asked_for_in_the_plural(program):
     known = facts("[The rocks/o1] and [a bench/o2] .", o1=(0.0, 0.7, 0.2, 0.9), o2=(0.7, 0.1, 0.9, 0.3))
-    asked = {templates.ask(read(program), known, Random(seed)) for seed in range(60)}
+    asked = {templates.ask(parse_program(program), known, Random(seed)) for seed in range(60)}
     assert not any(re.search(r"\b[Ii]s the rocks", text) for text in asked)

@@ -14,7 +14,7 @@ import pytest
 
 from comvint_hf.annotator import AnnotationLLM
 from comvint_hf.annotator.svit import conversation, description, reasoning, referring_questions, turns
-from comvint_hf.annotator.svit.context import Teller
+from comvint_hf.annotator.svit.context import Context
 from comvint_hf.annotator.svit.templates import prose, tables
 from comvint_hf.errors import ReplyError
 from comvint_hf.generation import filters
@@ -180,9 +180,9 @@ def test_yes_and_no_come_equally_often(source, rows_of):
 @pytest.mark.parametrize("source", ("shapes", "coco", "flickr30k"))
 def test_half_of_referring_rows_ask_for_a_place(source, rows_of):
     rows = rows_of(source)
-    topics = Counter(row.topic == filters.GROUNDING for row in rows if row.task == "referring_qa" and not row.reason)
+    topics = Counter(row.topic == filters.GROUNDING_TOPIC for row in rows if row.task == "referring_qa" and not row.reason)
     assert 0.3 < topics[True] / topics.total() < 0.6
-    grounded = [row for row in rows if row.topic == filters.GROUNDING]
+    grounded = [row for row in rows if row.topic == filters.GROUNDING_TOPIC]
     assert all(not filters.REFERENCE.search(row.instruction) and filters.REFERENCE.search(row.response) for row in grounded)
 
 
@@ -190,17 +190,17 @@ def test_ungrounded_lets_a_bare_question_pass_for_grounding_alone(scenes_of):
     scene = scenes_of("shapes")[0]
     tag, name = scene.objects[0].tag, scene.objects[0].name
     sample = Sample(scene=scene, task="referring_qa").write([(f"Where is the {name}?", f"The <st>{name}<ed>[{tag}] is here.")])
-    assert filters.ungrounded(sample) == "no object referred to by the user"
-    assert filters.ungrounded(sample.model_copy(update={"topic": filters.GROUNDING})) is None
-    silent = sample.write([(f"Where is the {name}?", "Over there.")], topic=filters.GROUNDING)
-    assert filters.ungrounded(silent) == "no object referred to by the assistant"
+    assert filters.check_grounding(sample) == "no object referred to by the user"
+    assert filters.check_grounding(sample.model_copy(update={"topic": filters.GROUNDING_TOPIC})) is None
+    silent = sample.write([(f"Where is the {name}?", "Over there.")], topic=filters.GROUNDING_TOPIC)
+    assert filters.check_grounding(silent) == "no object referred to by the assistant"
 
 
 def test_a_question_may_use_words_that_an_answer_may_not(scenes_of):
     scene = scenes_of("shapes")[0]
     asked = Sample(scene=scene).write([("I cannot see the picture; describe it.", "A red circle.")])
-    assert filters.refusal(asked) is None
-    assert filters.refusal(Sample(scene=scene).write([("What is it?", "I cannot see it.")])) is not None
+    assert filters.check_refusal(asked) is None
+    assert filters.check_refusal(Sample(scene=scene).write([("What is it?", "I cannot see it.")])) is not None
 
 
 @pytest.mark.parametrize("name", ("svit_conversation", "svit_reasoning", "svit_referring"))
@@ -228,8 +228,8 @@ def scene_of(*objects: Object) -> Scene:
 
 def test_a_thing_that_is_several_parts_of_the_picture_has_no_place():
     wide = Object(tag="o1", key="1", name="bus", boxes=(Box(x1=0.05, y1=0.1, x2=0.95, y2=0.9),))
-    teller = Teller(Prompt("svit/x", scene=scene_of(wide)), Random(0), "svit_conversation")
-    assert [subject.place for subject in teller.view.subjects] == [None]
+    context = Context(Prompt("svit/x", scene=scene_of(wide)), Random(0), "svit_conversation")
+    assert [subject.place for subject in context.view.subjects] == [None]
 
 
 def test_crowds_are_not_counted():
@@ -238,9 +238,9 @@ def test_crowds_are_not_counted():
         for n in (1, 2, 3)
     ]
     crowd = Object(tag="o4", key="4", name="person", boxes=(Box(x1=0.6, y1=0.2, x2=0.9, y2=0.4),), kind="crowd")
-    teller = Teller(Prompt("svit/x", scene=scene_of(*people)), Random(0), "svit_conversation")
-    assert ("person", 3, ["o1", "o2", "o3"]) in turns.counts(teller)
-    crowded = Teller(
+    context = Context(Prompt("svit/x", scene=scene_of(*people)), Random(0), "svit_conversation")
+    assert ("person", 3, ["o1", "o2", "o3"]) in turns.counts(context)
+    crowded = Context(
         Prompt("svit/x", scene=scene_of(*people, crowd).model_copy(update={"id": "coco/2"})), Random(0), "svit_conversation"
     )
     assert turns.counts(crowded) == []

@@ -6,13 +6,13 @@ from random import Random
 
 import pytest
 
-from comvint_hf.annotator.comvint.references import broad_nouns
+from comvint_hf.annotator.comvint.references import possible_nouns
 from comvint_hf.annotator.comvint.wrong_answers import wrong_values
 from comvint_hf.annotator.facts.scene import facts_of
 from comvint_hf.annotator.programs.execute import evaluate
 from comvint_hf.annotator.programs.program import Program, the
 from comvint_hf.annotator.svit import description, object_reasoning, referring_questions, rule_reasoning
-from comvint_hf.annotator.svit.context import Teller, conclusions
+from comvint_hf.annotator.svit.context import Context, matching_rules
 from comvint_hf.annotator.svit.view import view_of
 from comvint_hf.annotator.words import knowledge
 from comvint_hf.annotator.words.english import noun_phrase
@@ -41,12 +41,12 @@ def related(subject: Object, predicate: str, target: Object) -> list[str]:
     return [link.verb for link in facts_of(scene_of(subject, target, relations=(relation,))).links]
 
 
-def teller_of(scene: Scene, wording: str = "svit_reasoning", seed: int = 0) -> Teller:
-    return Teller(Prompt("svit/x", scene=scene), Random(seed), wording)
+def context_of(scene: Scene, wording: str = "svit_reasoning", seed: int = 0) -> Context:
+    return Context(Prompt("svit/x", scene=scene), Random(seed), wording)
 
 
 def nouns(scene: Scene) -> list[str]:
-    return [item.thing.noun for item in view_of(scene).mentions]
+    return [item.obj.noun for item in view_of(scene).all_subjects]
 
 
 @pytest.mark.parametrize("name", ("floor is wood", "screen is black", "desk has tv", "see cupboard", "green trees seen."))
@@ -97,7 +97,9 @@ def test_relations_that_a_viewer_would_confirm(subject, predicate, target, box, 
 
 def test_a_paper_of_several_is_not_the_paper():
     paper = thing("o1", "paper", SMALL)
-    assert facts_of(scene_of(paper, regions=(region("papers on the board"),))).the(facts_of(scene_of(paper)).things[0]) is None
+    assert (
+        facts_of(scene_of(paper, regions=(region("papers on the board"),))).describe(facts_of(scene_of(paper)).objects[0]) is None
+    )
 
 
 @pytest.mark.parametrize(("low", "side"), [(0.35, True), (0.62, False)])
@@ -105,20 +107,20 @@ def test_what_lies_diagonally_is_on_no_one_side(low, side):
     one = thing("o1", "chair", Box(x1=0.05, y1=0.3, x2=0.15, y2=0.4))
     two = thing("o2", "lamp", Box(x1=0.4, y1=low, x2=0.5, y2=low + 0.1))
     facts = facts_of(scene_of(one, two))
-    assert bool(facts.sides(*facts.things)) == side
+    assert bool(facts.relative_positions(*facts.objects)) == side
 
 
 def test_what_fills_a_quarter_is_in_no_corner():
-    teller = teller_of(scene_of(thing("o1", "desk", Box(x1=0.5, y1=0.5, x2=1, y2=1)), thing("o2", "cup", Box(x1=0.9, y1=0.9, x2=1, y2=1))))  # fmt: skip
-    large, small = teller.view.subjects
-    assert not any("corner" in teller.where(large) for _ in range(20))
-    assert any("corner" in teller.where(small) for _ in range(20))
+    context = context_of(scene_of(thing("o1", "desk", Box(x1=0.5, y1=0.5, x2=1, y2=1)), thing("o2", "cup", Box(x1=0.9, y1=0.9, x2=1, y2=1))))  # fmt: skip
+    large, small = context.view.subjects
+    assert not any("corner" in context.where(large) for _ in range(20))
+    assert any("corner" in context.where(small) for _ in range(20))
 
 
 def test_what_stands_half_way_up_is_in_no_corner():
-    teller = teller_of(scene_of(thing("o1", "parking meter", Box(x1=0.7, y1=0.54, x2=0.75, y2=0.78))))
-    assert teller.view.subjects[0].place == "bottom right"
-    assert not any("corner" in teller.where(teller.view.subjects[0]) for _ in range(20))
+    context = context_of(scene_of(thing("o1", "parking meter", Box(x1=0.7, y1=0.54, x2=0.75, y2=0.78))))
+    assert context.view.subjects[0].place == "bottom right"
+    assert not any("corner" in context.where(context.view.subjects[0]) for _ in range(20))
 
 
 def test_a_board_that_is_a_corkboard_is_spoken_of_once():
@@ -126,7 +128,7 @@ def test_a_board_that_is_a_corkboard_is_spoken_of_once():
     for both in ((board, corkboard), (corkboard, board)):
         assert nouns(scene_of(*both, thing("o3", "board", LEFT))) == ["corkboard", "board"]
     facts = facts_of(scene_of(board, corkboard))
-    assert broad_nouns(facts.by_tag["o1"], facts) == ["board"]
+    assert possible_nouns(facts.by_tag["o1"], facts) == ["board"]
 
 
 def test_what_a_detail_tells_is_not_told_again():
@@ -141,8 +143,8 @@ def test_what_a_detail_tells_is_not_told_again():
 
 def test_one_window_is_one_of_the_windows():
     scene = scene_of(thing("o1", "windows", LEFT), thing("o2", "window", RIGHT), thing("o3", "door"))
-    teller = teller_of(scene, "svit_description")
-    (sentence, tags), *_ = description._contents(teller, [], list(view_of(scene).mentions))
+    context = context_of(scene, "svit_description")
+    (sentence, tags), *_ = description._contents(context, [], list(view_of(scene).all_subjects))
     assert sentence.count("window") == 1 and set(tags) == {"o1", "o2", "o3"}
 
 
@@ -162,34 +164,34 @@ def test_region_texts_call_things_as_we_do():
 
 def test_roads_and_vehicles_are_no_natural_pair():
     scene = scene_of(thing("o1", "car", LEFT), thing("o2", "street", UNDER), thing("o3", "sidewalk", RIGHT))
-    assert list(object_reasoning.pair(teller_of(scene))) == []
+    assert list(object_reasoning.pair(context_of(scene))) == []
 
 
 def test_two_things_make_one_pair():
     scene = scene_of(thing("o1", "keyboard", LEFT), thing("o2", "monitor", RIGHT))
-    assert len(list(object_reasoning.pair(teller_of(scene)))) == 1
+    assert len(list(object_reasoning.pair(context_of(scene)))) == 1
 
 
 def test_a_baby_works_at_no_computer():
     for who, number in (("baby", 0), ("man", 1)):
         scene = scene_of(thing("o1", who), thing("o2", "keyboard", SMALL), regions=(region("computer"),))
-        assert len(list(conclusions(view_of(scene), "activity"))) == number
+        assert len(list(matching_rules(view_of(scene), "activity"))) == number
 
 
 def test_a_kind_that_two_things_are_of_is_not_asked_for():
     scene = scene_of(thing("o1", "laptop", LEFT), thing("o2", "computer", RIGHT))
-    assert not any("computer" in pair.question for pair in object_reasoning.remove(teller_of(scene)))
+    assert not any("computer" in pair.question for pair in object_reasoning.remove(context_of(scene)))
 
 
 def test_clothes_tell_of_the_weather_outside_only():
     for other, number in (("plate", 0), ("street", 1)):
         scene = scene_of(thing("o1", "sweater", LEFT), thing("o2", other, UNDER))
-        assert len(list(rule_reasoning.weather(teller_of(scene)))) == number
+        assert len(list(rule_reasoning.weather(context_of(scene)))) == number
 
 
 def test_broad_kinds_fit_what_stands_there():
     facts = facts_of(scene_of(thing("o1", "toilet"), thing("o2", "car", LEFT)))
-    assert [broad_nouns(found, facts) for found in facts.things] == [["toilet"], ["car", "vehicle"]]
+    assert [possible_nouns(found, facts) for found in facts.objects] == [["toilet"], ["car", "vehicle"]]
 
 
 def test_wrong_uses_are_those_of_the_same_kind():
@@ -211,24 +213,24 @@ def test_a_bench_is_a_seat():
 
 @pytest.mark.parametrize("name", ("cup", "bottle"))
 def test_small_things_are_not_carried_in_a(name):
-    assert "container" not in knowledge.known(name).traits
+    assert "container" not in knowledge.find_noun(name).traits
 
 
 def test_food_is_not_named_as_what_one_can_eat():
     for name, number in (("food", 0), ("apple", 1)):
-        assert len(list(object_reasoning.wish(teller_of(scene_of(thing("o1", name)))))) == number
+        assert len(list(object_reasoning.trait_request(context_of(scene_of(thing("o1", name)))))) == number
 
 
 def test_no_furniture_is_the_only_one():
-    assert list(object_reasoning.remove(teller_of(scene_of(thing("o1", "chair"))))) == []
+    assert list(object_reasoning.remove(context_of(scene_of(thing("o1", "chair"))))) == []
 
 
 def test_water_in_a_vase_is_no_danger():
-    assert not knowledge.known("water").care and knowledge.known("ocean").care
+    assert not knowledge.find_noun("water").care and knowledge.find_noun("ocean").care
 
 
 def test_a_composition_book_is_written_in():
-    assert knowledge.known("composition book").use == "write down notes"
+    assert knowledge.find_noun("composition book").use == "write down notes"
 
 
 def test_what_is_doubted_makes_nobody_the_only_one():
@@ -256,8 +258,8 @@ def test_grounds_and_parts_lie_on_nothing(subject, target):
 
 def test_windows_of_two_names_are_windows():
     scene = scene_of(thing("o1", "clear windows", LEFT), thing("o2", "windows"), thing("o3", "floors", RIGHT))
-    teller = teller_of(scene, "svit_description")
-    (sentence, _), *_ = description._contents(teller, [], list(view_of(scene).mentions))
+    context = context_of(scene, "svit_description")
+    (sentence, _), *_ = description._contents(context, [], list(view_of(scene).all_subjects))
     assert "some windows" in sentence.lower() and sentence.count("window") == 1 and "the floor" in sentence.lower()
 
 

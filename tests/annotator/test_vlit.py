@@ -9,7 +9,7 @@ import pytest
 
 from comvint_hf import VLIT
 from comvint_hf.annotator import AnnotationLLM
-from comvint_hf.annotator.comvint.dialogue import _wording
+from comvint_hf.annotator.comvint.dialogue import _templates
 from comvint_hf.annotator.words import vocabulary
 from comvint_hf.generation.llm import LLMs
 from comvint_hf.sources import load_scenes
@@ -43,7 +43,7 @@ def test_yes_and_no_come_equally_often(dialogues):
 
 
 def test_neither_the_wording_nor_the_place_of_a_question_tells_yes_from_no(dialogues):
-    templates = [text for place in ("first", "then") for text in _wording()["existence"][place]]
+    templates = [text for place in ("first", "then") for text in _templates()["existence"][place]]
     readers = {text: re.compile(re.escape(text).replace(r"\{a\}", ".+"), re.IGNORECASE) for text in templates}
     answers = defaultdict(list)
     for dialogue in dialogues:
@@ -72,6 +72,6 @@ def test_dialogues_read_on(dialogues):
 
 
 def test_every_kind_of_knowledge_has_its_turns():
-    known = {"use", "made_of", *vocabulary.read("comvint_knowledge")}
-    assert known <= _wording()["follow"].keys()
-    assert all(len(turn["ask"]) > 1 and turn["answer"] for turn in _wording()["follow"].values())
+    known = {"use", "made_of", *vocabulary.read_table("comvint_knowledge")}
+    assert known <= _templates()["follow"].keys()
+    assert all(len(turn["ask"]) > 1 and turn["answer"] for turn in _templates()["follow"].values())

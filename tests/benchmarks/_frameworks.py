@@ -66,12 +66,12 @@ def comvint(url: str, count: int, folder: Path, budget: float | None) -> list[Gi
     from endpoint.asking import ask_all, toy_prompt
 
     from comvint_hf.generation.client.cache import Cache
-    from comvint_hf.generation.client.cost import Meter
+    from comvint_hf.generation.client.cost import BudgetMeter
     from comvint_hf.generation.client.openai_llm import OpenAILLM
 
     prices, cache = folder / "prices.toml", Cache(folder / "replies.sqlite")
     prices.write_text(f'["toy-model"]\ninput = {DOLLARS}\noutput = {DOLLARS}\n')
-    options = {"prices": prices, "meter": Meter(cache, budget), "max_tokens": MOST_TOKENS}
+    options = {"prices": prices, "meter": BudgetMeter(cache, budget), "max_tokens": MOST_TOKENS}
     llm = OpenAILLM("toy-model", base_url=url, cache=cache, concurrency=CONCURRENCY, **options)
 
     async def go() -> list[Any]:

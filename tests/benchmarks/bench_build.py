@@ -66,7 +66,7 @@ def with_shards(count: int, folder: Path) -> None:
 
 def with_card(count: int, folder: Path) -> None:
     """Ours to the end: rows counted as they come, and the card with its pictures drawn from the counts."""
-    from comvint_hf.dataset.card import write_folder
+    from comvint_hf.dataset.card import write_card
     from comvint_hf.dataset.shards import WITH_IMAGES, Shard, read_marker
     from comvint_hf.dataset.statistics import Statistics
 
@@ -79,7 +79,7 @@ def with_card(count: int, folder: Path) -> None:
     part = dict.fromkeys(("version", "recipe", "generator", "judge", "scenes", "source"), "bench")
     licence = {"name": "unknown", "text": "", "share_images": True}
     about = {"parts": [{**part, **nothing, "seed": 0, "licence": licence}], "files": read_marker(folder, 0)["files"]}
-    write_folder(folder, {**about, "rows": count, "rejected": 0, "usage": {}}, statistics)
+    write_card(folder, {**about, "rows": count, "rejected": 0, "usage": {}}, statistics)
 
 
 def with_datasets(count: int, folder: Path) -> None:

@@ -22,7 +22,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from comvint_hf import L2TCollator
-from comvint_hf.training.tiny_model import CHAT_TEMPLATE, tiny_tokenizer
+from comvint_hf.training.tiny_model import CHAT_TEMPLATE, train_tokenizer
 
 TASK = "Answer the question using a single word or phrase."
 QUESTION = "What is the man in the blue shirt holding in his left hand, next to the parked car?"
@@ -34,7 +34,7 @@ def processor() -> LlavaProcessor:
     """CLIP's processing at 336 px and a small byte-level tokenizer, with generation blocks for TRL's answers-only loss."""
     return LlavaProcessor(
         image_processor=CLIPImageProcessorPil(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}),
-        tokenizer=tiny_tokenizer([QUESTION, ANSWER, TASK] * 3),
+        tokenizer=train_tokenizer([QUESTION, ANSWER, TASK] * 3),
         patch_size=14,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from endpoint.answers import Rehearsed
+from endpoint.answers import RecordedReplies
 from endpoint.asking import opened
 from endpoint.server import Endpoint, serve
 
@@ -28,11 +28,11 @@ STAGES = ("synthesize", "complicate", "verify", "boolean", "choice")
 
 async def measure(recipe: Recipe, scenes: str) -> tuple[dict[str, float], int, int]:
     """Requests a kept sample by stage, kept samples, and images."""
-    heard, chosen = Rehearsed(), list(load_scenes(scenes))
-    listening = LLMs.one(heard.listen(AnnotationLLM(), deterministic=False))
+    recorded, chosen = RecordedReplies(), list(load_scenes(scenes))
+    listening = LLMs.one(recorded.record(AnnotationLLM(), deterministic=False))
     for scene in chosen:
         await recipe.run(scene, listening)
-    with tempfile.TemporaryDirectory() as folder, serve(Endpoint(answer=heard.answer, keep_requests=False)) as url:
+    with tempfile.TemporaryDirectory() as folder, serve(Endpoint(answer=recorded.answer, keep_requests=False)) as url:
         async with opened(url, Path(folder) / "replies.sqlite") as llm:
             made = await asyncio.gather(*(recipe.run(scene, LLMs.one(llm)) for scene in chosen))
             counts = llm.usage.summary()["prompts"]

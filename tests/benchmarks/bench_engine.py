@@ -50,14 +50,14 @@ async def ask_bare(url: str, count: int) -> int:
     from endpoint.asking import QA, toy_prompt
     from openai import AsyncOpenAI
 
-    from comvint_hf.generation.client.reply_parsing import form_of
+    from comvint_hf.generation.client.reply_parsing import build_schema
 
-    numbers, form = iter(range(count)), form_of(QA)
+    numbers, form = iter(range(count)), build_schema(QA)
     async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as bare:
 
         async def worker() -> None:
             for number in numbers:
-                text = f"{toy_prompt(number, WORDS).text}\n\n{form.wording}"
+                text = f"{toy_prompt(number, WORDS).text}\n\n{form.instruction}"
                 wanted = form.response_format("json_schema")
                 reply = await bare.chat.completions.create(
                     model="toy-model", messages=[{"role": "user", "content": text}], response_format=wanted
@@ -140,14 +140,14 @@ def cached(folder: Path) -> None:
 
 def written(folder: Path) -> None:
     """How long a reply is in hand and not yet on the disk, while other tasks keep the process busy."""
-    from comvint_hf.generation.client.cache import Cache, Paid
+    from comvint_hf.generation.client.cache import Cache, RawReply
 
-    cache, waits, paid = Cache(folder / "written.sqlite"), [], Paid("x" * 600, "stop", "json_schema", 400, 100, 0.01)
+    cache, waits, paid = Cache(folder / "written.sqlite"), [], RawReply("x" * 600, "stop", "json_schema", 400, 100, 0.01)
 
     async def worker(first: int) -> None:
         for number in range(first, 5000, CONCURRENCY):
             began = time.perf_counter()
-            await cache.record(number.to_bytes(16, "big"), 0, paid, "toy-model", "toy/question")
+            await cache.add_reply(number.to_bytes(16, "big"), 0, paid, "toy-model", "toy/question")
             waits.append(time.perf_counter() - began)
             sum(range(10_000))
 

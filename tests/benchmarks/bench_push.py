@@ -157,10 +157,10 @@ def faults(path: str) -> None:
             both = [pusher(new, "tester/two"), pusher(other, "tester/two")]
             until_held()
         assert [one.wait(120) for one in both] == [0, 0]
-        from comvint_hf.hub.push import version_of
+        from comvint_hf.hub.push import version_tag
 
         for wanted in (new, other):
-            tell("two pushers at once", "tester/two", "its version by its tag", wanted, version_of(wanted))
+            tell("two pushers at once", "tester/two", "its version by its tag", wanted, version_tag(wanted))
 
 
 def refused(work: Callable[[], object]) -> str:

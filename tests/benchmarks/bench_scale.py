@@ -1,9 +1,9 @@
 """Whether a build's memory stays flat and its time linear while the dataset grows.
 
-    python tests/benchmarks/bench_scale.py [--rows 100000 300000 1000000] [--tasks N] [flags of builders/svit.py]
+    python tests/benchmarks/bench_scale.py [--rows 100000 300000 1000000] [--num-workers N] [flags of builders/svit.py]
 
-Each size is a run of `builders/svit.py` over rendered scenes, answered by the embedded annotator; with `--tasks` it is told
-`--executor local --tasks N`. Unless told, photos are left out (`--store-images none`), so that what is measured is the way
+Each size is a run of `builders/svit.py` over rendered scenes, answered by the embedded annotator; with `--num-workers` it is told
+`--executor local --num-workers N`. Unless told, photos are left out (`--store-images none`), so that what is measured is the way
 of the rows. Memory is the peak of the largest process. The last column is the CPU time a row took over that of the first size.
 """
 
@@ -43,12 +43,12 @@ def build(scenes: int, flags: list[str], out: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
-    parser.add_argument("--tasks", type=int, help="Several processes, with the builder's local executor.")
+    parser.add_argument("--num-workers", type=int, help="Several processes, with the builder's local executor.")
     given, flags = parser.parse_known_args()
     if not any(flag.startswith("--store-images") for flag in flags):
         flags += ["--store-images", "none"]
-    if given.tasks:
-        flags += ["--executor", "local", "--tasks", str(given.tasks)]
+    if given.num_workers:
+        flags += ["--executor", "local", "--num-workers", str(given.num_workers)]
     print(f"builders/svit.py {' '.join(flags)}")
     first = None
     for rows in given.rows:

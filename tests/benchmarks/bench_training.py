@@ -23,7 +23,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from comvint_hf import L2TCollator
 from comvint_hf.training.packing.attention import use_sparse_attention
-from comvint_hf.training.packing.masks import attention_of
+from comvint_hf.training.packing.masks import read_attention
 
 WANTED = {15: 5.5, 45: 7.0}
 THINGS = (
@@ -91,7 +91,7 @@ def trees(number: int, rounds: int, at_once: int) -> None:
     model_input, made = processor(), questions(number)
     model, sparse = llava(model_input).eval(), llava(model_input).eval()  # without dropout, so that gradients can be compared
     use_sparse_attention(sparse)
-    single, tree = L2TCollator(model_input), L2TCollator(model_input, pack="tree", attention=attention_of(model))
+    single, tree = L2TCollator(model_input), L2TCollator(model_input, pack="tree", attention=read_attention(model))
     lengths, batch = single(made)["attention_mask"].sum(1).float(), tree(made)
     labels = int((batch["labels"][:, 1:] != -100).sum())
     rows_of = [made[at : at + at_once] for at in range(0, number, at_once)]

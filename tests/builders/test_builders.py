@@ -15,8 +15,8 @@ import pytest
 
 from builders import wired
 from comvint_hf.cli.exit_codes import INCOMPLETE
-from comvint_hf.generation.client.image_input import PIXELS
-from comvint_hf.grounding import bare_boxes
+from comvint_hf.generation.client.settings import MAX_PIXELS
+from comvint_hf.grounding import parse_boxes
 from comvint_hf.sources import load_scenes
 
 
@@ -60,9 +60,9 @@ def test_help_says_what_a_paid_run_can_be_told_and_how_it_ends(script) -> None:
     ]
     assert [flag for flag in paid if not re.search(rf"^  --{flag} ", told, re.MULTILINE)] == []
     words = " ".join(told.split())
-    assert f"[default: {PIXELS}, as 1024x1024]" in words and 1024 * 1024 == PIXELS
-    assert f"{INCOMPLETE} when the dataset is finished but some prompts got no usable reply" in words
-    for flags in re.findall(rf"^ +(?:python builders/{script}.py|--)(.*?)$", told.split("Options:")[0], re.MULTILINE):
+    assert f"[default: {MAX_PIXELS}, as 1024x1024]" in words and 1024 * 1024 == MAX_PIXELS
+    assert f"{INCOMPLETE} the dataset is finished, but some prompts got no usable reply" in words
+    for flags in re.findall(rf"^ +(?:python builders/{script}.py|--)(.*?)$", told.split("\nInput:")[0], re.MULTILINE):
         named = re.findall(r"--[a-z-]+", flags)
         assert [flag for flag in named if not re.search(rf"^  {flag} ", told, re.MULTILINE)] == [], (
             "an example uses what is not there"
@@ -90,7 +90,7 @@ def test_real_annotations_become_rows_whose_boxes_are_annotated(script, spec, so
     for row in rows:
         assert row["source"] == source and row["generator"] == "annotations"
         for message in row["messages"]:
-            assert {tuple(round(side, 3) for side in box.xyxy) for box in bare_boxes(message["content"])} <= known[
+            assert {tuple(round(side, 3) for side in box.xyxy) for box in parse_boxes(message["content"])} <= known[
                 row["image_id"]
             ]
 
@@ -167,6 +167,6 @@ def test_a_builder_says_what_it_needs_to_run_alone(script: Path) -> None:
     project = tomllib.loads((script.parents[1] / "pyproject.toml").read_text())["project"]
     assert needs["requires-python"] == project["requires-python"]
     split = [] if script.stem == "mix" else [need for need in project["optional-dependencies"]["scale"] if "datatrove" in need]
-    assert needs["dependencies"] == [f"{project['name']}[build]", *split], "what --tasks N needs is there too"
+    assert needs["dependencies"] == [f"{project['name']}[build]", *split], "what --num-workers needs is there too"
     source = (script.parent / needs["tool"]["uv"]["sources"][project["name"]]["path"]).resolve()
     assert source == script.parents[1]

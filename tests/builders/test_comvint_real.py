@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from endpoint.answers import Rehearsed
+from endpoint.answers import RecordedReplies
 from endpoint.asking import opened
 from endpoint.server import Endpoint, serve
 
 from comvint_hf import AnnotationLLM, LLMs, build, load_scenes
 from comvint_hf.generation.recipes.comvint import comvint
-from comvint_hf.grounding import bare_boxes, box_text
+from comvint_hf.grounding import format_box, parse_boxes
 from comvint_hf.pipeline.build import build_async
 
 SPECS = {
@@ -38,13 +38,13 @@ def offline(spec: str, count: int | None, out: Path) -> list[dict]:
 
 
 def through_endpoint(spec: str, count: int | None, out: Path) -> list[dict]:
-    heard = Rehearsed()
-    listening = LLMs.one(heard.listen(AnnotationLLM(), deterministic=False))
+    recorded = RecordedReplies()
+    listening = LLMs.one(recorded.record(AnnotationLLM(), deterministic=False))
 
     async def go() -> None:
         for scene in load_scenes(spec, limit=count):
             await RECIPE.run(scene, listening)
-        with serve(Endpoint(answer=heard.answer, keep_requests=False)) as url:
+        with serve(Endpoint(answer=recorded.answer, keep_requests=False)) as url:
             async with opened(url, out.parent / "replies.sqlite") as llm:
                 scenes = load_scenes(spec, limit=count)
                 await build_async(scenes, RECIPE, LLMs.one(llm), out, progress=False, images=pictures(spec))
@@ -70,9 +70,9 @@ def check_boxes(rows: list[dict], spec: str, count: int | None) -> int:
             boxes = [thing.box] if hasattr(thing, "box") else thing.boxes
             assert np.asarray(piece["boxes"]) == pytest.approx(np.asarray([box.xyxy for box in boxes], dtype="float32"))
             groups += len(boxes) > 1
-        known = {box_text(box) for thing in things.values() for box in ([thing.box] if hasattr(thing, "box") else thing.boxes)}
+        known = {format_box(box) for thing in things.values() for box in ([thing.box] if hasattr(thing, "box") else thing.boxes)}
         for message in row["messages"]:
-            assert {box_text(box) for box in bare_boxes(message["content"])} <= known
+            assert {format_box(box) for box in parse_boxes(message["content"])} <= known
     return groups
 
 

@@ -10,30 +10,30 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from endpoint.answers import Rehearsed
+from endpoint.answers import RecordedReplies
 from endpoint.faults import HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
 from builders import wired
 from comvint_hf import AnnotationLLM, LLMs, load_scenes, mine_templates
-from comvint_hf.generation import task_templates
 from comvint_hf.generation.recipes.comvint import comvint
+from comvint_hf.generation.recipes.comvint.stages import LETTER_TEMPLATES, YES_NO_TEMPLATES
 
 SCENES = 20
 
 
 @pytest.fixture(scope="module")
-def rehearsed() -> Rehearsed:
+def rehearsed() -> RecordedReplies:
     """What the annotations answer to every prompt of the run."""
-    heard = Rehearsed()
-    llms = LLMs.one(heard.listen(AnnotationLLM(), deterministic=False))
+    recorded = RecordedReplies()
+    llms = LLMs.one(recorded.record(AnnotationLLM(), deterministic=False))
 
     async def run() -> None:
         for scene in load_scenes(f"shapes:{SCENES}"):
             await comvint(rounds=2, votes=3, count=2).run(scene, llms)
 
     asyncio.run(run())
-    return heard
+    return recorded
 
 
 def start(url: str, out: Path, *more: str, judge: tuple[str, ...] = ("--judge", "toy-judge")) -> subprocess.Popen[str]:
@@ -90,7 +90,7 @@ def test_a_vote_more_is_asked_only_where_it_can_matter(whole) -> None:
 
 def test_the_task_templates_are_sentences_of_their_own_that_are_found(whole) -> None:
     rows = [row for name, group in parquet(whole[0]).items() if not name.startswith("rejected") for row in group]
-    assert set(mine_templates(rows)) == {*task_templates.YES_NO, *task_templates.LETTER}
+    assert set(mine_templates(rows)) == {*YES_NO_TEMPLATES, *LETTER_TEMPLATES}
 
 
 def test_one_fault_in_five_answers_changes_no_row(rehearsed, whole, tmp_path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from builders.wired import contents, finish, kill, rehearse, start, until
-from endpoint.answers import Rehearsed
+from endpoint.answers import RecordedReplies
 from endpoint.faults import Faults
 from endpoint.server import Endpoint, serve
 
@@ -18,7 +18,7 @@ FLAGS = ("--tasks", "detail_description,referring_qa", "--attempts", "2", "--sha
 
 
 @pytest.fixture(scope="module")
-def rehearsed() -> Rehearsed:
+def rehearsed() -> RecordedReplies:
     return rehearse(f"shapes:{SCENES}", ("detail_description", "referring_qa"))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from builders.wired import BUILDERS, PATIENCE, contents, finish, rehearse, start, until
-from endpoint.answers import Rehearsed
+from endpoint.answers import RecordedReplies
 from endpoint.server import Endpoint, serve
 from endpoint.wire import Response
 
@@ -23,7 +23,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
 @pytest.fixture(scope="module")
-def rehearsed() -> Rehearsed:
+def rehearsed() -> RecordedReplies:
     return rehearse(f"shapes:{SCENES}")
 
 

@@ -14,7 +14,7 @@ from endpoint.server import Endpoint, serve
 from PIL import Image
 
 from comvint_hf import load_scenes
-from comvint_hf.dataset.splits import official_test_ids
+from comvint_hf.sources.visual_genome import official_test_ids
 
 COUNTS = {
     "conversation": "Write 3 conversations",

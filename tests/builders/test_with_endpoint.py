@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from builders.wired import contents, finish, kill, rehearse, start, until
-from endpoint.answers import Rehearsed
+from endpoint.answers import RecordedReplies
 from endpoint.faults import HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
-from comvint_hf.formatting import dollars
+from comvint_hf.formatting import format_cost
 
 SCENES = 24
 KINDS = tuple(kind for kind in (*HTTP, *MESSAGE, "wrong_type") if kind != "stall")
@@ -21,7 +21,7 @@ SHARDS = ("--shard-scenes", "5")
 
 
 @pytest.fixture(scope="module")
-def rehearsed() -> Rehearsed:
+def rehearsed() -> RecordedReplies:
     return rehearse(f"shapes:{SCENES}")
 
 
@@ -120,7 +120,7 @@ def test_the_budget_stops_the_run_and_more_money_goes_on(rehearsed, whole, tmp_p
     price = tomllib.loads(prices.read_text())["toy-model"]
     cost = (endpoint.tokens["prompt"] * price["input"] + endpoint.tokens["completion"] * price["output"]) / 1e6
     assert usage["cost"] == pytest.approx(cost) and usage["unpriced"] == 0
-    assert told.splitlines()[-1].endswith(f"has paid {dollars(cost)} of $500.00")
+    assert told.splitlines()[-1].endswith(f"has paid {format_cost(cost)} of $500.00")
     assert rows_of(tmp_path / "set") == rows_of(whole[0])
 
 
@@ -146,10 +146,10 @@ def test_a_build_through_faults_is_the_clean_build_byte_for_byte(scenes, tmp_pat
 
 def test_one_prompt_that_never_succeeds_costs_its_row_only_and_is_named(tmp_path) -> None:
     spec, task = "shapes:1000", ("detail_description",)
-    heard = rehearse(spec, task)
-    poisoned = list(heard.replies)[500]
+    recorded = rehearse(spec, task)
+    poisoned = list(recorded.replies)[500]
     endpoint = Endpoint(
-        answer=heard.answer,
+        answer=recorded.answer,
         faults=Faults(share=0, never=lambda text: "malformed" if text == poisoned else None),
         keep_requests=False,
     )
@@ -166,4 +166,6 @@ def test_one_prompt_that_never_succeeds_costs_its_row_only_and_is_named(tmp_path
     )
     for told in (said, again):
         assert "1 samples got no usable reply" in told and told.count(rejected["id"]) == 1 and rejected["reason"] in told
-    assert asked == len(heard.replies) + 1 == endpoint.asked.total(), "one prompt was asked twice, and nothing in the second run"
+    assert asked == len(recorded.replies) + 1 == endpoint.asked.total(), (
+        "one prompt was asked twice, and nothing in the second run"
+    )

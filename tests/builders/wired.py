@@ -10,23 +10,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from endpoint.answers import Rehearsed
+from endpoint.answers import RecordedReplies
 from endpoint.server import Endpoint
 
 from comvint_hf import AnnotationLLM, LLMs, load_scenes
 from comvint_hf.generation.recipes.svit import SVIT_TASKS, svit
 
 BUILDERS = Path(__file__).parents[2] / "builders"
-PATIENCE = 200
-"""Seconds for anything that a process does: on a busy machine it may have a tenth of a core."""
+PATIENCE = 3600
+"""Seconds after which a process counts as hung. It is no limit of speed: a busy machine may take many minutes."""
 started: list[subprocess.Popen[str]] = []
 """Every process of `run`; `conftest` kills those that a failed test leaves behind."""
 
 
-def rehearse(spec: str, tasks: tuple[str, ...] = tuple(SVIT_TASKS), limit: int | None = None) -> Rehearsed:
+def rehearse(spec: str, tasks: tuple[str, ...] = tuple(SVIT_TASKS), limit: int | None = None) -> RecordedReplies:
     """What the annotations answer to every prompt of a build, those that ask again for what is missing included."""
-    heard = Rehearsed()
-    llm = heard.listen(AnnotationLLM())
+    recorded = RecordedReplies()
+    llm = recorded.record(AnnotationLLM())
     llm.deterministic = False
 
     async def run() -> None:
@@ -34,7 +34,7 @@ def rehearse(spec: str, tasks: tuple[str, ...] = tuple(SVIT_TASKS), limit: int |
             await svit(tasks).run(scene, LLMs.one(llm))
 
     asyncio.run(run())
-    return heard
+    return recorded
 
 
 def run(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -68,7 +68,7 @@ def until(child: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
 
 
 def kill(child: subprocess.Popen[str]) -> None:
-    """`kill -9`, and wait until its tasks are gone too: they hold its pipes."""
+    """`kill -9`, and wait until its workers are gone too: they hold its pipes."""
     child.kill()
     child.communicate(timeout=PATIENCE)
 

@@ -1,13 +1,13 @@
-"""The command `comvint`: the same functions as the scripts, and looking at what was built."""
+"""The command `comvint`: building with any recipe, and looking at what was built."""
 
 from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner
 
-from comvint_hf.cli import calm, main
+from comvint_hf.cli import handle_errors, main
 from comvint_hf.cli.commands import open_recipe
-from comvint_hf.cli.exit_codes import GO_ON
+from comvint_hf.cli.exit_codes import RESUME_HINT
 from comvint_hf.errors import InputError
 
 
@@ -22,7 +22,7 @@ def test_build_stats_and_preview(tmp_path) -> None:
     told = run("build", "--recipe", "svit", "--set", "tasks=referring_qa,conversation", "--scenes", "shapes:6", "--out", out)
     assert "referring_qa" in told and "detail_description" not in told
     assert "referring_qa" in run("stats", out)
-    assert "instruction clusters: " in run("stats", out, "--quality")
+    assert "instruction_diversity: mean " in run("stats", out, "--quality")
     assert run("preview", out, "--rows", 4).count("assistant:") >= 4
     run("preview", out, out, "--rows", 2, "--out", tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text().count("<section>") == 4
@@ -42,12 +42,12 @@ def test_a_folder_that_is_no_dataset_is_said_calmly(tmp_path) -> None:
     assert "no finished dataset" in run("push", tmp_path, "a/b", code=1)
 
 
-@pytest.mark.parametrize("told", [{}, {"go_on": "Go back to sleep."}])
+@pytest.mark.parametrize("told", [{}, {"resume_hint": "Go back to sleep."}])
 def test_a_stopped_command_says_how_to_go_on(told, capsys) -> None:
-    @calm(**told)
+    @handle_errors(**told)
     def stopped() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit, match="130"):
         stopped()
-    assert capsys.readouterr().err == f"Stopped. {told.get('go_on', GO_ON)}\n"
+    assert capsys.readouterr().err == f"Stopped. {told.get('resume_hint', RESUME_HINT)}\n"

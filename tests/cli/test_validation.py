@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner, Result
 
-from comvint_hf.cli import build as running
+from comvint_hf.cli import build as build_module
 from comvint_hf.cli import main
 
 
@@ -29,9 +29,13 @@ def build(tmp_path, monkeypatch):
         (("--attempts", 3), "--attempts cannot be used, as no language model is asked"),
         (("--see",), "--see cannot be used, as the annotations write"),
         (("--see", "--judge", "m"), "--see cannot be used, as the annotations write"),
-        (("--llm", "m", "--see-pixels", 9), "--see-pixels cannot be used, as no photo is shown: add --see."),
+        (("--llm", "m", "--see-pixels", 9), "--see-pixels cannot be used, as no image is shown: add --see."),
         (("--llm", "m", "--retry-failed", "--overwrite"), "choose one of them"),
         (("--llm", "m", "--retry-failed", "--dry-run"), "choose one of them"),
+        (
+            ("--llm", "m", "--batch", "--num-workers", 2),
+            "--batch cannot be used, as --num-workers and --executor split the build",
+        ),
     ],
 )
 def test_flags_that_cannot_do_what_they_are_for_are_refused(flags, said, build) -> None:
@@ -45,8 +49,11 @@ def test_flags_that_cannot_do_what_they_are_for_are_refused(flags, said, build) 
         (("--budget", 5, "--concurrency", 8), "--budget, --concurrency change nothing, as no language model is asked."),
         (("--requests-per-minute", 9), "--requests-per-minute changes nothing, as no language model is asked."),
         (("--retry-failed",), "--retry-failed changes nothing, as no language model is asked."),
-        (("--llm", "m", "--batch", "--tokens-per-minute", 9), "--tokens-per-minute changes nothing, as a batch goes"),
-        (("--llm", "m", "--poll", 9), "--poll changes nothing, as there is no --batch to look at."),
+        (
+            ("--llm", "m", "--batch", "--tokens-per-minute", 9),
+            "--tokens-per-minute changes nothing, as the provider sets the pace",
+        ),
+        (("--llm", "m", "--poll", 9), "--poll changes nothing, as there is no --batch."),
         (("--public",), "--public changes nothing, as there is no --push-to."),
     ],
 )
@@ -78,11 +85,11 @@ def test_a_wrong_setting_is_refused_as_a_wrong_flag_is(recipe, setting, said, bu
 
 @pytest.mark.parametrize("scenes", ["photos:here", "coco:/nowhere", "shapes:many", "shapes:3,level=none"])
 def test_wrong_scenes_are_refused_as_a_wrong_flag_is(scenes, build, monkeypatch) -> None:
-    monkeypatch.setattr("comvint_hf.cli.commands.make_dataset", running.make_dataset)
+    monkeypatch.setattr("comvint_hf.cli.commands.make_dataset", build_module.make_dataset)
     done = build(scenes=scenes)
     assert done.exit_code == 2 and done.stderr.splitlines()[-1].startswith("Error: ")
 
 
 def test_a_judge_is_for_recipes_that_have_something_judged(build, monkeypatch) -> None:
-    monkeypatch.setattr("comvint_hf.cli.commands.make_dataset", running.make_dataset)
+    monkeypatch.setattr("comvint_hf.cli.commands.make_dataset", build_module.make_dataset)
     assert "the recipe svit makes none" in build("--judge", "m").stderr

@@ -44,14 +44,14 @@ def test_a_mapping_will_do(rows, photos) -> None:
 
 def test_a_missing_photo_is_an_error_or_its_rows_are_left_out(rows, photos) -> None:
     (photos / "36979.PNG").unlink()
-    with pytest.raises(RowError, match="1 of 3 images have no photo there, as flickr30k/36979"):
+    with pytest.raises(RowError, match="1 of 3 images are missing there, such as flickr30k/36979"):
         attach_images(rows, photos)
-    with pytest.raises(RowError, match="No photo for flickr30k/36979"):
+    with pytest.raises(RowError, match="The image flickr30k/36979 is missing"):
         list(attach_images(rows.to_iterable_dataset(), photos))
-    with pytest.warns(UserWarning, match="1 row is left out: 1 of 3 images have no photo there, as flickr30k/36979"):
+    with pytest.warns(UserWarning, match="1 row is left out: 1 of 3 images are missing there, such as flickr30k/36979"):
         assert attach_images(rows, photos, missing="drop")["id"][:] == [0, 1, 2, 4]
     stream = attach_images(rows.to_iterable_dataset(), photos, missing="drop")
-    with pytest.warns(UserWarning, match="1 row is left out so far: no photo for flickr30k/36979"):
+    with pytest.warns(UserWarning, match="1 row is left out so far: the image flickr30k/36979 is missing"):
         assert [row["id"] for row in stream] == [0, 1, 2, 4]
 
 

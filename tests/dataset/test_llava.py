@@ -184,15 +184,15 @@ def test_pictures_of_rows_without_an_image_id_do_not_take_each_others_names(tmp_
     records = list(to_llava(rows, tmp_path))
     widths = [Image.open(tmp_path / record["image"]).size[0] for record in records]
     assert widths == [1, 2, 3]
-    with pytest.raises(RowError, match="no `image_id` to name it by; say a folder"):
+    with pytest.raises(RowError, match="no `image_id` to name it by; give a folder"):
         list(to_llava(rows))
 
 
 @pytest.mark.parametrize(
     ("messages", "said"),
     [
-        ([{"role": "assistant", "content": "A cup."}], "has a picture and no user turn"),
-        ([{"role": "user", "content": "<image>What?"}], "says <image>, which would count as one more picture"),
+        ([{"role": "assistant", "content": "A cup."}], "has an image and no user turn"),
+        ([{"role": "user", "content": "<image>What?"}], "says <image>, which would count as one more image"),
     ],
 )
 def test_a_row_that_llava_cannot_hold_is_named(messages, said) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from huggingface_hub import HfApi, constants
 
-from comvint_hf.dataset.locate import require_place
+from comvint_hf.dataset.locate import check_exists
 from comvint_hf.errors import InputError, ModelError
 
 
@@ -29,21 +29,21 @@ def asked(monkeypatch, tmp_path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("name", ["/no/where", "./nope", "../nope", "~/nope", "build/demo/nope"])
 def test_what_can_only_be_a_folder_is_not_looked_for_elsewhere(name, asked) -> None:
     with pytest.raises(ModelError, match="There is no folder .*expected the folder of a model, or a name on the Hub"):
-        require_place(name)
+        check_exists(name)
     assert not asked
 
 
 def test_what_may_be_either_is_asked_of_the_hub_once(asked, tmp_path) -> None:
     with pytest.raises(InputError, match="There is no folder build/nope, and no dataset of that name on the Hub"):
-        require_place("build/nope", "dataset")
-    require_place("build/known")
+        check_exists("build/nope", "dataset")
+    check_exists("build/known")
     assert asked == [("build/nope", "dataset"), ("build/known", "model")]
     (tmp_path / "cache" / "models--build--kept").mkdir(parents=True)
-    require_place("build/kept")
+    check_exists("build/kept")
     assert len(asked) == 2, "what was loaded before works without a network"
 
 
 @pytest.mark.parametrize("name", ["build", "build/there", "org/model", "gpt2"])
 def test_folders_that_are_there_and_other_names_are_left_alone(name, asked) -> None:
-    require_place(name)
+    check_exists(name)
     assert not asked

@@ -9,13 +9,13 @@ import pytest
 from datasets import load_dataset
 
 from comvint_hf.dataset.inputs import open_input
-from comvint_hf.dataset.mix import Choice, mix
-from comvint_hf.dataset.reader import photos_told, read_about, read_rows
+from comvint_hf.dataset.mix import MixSelection, mix
+from comvint_hf.dataset.reader import describe_missing_images, read_build_info, read_rows
 from comvint_hf.errors import InputError
 
 
 def rows_of(folder) -> list[dict]:
-    return [row for name in read_about(folder)["files"] for row in read_rows(folder / name)]
+    return [row for name in read_build_info(folder)["files"] for row in read_rows(folder / name)]
 
 
 def test_a_mix_opens_like_any_dataset_and_keeps_rows_and_photos_as_they_were(tmp_path, toy_dataset) -> None:
@@ -35,7 +35,7 @@ def test_a_mix_opens_like_any_dataset_and_keeps_rows_and_photos_as_they_were(tmp
 def test_limits_work_on_tasks_and_formats_of_train_and_leave_test_alone(tmp_path, toy_dataset) -> None:
     source = toy_dataset(scenes=30)
     test_rows = Counter(row["task"] for row in load_dataset(str(source), split="test"))
-    mix([open_input(str(source))], tmp_path, Choice(take={"referring_qa": 10, "choice": 4}))
+    mix([open_input(str(source))], tmp_path, MixSelection(take={"referring_qa": 10, "choice": 4}))
     train = load_dataset(str(tmp_path), split="train", cache_dir=str(tmp_path / "cache"))
     tasks, formats = Counter(train["task"]), Counter(train["format"])
     assert (tasks["referring_qa"], formats["choice"]) == (10, 4) and tasks["conversation"] > 20
@@ -45,7 +45,7 @@ def test_limits_work_on_tasks_and_formats_of_train_and_leave_test_alone(tmp_path
 def test_equal_seeds_give_equal_bytes_and_other_seeds_other_rows(tmp_path, toy_dataset) -> None:
     source = open_input(str(toy_dataset(scenes=30)))
     for name, seed in (("a/set", 1), ("b/set", 1), ("c/set", 2)):
-        mix([source], tmp_path / name, Choice(take={"conversation": 5}, seed=seed))
+        mix([source], tmp_path / name, MixSelection(take={"conversation": 5}, seed=seed))
     files = [
         {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in (tmp_path / name).rglob("*.parquet")}
         for name in ("a", "b", "c")
@@ -65,14 +65,14 @@ def llava(folder, name: str, answers: list[str], image: str | None = None) -> st
 
 def test_yes_and_no_are_balanced(tmp_path) -> None:
     source = open_input(llava(tmp_path, "a", ["Yes."] * 40 + ["No."] * 2 + ["A dog."] * 3))
-    statistics = mix([source], tmp_path / "mix", Choice(yes_no=8))
+    statistics = mix([source], tmp_path / "mix", MixSelection(yes_no=8))
     assert statistics.tasks["conversation"].yes_no == {"yes": 16, "no": 2} and statistics.kept == 21
     assert statistics.notes == {"rows of train left out: answers yes beyond the balance": 24}
 
 
 def test_the_coreset_prefers_informative_rows(tmp_path) -> None:
     dull, rich = ["It is so."] * 50, ["Two red wooden chairs stand left of a large round table behind a man."] * 50
-    mix([open_input(llava(tmp_path, "a", dull + rich))], tmp_path / "mix", Choice(coreset=30))
+    mix([open_input(llava(tmp_path, "a", dull + rich))], tmp_path / "mix", MixSelection(coreset=30))
     answers = {row["messages"][1]["content"] for row in rows_of(tmp_path / "mix")}
     assert answers == set(rich) and len(rows_of(tmp_path / "mix")) == 30
 
@@ -100,7 +100,7 @@ def test_text_only_rows_photos_and_missing_photos_find_their_places(tmp_path, to
 def test_an_image_of_any_test_split_is_trained_on_nowhere(tmp_path, toy_dataset) -> None:
     mostly_train, mostly_test = toy_dataset(scenes=12, split=0.0), toy_dataset(scenes=12, split=0.5, images="table")
     copied = tmp_path / "renamed"
-    mix([open_input(str(mostly_test))], copied, Choice(split="test"))
+    mix([open_input(str(mostly_test))], copied, MixSelection(split="test"))
     statistics = mix([open_input(str(copied)), open_input(str(mostly_train))], tmp_path / "mix")
     rows = rows_of(tmp_path / "mix")
     assert (
@@ -122,7 +122,7 @@ def test_terms_and_provenance_of_every_part_are_in_the_card(tmp_path, toy_datase
     mix(
         [open_input(str(toy_dataset())), open_input(llava(tmp_path, "theirs", ["Fine."]))],
         tmp_path / "mix",
-        Choice(take={"open": 3}),
+        MixSelection(take={"open": 3}),
     )
     text = (tmp_path / "mix" / "README.md").read_text()
     assert "recipe | toy" in text and "theirs.json" in text and "at most 3 of open" in text and "license: other" in text
@@ -130,10 +130,10 @@ def test_terms_and_provenance_of_every_part_are_in_the_card(tmp_path, toy_datase
 
 def test_another_mix_in_the_same_folder_is_refused_unless_overwritten(tmp_path, toy_dataset) -> None:
     source = open_input(str(toy_dataset()))
-    mix([source], tmp_path, Choice(seed=1))
+    mix([source], tmp_path, MixSelection(seed=1))
     with pytest.raises(InputError, match="was made with --seed 1, and this command says --seed 2"):
-        mix([source], tmp_path, Choice(seed=2))
-    mix([source], tmp_path, Choice(seed=2), overwrite=True)
+        mix([source], tmp_path, MixSelection(seed=2))
+    mix([source], tmp_path, MixSelection(seed=2), overwrite=True)
 
 
 def test_what_lay_in_the_folder_of_a_mix_stays_there(tmp_path, toy_dataset) -> None:
@@ -156,15 +156,15 @@ def test_what_is_not_there_is_said(name, said) -> None:
 
 def test_a_limit_on_an_unknown_task_and_an_empty_mix_are_said(tmp_path, toy_dataset) -> None:
     source = open_input(str(toy_dataset()))
-    with pytest.raises(InputError, match="pattern 'refering_qa'; there are the tasks conversation"):
-        mix([source], tmp_path / "a", Choice(take={"refering_qa": 3}))
+    with pytest.raises(InputError, match="pattern 'refering_qa': expected one of the tasks conversation"):
+        mix([source], tmp_path / "a", MixSelection(take={"refering_qa": 3}))
     with pytest.raises(InputError, match="no rows left"):
-        mix([source], tmp_path / "b", Choice(split="validation"))
+        mix([source], tmp_path / "b", MixSelection(split="validation"))
 
 
 def test_only_rows_of_a_pattern_and_test_rows_among_them(toy_dataset, tmp_path) -> None:
     source = open_input(str(toy_dataset()))
-    mix([source], tmp_path / "mix", Choice(only=("*/bool/count*", "cross_modal"), take={"*/bool/*": 4}))
+    mix([source], tmp_path / "mix", MixSelection(only=("*/bool/count*", "cross_modal"), take={"*/bool/*": 4}))
     rows = load_dataset(str(tmp_path / "mix"))
     kinds = {split: Counter((row["task"], row["format"]) for row in rows[split]) for split in rows}
     assert set(kinds["train"]) == set(kinds["test"]) == {("conversation", "bool"), ("cross_modal", "choice")}
@@ -173,7 +173,7 @@ def test_only_rows_of_a_pattern_and_test_rows_among_them(toy_dataset, tmp_path) 
 
 def test_every_row_that_is_left_out_is_counted_by_its_reason(toy_dataset, tmp_path) -> None:
     source = open_input(str(toy_dataset(scenes=30)))
-    choice = Choice(only=("conversation", "cross_modal"), coreset=20, take={"bool": 5}, yes_no=2, split="train")
+    choice = MixSelection(only=("conversation", "cross_modal"), coreset=20, take={"bool": 5}, yes_no=2, split="train")
     statistics = mix([source, source], tmp_path / "mix", choice)
     whole = sum("reason" not in row for row in rows_of(toy_dataset(scenes=30)))
     assert statistics.kept + statistics.notes.total() == 2 * whole
@@ -188,9 +188,9 @@ def test_every_row_that_is_left_out_is_counted_by_its_reason(toy_dataset, tmp_pa
 
 
 def test_rows_without_their_photo_are_told_with_their_number_and_what_to_do(toy_dataset, tmp_path) -> None:
-    assert photos_told(toy_dataset()) == ""
-    assert "attach_images(rows, " in (said := photos_told(toy_dataset(images="table"))) and "config `images`" in said
-    assert photos_told(toy_dataset(images=False)).startswith("None of the ")
+    assert describe_missing_images(toy_dataset()) == ""
+    assert "attach_images(rows, " in (said := describe_missing_images(toy_dataset(images="table"))) and "config `images`" in said
+    assert describe_missing_images(toy_dataset(images=False)).startswith("None of the ")
     mix([open_input(str(toy_dataset())), open_input(llava(tmp_path, "blind", ["Fine."] * 3, "gone.jpg"))], tmp_path / "mix")
-    said = photos_told(tmp_path / "mix")
-    assert said.startswith("3 rows whose photo was not at hand lie in the config `without_images`: attach_images(load_dataset(")
+    said = describe_missing_images(tmp_path / "mix")
+    assert said.startswith("3 rows without their image are in the config `without_images`: attach_images(load_dataset(")

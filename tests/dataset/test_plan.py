@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from comvint_hf.dataset.plan import hold
-from comvint_hf.dataset.shards import marker, write_atomically
+from comvint_hf.dataset.plan import lock_folder
+from comvint_hf.dataset.shards import marker_path, write_text_atomic
 from comvint_hf.errors import InputError
 
 
@@ -34,20 +34,20 @@ from comvint_hf.errors import InputError
     ],
 )
 def test_another_plan_is_refused_in_words(theirs, ours, said, tmp_path) -> None:
-    with hold(tmp_path, theirs), pytest.raises(InputError, match="Another build"), hold(tmp_path, theirs):
+    with lock_folder(tmp_path, theirs), pytest.raises(InputError, match="Another build"), lock_folder(tmp_path, theirs):
         raise AssertionError
-    with hold(tmp_path, theirs):
-        write_atomically(marker(tmp_path, 0), "{}")
-    with pytest.raises(InputError) as refused, hold(tmp_path, ours):
+    with lock_folder(tmp_path, theirs):
+        write_text_atomic(marker_path(tmp_path, 0), "{}")
+    with pytest.raises(InputError) as refused, lock_folder(tmp_path, ours):
         raise AssertionError
     assert f"was made {said}" in str(refused.value) and "--overwrite" in str(refused.value)
     assert "None" not in str(refused.value) and "True" not in str(refused.value)
 
 
 def test_a_plan_that_made_nothing_gives_way(tmp_path) -> None:
-    with hold(tmp_path, {"generator": "misspelt"}):
+    with lock_folder(tmp_path, {"generator": "misspelt"}):
         pass
-    with hold(tmp_path, {"generator": "right"}):
-        write_atomically(marker(tmp_path, 0), "{}")
-    with pytest.raises(InputError, match="was made with --llm right"), hold(tmp_path, {"generator": "misspelt"}):
+    with lock_folder(tmp_path, {"generator": "right"}):
+        write_text_atomic(marker_path(tmp_path, 0), "{}")
+    with pytest.raises(InputError, match="was made with --llm right"), lock_folder(tmp_path, {"generator": "misspelt"}):
         raise AssertionError

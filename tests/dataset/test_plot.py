@@ -14,18 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from comvint_hf import svit
 from comvint_hf.dataset import plot, plot_bars, plot_sunburst
-from comvint_hf.dataset.card import write_folder
-from comvint_hf.dataset.reader import read_about, read_statistics
+from comvint_hf.dataset.card import write_card
+from comvint_hf.dataset.reader import read_build_info, read_statistics
 from comvint_hf.dataset.statistics import Statistics, TaskStatistics
-from comvint_hf.dataset.verification import Health
+from comvint_hf.dataset.verification import VerificationStatistics
 
 WORDS = st.sampled_from(["what", "is", "the", "how", "cup", "why"])
 
 
 @given(st.dictionaries(st.lists(WORDS, min_size=0, max_size=3).map(" ".join), st.integers(1, 500), min_size=1, max_size=40))
 def test_wedges_lie_within_their_parent_and_do_not_overlap(openings) -> None:
-    laid = plot_sunburst.wedges(openings)
+    laid = plot_sunburst.layout_wedges(openings)
     places = {wedge.words: wedge for wedge in laid}
     assert len(places) == len(laid)
     for ring in range(3):
@@ -42,17 +43,17 @@ def test_wedges_lie_within_their_parent_and_do_not_overlap(openings) -> None:
 
 
 def test_what_is_rare_is_put_together() -> None:
-    laid = plot_sunburst.wedges({"what is it": 990, **{f"word{number} x": 1 for number in range(10)}})
+    laid = plot_sunburst.layout_wedges({"what is it": 990, **{f"word{number} x": 1 for number in range(10)}})
     assert [wedge.words for wedge in laid] == [("what",), ("what", "is"), ("what", "is", "it"), ("…",)]
 
 
 def test_every_first_word_keeps_its_colour_and_dark_text_stays_legible() -> None:
     for word in [*plot_sunburst.FREQUENT, "locate", "imagine", "…"]:
         for ring in range(3):
-            found = plot_sunburst.colour(word, ring)
-            assert found == plot_sunburst.colour(word, ring)
+            found = plot_sunburst.choose_colour(word, ring)
+            assert found == plot_sunburst.choose_colour(word, ring)
             assert _contrast(found, plot_sunburst.INK) > 4.5, (word, ring)
-    assert len({plot_sunburst.colour(word) for word in plot_sunburst.FREQUENT}) == len(plot_sunburst.FREQUENT)
+    assert len({plot_sunburst.choose_colour(word) for word in plot_sunburst.FREQUENT}) == len(plot_sunburst.FREQUENT)
 
 
 def _contrast(*colours: str) -> float:
@@ -80,13 +81,13 @@ def counted(factor: int = 1) -> Statistics:
         openings=Counter({"what is the": 80 * factor, "why": 40 * factor}),
     )
     few = TaskStatistics(rows=3, pairs=3, formats=Counter(open=3), openings=Counter({"what": 3}))
-    health = Health(
+    verification = VerificationStatistics(
         passed=Counter({"1": 90}),
         stopped=Counter({"1/x": 30}),
         versions=Counter({"0": 120, "1": 90}),
         question_words=Counter({"0": 900, "1": 1000}),
     )
-    return Statistics({"conversation": talk, "vlit": few}, health=health)
+    return Statistics({"conversation": talk, "vlit": few}, verification=verification)
 
 
 def digests(folder) -> dict[str, str]:
@@ -94,14 +95,14 @@ def digests(folder) -> dict[str, str]:
 
 
 def test_equal_counts_give_equal_bytes_whatever_the_user_set(tmp_path) -> None:
-    made = plot.draw_pictures(counted(), tmp_path / "a", ("svit",))
+    made = plot.plot_statistics(counted(), tmp_path / "a", [svit().figures])
     names = ["first_words_conversation.png", "lengths.png", "answers.png", "rounds.png"]
     assert [picture.file for picture in made] == names and {path.name for path in (tmp_path / "a").iterdir()} == set(names)
     with matplotlib.rc_context({"font.size": 22, "axes.facecolor": "black", "savefig.dpi": 30}):
-        plot.draw_pictures(counted(), tmp_path / "b", ("svit",))
+        plot.plot_statistics(counted(), tmp_path / "b", [svit().figures])
         assert matplotlib.rcParams["font.size"] == 22
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    plot.draw_pictures(counted(), tmp_path / "b")
+    plot.plot_statistics(counted(), tmp_path / "b")
     assert digests(tmp_path / "a")["lengths.png"] != digests(tmp_path / "b")["lengths.png"], "without the published means"
     for name in names:
         with Image.open(tmp_path / "a" / name) as picture:
@@ -111,7 +112,7 @@ def test_equal_counts_give_equal_bytes_whatever_the_user_set(tmp_path) -> None:
 def test_pictures_of_an_earlier_run_go(tmp_path) -> None:
     (tmp_path / "first_words_gone.png").write_bytes(b"old")
     (tmp_path / "holiday.png").write_bytes(b"not ours")
-    assert plot.draw_pictures(Statistics(), tmp_path) == []
+    assert plot.plot_statistics(Statistics(), tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.png"]
 
 
@@ -120,7 +121,7 @@ def test_counts_of_an_earlier_version_make_no_picture(tmp_path) -> None:
     for name in ("openings", "question_lengths", "answer_lengths"):
         del stored["tasks"]["conversation"][name]
     del stored["health"]
-    assert plot.draw_pictures(Statistics.from_json(stored), tmp_path) == []
+    assert plot.plot_statistics(Statistics.from_json(stored), tmp_path) == []
 
 
 def test_without_matplotlib_the_folder_is_whole_and_it_is_said_once(toy_dataset, tmp_path, monkeypatch, caplog) -> None:
@@ -129,7 +130,7 @@ def test_without_matplotlib_the_folder_is_whole_and_it_is_said_once(toy_dataset,
     try:
         with caplog.at_level(logging.WARNING):
             for _ in range(2):
-                assert plot.draw_pictures(counted(), tmp_path / "none") == []
+                assert plot.plot_statistics(counted(), tmp_path / "none") == []
     finally:
         plot._have_matplotlib.cache_clear()
     assert len(caplog.records) == 1 and "pip install matplotlib" in caplog.text
@@ -138,10 +139,10 @@ def test_without_matplotlib_the_folder_is_whole_and_it_is_said_once(toy_dataset,
 
 def test_the_card_shows_the_pictures_and_load_dataset_does_not_mind(toy_dataset, tmp_path) -> None:
     folder = toy_dataset(fresh=True)
-    about, statistics = read_about(folder), read_statistics(folder)
+    about, statistics = read_build_info(folder), read_statistics(folder)
     before = load_dataset(str(folder), cache_dir=str(tmp_path / "before"))
     statistics.tasks["conversation"] = counted().tasks["conversation"]
-    write_folder(folder, about, statistics)
+    write_card(folder, about, statistics)
     text = (folder / "README.md").read_text()
     drawn = {path.name for path in (folder / "pictures").iterdir()}
     assert {"first_words_conversation.png", "lengths.png"} <= drawn
@@ -152,4 +153,4 @@ def test_the_card_shows_the_pictures_and_load_dataset_does_not_mind(toy_dataset,
 
 @pytest.mark.parametrize(("width", "shares"), [(1, {1: 0.25, 99: 0.25, 100: 0.5}), (10, {0: 0.25, 90: 0.25, 100: 0.5})])
 def test_lengths_fall_into_bars(width, shares) -> None:
-    assert plot_bars.bins({"1": 1, "99": 1, "100": 2}, width) == shares
+    assert plot_bars.group_lengths({"1": 1, "99": 1, "100": 2}, width) == shares

@@ -9,7 +9,7 @@ import re
 import pytest
 from PIL import Image
 
-from comvint_hf.dataset.preview import draw_boxes, page, sample_rows, text
+from comvint_hf.dataset.preview import draw_boxes, render_page, render_text, sample_rows
 from comvint_hf.errors import InputError
 
 
@@ -25,8 +25,8 @@ def test_rows_are_drawn_evenly_over_tasks_and_by_seed(toy_dataset) -> None:
 
 def test_rejected_rows_can_be_looked_at(toy_dataset) -> None:
     rows = sample_rows(toy_dataset(), 4, "rejected")
-    assert all("rejected:" in text(row) for row in rows)
-    assert "rejected: " in page(rows, "x") and "no photo here" in page(rows, "x")
+    assert all("rejected:" in render_text(row) for row in rows)
+    assert "rejected: " in render_page(rows, "x") and "no image here" in render_page(rows, "x")
     with pytest.raises(InputError, match="no rows in the config 'other'"):
         sample_rows(toy_dataset(), 4, "other")
 
@@ -35,7 +35,7 @@ def test_the_page_escapes_what_rows_say(toy_dataset) -> None:
     (row,) = sample_rows(toy_dataset(), 1)
     row["messages"][0]["content"] = "<script>alert(1)</script> & a <st>cup<ed>[0.1, 0.2, 0.3, 0.4]"
     row["phrases"], row["boxes"] = ["cup"], [[0.1, 0.2, 0.3, 0.4]]
-    drawn = page([row], "a <b> title")
+    drawn = render_page([row], "a <b> title")
     assert "<script>" not in drawn and "&lt;script&gt;" in drawn and "a &lt;b&gt; title" in drawn
     assert ">cup</b>" in drawn and "0.1, 0.2, 0.3, 0.4" in drawn
     assert "http" not in re.sub(r"data:[^\"]*", "", drawn)
@@ -48,5 +48,5 @@ def test_boxes_are_drawn_where_they_are(toy_dataset) -> None:
     assert (min(x for x, _ in red), max(x for x, _ in red)) == pytest.approx((105, 315), abs=2)
     assert (min(y for _, y in red), max(y for _, y in red)) == pytest.approx((105, 209), abs=2)
     (row,) = sample_rows(toy_dataset(), 1)
-    encoded = re.search(r"data:image/jpeg;base64,([^\"]+)", page([row], "x"))[1]
+    encoded = re.search(r"data:image/jpeg;base64,([^\"]+)", render_page([row], "x"))[1]
     assert Image.open(io.BytesIO(base64.b64decode(encoded))).size == (420, 420)

@@ -89,7 +89,7 @@ def test_a_shard_done_again_leaves_no_file_of_its_first_time(tmp_path) -> None:
 def test_an_abandoned_shard_leaves_nothing(tmp_path) -> None:
     shard = Shard(tmp_path, 0)
     shard.add("data", "conversation", "train", row(1))
-    shard.abandon()
+    shard.discard()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -160,7 +160,7 @@ def test_photos_that_lie_once_cost_little_beside_themselves_and_the_text(tmp_pat
 @pytest.mark.parametrize("task", ["../../outside", "a/b", "..", "a\\b"])
 def test_a_task_that_leads_out_of_the_folder_is_refused(tmp_path, task) -> None:
     shard = Shard(tmp_path / "set", 0)
-    with pytest.raises(RowError, match="which no folder can be called"):
+    with pytest.raises(RowError, match="which cannot name a folder"):
         shard.add(WITHOUT_IMAGES, task, "train", {"id": "1"})
-    shard.abandon()
+    shard.discard()
     assert not list(tmp_path.rglob("*.parquet"))

@@ -7,9 +7,10 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comvint_hf import comvint, svit
 from comvint_hf.dataset.reader import read_statistics
-from comvint_hf.dataset.statistics import Statistics, option_letter, short_reason, words, yes_or_no
-from comvint_hf.dataset.tables import published_table, question_table, table, tables
+from comvint_hf.dataset.statistics import Statistics, count_words, reason_category
+from comvint_hf.dataset.tables import comparison_table, make_tables, overview_table, question_table
 
 
 def row(question: str, answer: str, task: str = "conversation", format: str = "open", boxes: int = 0) -> dict:
@@ -25,7 +26,7 @@ def row(question: str, answer: str, task: str = "conversation", format: str = "o
 
 
 def test_counts_are_the_ones_a_person_would_count() -> None:
-    statistics = Statistics.of(
+    statistics = Statistics.from_rows(
         [
             row("How many <st>dogs<ed>[0.1, 0.2, 0.3, 0.4] are there?", "Two dogs.", boxes=1),
             row("How is the weather?", "Fine."),
@@ -45,7 +46,7 @@ def test_counts_are_the_ones_a_person_would_count() -> None:
 
 def test_figures_are_means_and_shares() -> None:
     options = "Which cup is it?\nA. the big red one\nB. blue\nC. a green one\nD. one\nAnswer with the letter."
-    statistics = Statistics.of(
+    statistics = Statistics.from_rows(
         [
             row("How many dogs?", "Two dogs.", boxes=3),
             row("Why is it red?", "Yes."),
@@ -55,7 +56,7 @@ def test_figures_are_means_and_shares() -> None:
             row(options, "A. the big red one", format="choice", task="cross_modal"),
         ]
     )
-    talk, choice = statistics.tasks["conversation"].figures, statistics.tasks["cross_modal"].figures
+    talk, choice = statistics.tasks["conversation"].averages, statistics.tasks["cross_modal"].averages
     assert talk["mean_question_words"] == (3 + 4 + 2 + 2) / 4 and talk["mean_answer_words"] == (2 + 1 + 1 + 3) / 4
     assert (talk["share_how"], talk["share_how_many"], talk["share_why"], talk["share_what"]) == (0.25, 0.25, 0.25, 0)
     assert (talk["share_yes_no"], talk["yes_for_each_no"], talk["boxes_a_row"]) == (0.75, 2.0, 0.75)
@@ -64,8 +65,8 @@ def test_figures_are_means_and_shares() -> None:
 
 
 def test_tables_show_the_published_figures_beside_ours() -> None:
-    statistics = Statistics.of([row("What is it?", "A cup."), row("How is it?", "Red."), row("Which?", "B", task="vlit")])
-    header, *lines = published_table(statistics, ("svit",))
+    statistics = Statistics.from_rows([row("What is it?", "A cup."), row("How is it?", "Red."), row("Which?", "B", task="vlit")])
+    header, *lines = comparison_table(statistics, [svit().figures])
     assert len(lines) == 1 and dict(zip(header, lines[0], strict=True)) == {
         "task": "conversation",
         "questions": "2 (1,565,797)",
@@ -76,19 +77,15 @@ def test_tables_show_the_published_figures_beside_ours() -> None:
         "how": "50%",
         "of them how many": "0%",
     }
-    assert published_table(statistics, ("comvint",)) == []
+    assert comparison_table(statistics, [comvint().figures]) == []
     assert question_table(statistics)[1] == ["conversation", "2", "50%", "0%", "50%", "0%", "0.0%", "-"]
-    assert all(len(line) == len(lines[0]) for lines in tables(statistics) for line in lines)
+    assert all(len(line) == len(lines[0]) for lines in make_tables(statistics) for line in lines)
 
 
 def test_openings_stay_few_and_their_sums_exact(monkeypatch) -> None:
-    from comvint_hf.dataset import statistics as report
-    from comvint_hf.dataset import text_counts
-
-    for module in (text_counts, report):
-        monkeypatch.setattr(module, "OPENINGS", 40)
-    parts = [Statistics.of([row(f"What {first} {second}?", "x") for second in range(20)] * 2) for first in range(30)]
-    common = Statistics.of([row("Why is it?", "x")] * 100)
+    monkeypatch.setattr("comvint_hf.dataset.statistics.MAX_OPENINGS", 40)
+    parts = [Statistics.from_rows([row(f"What {first} {second}?", "x") for second in range(20)] * 2) for first in range(30)]
+    common = Statistics.from_rows([row("Why is it?", "x")] * 100)
     whole = Statistics()
     for part in [*parts, common]:
         whole.merge(part)
@@ -96,30 +93,29 @@ def test_openings_stay_few_and_their_sums_exact(monkeypatch) -> None:
     assert len(talk.openings) <= 40 and talk.openings["why is it"] == 100
     assert talk.openings.total() == talk.pairs == 1300 and talk.first_words == {"what": 1200, "why": 100}
     assert sum(count for text, count in talk.openings.items() if text.startswith("what")) == 1200
-    many = Statistics.of(row(f"What {number // 7} {number}?", "x") for number in range(5000))
+    many = Statistics.from_rows(row(f"What {number // 7} {number}?", "x") for number in range(5000))
     assert len(many.tasks["conversation"].openings) <= 80 and many.tasks["conversation"].openings.total() == 5000
 
 
-def test_answers_are_read_as_people_read_them() -> None:
-    assert [yes_or_no(text) for text in ("Yes", "yes, two", '"No."', "Not at all", "Yesterday", "")] == [
-        True,
-        True,
-        False,
-        None,
-        None,
-        None,
-    ]
-    assert [option_letter(text) for text in ("A", "B. a cup", "(D) x", "C: y", "A cup", "E. x", "")] == [
-        "A",
-        "B",
-        "D",
-        "C",
-        "A",
-        None,
-        None,
-    ]
-    assert short_reason("no usable reply: the endpoint said so") == "no usable reply"
-    assert words("") == 0
+def test_closed_answers_are_counted_by_what_they_say_to_their_question() -> None:
+    choice = "Which is it?\nA. a cat\nB. a dog\nC. a cow\nD. a cup"
+    statistics = Statistics.from_rows(
+        [
+            row("Is there a dog?", "The answer is yes."),
+            row("Is there a dog?", "There is no dog."),
+            row("What is missing?", "There is no dog."),
+            row(choice, "A dog", format="choice"),
+            row(choice, "(C)", format="choice"),
+            row(choice, "E. a bird", format="choice"),
+        ]
+    ).tasks["conversation"]
+    assert statistics.yes_no == {"yes": 1, "no": 1}
+    assert statistics.options == {"B": 1, "C": 1} and statistics.option_texts == {"right": 2, "wrong": 6}
+
+
+def test_rejections_are_counted_by_the_kind_of_their_reason() -> None:
+    assert reason_category("no usable reply: the endpoint said so") == "no usable reply"
+    assert count_words("") == 0
 
 
 rows = st.lists(
@@ -149,8 +145,8 @@ def test_the_statistics_of_parts_add_up_and_survive_json(first, second, refused)
         whole.add(one, "train")
     whole.rejected["bad"] += refused
     assert Statistics.from_json(merged.to_json()).to_json() == Statistics.from_json(whole.to_json()).to_json()
-    assert merged.kept == len(first) + len(second) and merged.refused == refused
-    assert len(table(merged)) == 1 + len(merged.tasks)
+    assert merged.kept == len(first) + len(second) and merged.num_rejected == refused
+    assert len(overview_table(merged)) == 1 + len(merged.tasks)
 
 
 def test_the_statistics_of_a_folder_are_those_of_its_rows(toy_dataset) -> None:

@@ -14,11 +14,11 @@ from datasets import load_dataset
 
 def test_trl_sft_trains_on_a_built_folder(tmp_path, toy_dataset) -> None:
     pytest.importorskip("trl")
-    from comvint_hf.training.tiny_model import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny_model
 
     folder = toy_dataset(scenes=30)
     rows = load_dataset(str(folder), split="train")
-    make_tiny(tmp_path / "model", [message["content"] for row in rows for message in row["messages"]])
+    make_tiny_model(tmp_path / "model", [message["content"] for row in rows for message in row["messages"]])
     command = [str(Path(sys.executable).with_name("trl")), "sft", "--model_name_or_path", str(tmp_path / "model")]
     command += ["--dataset_name", str(folder), "--output_dir", str(tmp_path / "tuned"), "--max_steps", "3"]
     command += [

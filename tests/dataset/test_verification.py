@@ -9,11 +9,11 @@ from collections import Counter
 import pytest
 
 from comvint_hf import comvint
-from comvint_hf.dataset.failure_checks import failure_signs
+from comvint_hf.dataset.failure_checks import find_warnings
 from comvint_hf.dataset.schema import to_rejected_row, to_row
 from comvint_hf.dataset.statistics import Statistics, TaskStatistics
-from comvint_hf.dataset.tables import criteria_table, health_tables, rounds_table, stops_table
-from comvint_hf.dataset.verification import Attempt, Health, attempts, versions
+from comvint_hf.dataset.tables import criteria_table, rounds_table, stop_reason_table, verification_tables
+from comvint_hf.dataset.verification import Attempt, VerificationStatistics, read_attempts, read_versions
 from comvint_hf.generation.llm import LLMs, ScriptedLLM
 from comvint_hf.sources import load_scenes
 
@@ -67,16 +67,16 @@ HOP, PASSED = "complicate: one more hop", "verify: passed (complexity 6)"
     ],
 )
 def test_a_history_tells_how_each_attempt_ended(made, told) -> None:
-    assert attempts(made) == told
+    assert read_attempts(made) == told
 
 
 def test_the_versions_of_a_row_are_the_open_ones() -> None:
     made = row(
         HOP, PASSED, "complicate 2 failed: not verified: answerable", "reformulate: choice", rounds=1, question="Which?\nA. x"
     )
-    assert [len(text.split()) for text in versions(made)] == [3, 6]
-    assert versions(row(HOP, PASSED, rounds=1)) == ["word " * 3, "What is it?"]
-    assert versions(row()) == ["What is it?"]
+    assert [len(text.split()) for text in read_versions(made)] == [3, 6]
+    assert read_versions(row(HOP, PASSED, rounds=1)) == ["word " * 3, "What is it?"]
+    assert read_versions(row()) == ["What is it?"]
 
 
 def test_health_counts_by_round_and_adds_up() -> None:
@@ -91,21 +91,24 @@ def test_health_counts_by_round_and_adds_up() -> None:
     for number, made in enumerate(rows):
         for statistics in (whole, parts[number % 2]):
             statistics.add(made, "train")
-            statistics.refuse(made)
+            statistics.add_rejected(made)
     merged = Statistics.from_json(json.loads(json.dumps(parts[0].to_json())))
     merged.merge(parts[1])
     assert merged.to_json() == whole.to_json() and whole.rejected == {"source leak": 5}
 
-    none, first, second = whole.health.rounds()
+    none, first, second = whole.verification.by_round()
     assert (none["tried"], none["question_words"], none["evidence"], none["score"]) == (0, 3, 1, None)
     assert [first[key] for key in ("tried", "passed", "refused", "abstained", "stopped")] == [10, 4, 2, 2, 2]
     assert (first["pass_rate"], first["question_words"], first["evidence"], first["score"]) == (4 / 6, 3, 2.5, 6)
     assert (second["tried"], second["pass_rate"], second["question_words"]) == (2, 0, None)
-    assert whole.health.criterion_rates() == {"answer right": {"1": 1 - 2 / 6, "2": 1}, "truly harder": {"1": 1 - 2 / 6, "2": 0}}
-    assert rounds_table(whole.health)[2] == ["1", "10", "4", "2", "2", "2", "66.7%", "3.0", "2.5", "6.0"]
-    assert criteria_table(whole.health)[1:] == [["answer right", "66.7%", "100.0%"], ["truly harder", "66.7%", "0.0%"]]
-    assert stops_table(whole.health) == [["ended before a verdict", "round 1"], ["no usable reply", "2"]]
-    assert health_tables(Health()) == []
+    assert whole.verification.criterion_pass_rates() == {
+        "answer right": {"1": 1 - 2 / 6, "2": 1},
+        "truly harder": {"1": 1 - 2 / 6, "2": 0},
+    }
+    assert rounds_table(whole.verification)[2] == ["1", "10", "4", "2", "2", "2", "66.7%", "3.0", "2.5", "6.0"]
+    assert criteria_table(whole.verification)[1:] == [["answer right", "66.7%", "100.0%"], ["truly harder", "66.7%", "0.0%"]]
+    assert stop_reason_table(whole.verification) == [["ended before a verdict", "round 1"], ["no usable reply", "2"]]
+    assert verification_tables(VerificationStatistics()) == []
 
 
 VERDICT = {name: "said" for name in ("match", "depth", "soundness")} | {"complexity": 7}
@@ -136,20 +139,20 @@ def test_the_histories_that_the_recipe_writes_are_understood() -> None:
     statistics = Statistics()
     for number, sample in enumerate(samples):
         statistics.add(to_row(sample, str(number)), "train")
-        statistics.refuse(to_rejected_row(sample, str(number), "just so"))
-    none, first, second = statistics.health.rounds()
+        statistics.add_rejected(to_rejected_row(sample, str(number), "just so"))
+    none, first, second = statistics.verification.by_round()
     assert (none["tried"], none["question_words"]) == (0, 4)
     assert (first["tried"], first["pass_rate"], first["question_words"], first["score"]) == (6, 1.0, 6, 7)
     assert (second["tried"], second["passed"], second["refused"], second["score"]) == (6, 0, 6, None)
-    assert statistics.health.criteria == {"2/truly harder": 6}
+    assert statistics.verification.criteria == {"2/truly harder": 6}
 
 
-def build(health: Health | None = None, **counts) -> Statistics:
-    return Statistics({"cross_modal": TaskStatistics(rows=100, **counts)}, health=health or Health())
+def build(verification: VerificationStatistics | None = None, **counts) -> Statistics:
+    return Statistics({"cross_modal": TaskStatistics(rows=100, **counts)}, verification=verification or VerificationStatistics())
 
 
-def by_round(**figures: dict[str, float]) -> Health:
-    return Health(**{name: Counter(values) for name, values in figures.items()})
+def by_round(**figures: dict[str, float]) -> VerificationStatistics:
+    return VerificationStatistics(**{name: Counter(values) for name, values in figures.items()})
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def by_round(**figures: dict[str, float]) -> Health:
                 )
             ),
             {},
-            "Round 1 does not make samples more complex: things used 2.0 after 2.0, words in the question 9.0 after 10.0;",
+            "Round 1 does not make samples more complex: objects used 2.0 after 2.0, words in the question 9.0 after 10.0;",
         ),
         (build(by_round(versions={"0": 50, "1": 50}, question_words={"0": 500, "1": 550})), {}, None),
         (
@@ -186,7 +189,7 @@ def by_round(**figures: dict[str, float]) -> Health:
         (
             build(formats=Counter(open=70, bool=30)),
             {"formats": ["open", "bool"]},
-            "Format open: 70% of the rows, 50% were asked for",
+            "Format open: 70% of the rows, 50% were requested",
         ),
         (build(formats=Counter(open=55, bool=45)), {"formats": ["open", "bool"]}, None),
         (build(formats=Counter(open=70, bool=30)), {}, None),
@@ -212,5 +215,5 @@ def by_round(**figures: dict[str, float]) -> Health:
     ],
 )
 def test_signs_of_failure_are_sentences(statistics, settings, sign) -> None:
-    signs = failure_signs(statistics, settings)
+    signs = find_warnings(statistics, settings)
     assert signs == [] if sign is None else any(one.startswith(sign) for one in signs), signs

@@ -1,4 +1,4 @@
-"""What the local endpoint answers: a form filled by hash, or what another LLM of the house said to the same prompt."""
+"""Answers of the local endpoint: a schema filled by hash, or the recorded reply of another LLM to the same prompt."""
 
 from __future__ import annotations
 
@@ -39,32 +39,31 @@ def _filled(schema: dict[str, Any], digest: str, root: dict[str, Any]) -> Any:
             return f"The {digest}."
 
 
-class Rehearsed:
-    """The answers that an LLM of the house gave, by the prompt's text: `endpoint.answer = rehearsed.answer`.
+class RecordedReplies:
+    """The replies of another LLM by the prompt's text: `endpoint.answer = recorded.answer`.
 
-    Wrap the LLM with `listen`, run a recipe once without a network, and the endpoint can answer the same prompts on the
-    wire. What was asked twice is answered as at first, here and there. Text that was not rehearsed, or that the LLM had no
-    answer to, is answered by `fill_form`.
+    Wrap the LLM with `record`, run a recipe once without a network, and the endpoint gives the same replies. A prompt that is
+    asked twice gets its first reply, here and there. A prompt without a recorded reply is answered by `fill_form`.
     """
 
     def __init__(self) -> None:
         self.replies: dict[str, str] = {}
 
-    def listen(self, llm: Any, deterministic: bool | None = None) -> Any:
-        """An LLM that answers as `llm` does and is remembered here; `deterministic` as that says unless told."""
-        return _Listening(llm, self, llm.deterministic if deterministic is None else deterministic)
+    def record(self, llm: Any, deterministic: bool | None = None) -> Any:
+        """An LLM that replies as `llm` does and is recorded; `deterministic` is that of `llm` by default."""
+        return _RecordingLLM(llm, self, llm.deterministic if deterministic is None else deterministic)
 
     def answer(self, text: str, schema: dict[str, Any] | None) -> str:
         return self.replies.get(text) or fill_form(text, schema)
 
 
-class _Listening:
-    def __init__(self, llm: Any, heard: Rehearsed, deterministic: bool) -> None:
+class _RecordingLLM:
+    def __init__(self, llm: Any, recorded: RecordedReplies, deterministic: bool) -> None:
         self.name, self.deterministic = llm.name, deterministic
-        self._llm, self._heard = llm, heard
+        self._llm, self._recorded = llm, recorded
 
     async def ask(self, prompt: Any, reply_type: Any) -> Any:
-        if prompt.text not in self._heard.replies:
+        if prompt.text not in self._recorded.replies:
             reply = await self._llm.ask(prompt, reply_type)
-            self._heard.replies[prompt.text] = reply.model_dump_json()
-        return reply_type.model_validate_json(self._heard.replies[prompt.text])
+            self._recorded.replies[prompt.text] = reply.model_dump_json()
+        return reply_type.model_validate_json(self._recorded.replies[prompt.text])

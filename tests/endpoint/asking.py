@@ -16,7 +16,6 @@ from typing import Any
 
 from comvint_hf.errors import ReplyError
 from comvint_hf.generation.client.cache import Cache
-from comvint_hf.generation.client.cost import Meter
 from comvint_hf.generation.client.openai_llm import OpenAILLM
 from comvint_hf.generation.llm import LLM, Reply
 from comvint_hf.generation.prompt import Prompt
@@ -42,12 +41,9 @@ def toy_prompt(number: int, words: int = 20, **blanks: Any) -> Prompt:
 
 
 @asynccontextmanager
-async def opened(
-    url: str, cache: Cache | Path | str, model: str = "toy-model", budget: float | None = None, **options: Any
-) -> AsyncIterator[OpenAILLM]:
+async def opened(url: str, cache: Cache | Path | str, model: str = "toy-model", **options: Any) -> AsyncIterator[OpenAILLM]:
     """An LLM on the local endpoint, closed again with its cache unless that was given open; waits are short."""
-    held = cache if isinstance(cache, Cache) else Cache(cache)
-    llm = OpenAILLM(model, base_url=url, cache=held, meter=Meter(held, budget), **options)
+    llm = OpenAILLM(model, base_url=url, cache=cache, **{"poll": 0.01, **options})
     llm.requester.health.first_wait = 0.02
     try:
         yield llm

@@ -6,19 +6,19 @@ from contextlib import suppress
 from itertools import islice
 
 import pytest
-from endpoint.answers import Rehearsed
+from endpoint.answers import RecordedReplies
 from endpoint.asking import opened
 from endpoint.faults import FORM, HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
 from comvint_hf.errors import PendingError, ReplyError
-from comvint_hf.generation.client.batch import BatchLLM, in_batches
+from comvint_hf.generation.client.batch import BatchLLM, run_in_batches
 from comvint_hf.generation.llm import LLMs, Reply, ScriptedLLM
 from comvint_hf.generation.recipe import Recipe
 from comvint_hf.generation.recipes.comvint import COMVINT
 from comvint_hf.generation.recipes.svit import SVIT, svit
 from comvint_hf.generation.recipes.svit.stages import Pair, Pairs
-from comvint_hf.pipeline.llms import open_llms, rehearse
+from comvint_hf.pipeline.llms import open_dry_run, open_llms
 from comvint_hf.sources import load_scenes
 from comvint_hf.types import Sample
 
@@ -36,9 +36,9 @@ class Wired:
     deterministic = False
 
     def __init__(self, annotator, endpoint: Endpoint, llm) -> None:
-        heard = Rehearsed()
-        endpoint.answer = heard.answer
-        self.name, self._llm, self._annotator = llm.name, llm, heard.listen(annotator)
+        recorded = RecordedReplies()
+        endpoint.answer = recorded.answer
+        self.name, self._llm, self._annotator = llm.name, llm, recorded.record(annotator)
 
     async def ask(self, prompt, reply_type):
         await self._annotator.ask(prompt, reply_type)
@@ -80,7 +80,7 @@ def test_a_recipe_in_batches_makes_the_same_rows(scenes, tmp_path) -> None:
     async def go() -> None:
         with serve(endpoint) as url:
             async with opened(url, tmp_path / "batch.sqlite") as llm:
-                batched = BatchLLM(llm, poll=0.01)
+                batched = BatchLLM(llm)
                 llms = LLMs.one(Wired(AnnotationLLM(), endpoint, batched))
 
                 async def whole_pass() -> None:
@@ -88,7 +88,7 @@ def test_a_recipe_in_batches_makes_the_same_rows(scenes, tmp_path) -> None:
                         with suppress(PendingError):
                             made[scene.id] = await COMVINT.run(scene, llms)
 
-                await in_batches(whole_pass, [batched])
+                await run_in_batches(whole_pass, [batched])
 
     asyncio.run(go())
     assert [sample for scene in scenes[:10] for sample in made[scene.id]] == clean
@@ -129,10 +129,10 @@ def test_pairs_that_never_come_are_said_in_rejected(scenes) -> None:
 
 def test_a_dry_run_of_a_recipe_estimates_without_an_endpoint(scenes) -> None:
     few = list(islice(scenes, 10))
-    rehearsal = rehearse("gpt-4o", "gpt-4o-mini")
+    dry_run = open_dry_run("gpt-4o", "gpt-4o-mini")
     for scene in few:
-        asyncio.run(COMVINT.run(scene, rehearsal.llms))
-    estimate = rehearsal.estimate(len(few), 32_000)
+        asyncio.run(COMVINT.run(scene, dry_run.llms))
+    estimate = dry_run.estimate(len(few), 32_000)
     assert estimate.requests > 3 * 32_000 and estimate.cost > 10 and set(estimate.by_prompt) <= set(COMVINT.prompts)
 
 

@@ -39,7 +39,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def rows(picture: bool = True) -> list[dict]:
+def rows(image: bool = True) -> list[dict]:
     box = "<st>the square<ed>[0.250, 0.250, 0.750, 0.750]"
     made = [
         ("Is there a star?", "No.", "conversation", "bool", "existence"),
@@ -52,7 +52,7 @@ def rows(picture: bool = True) -> list[dict]:
         {
             "id": str(number),
             "image_id": "one",
-            **({"images": [Image.new("RGB", (32, 32), "red")]} if picture else {}),
+            **({"images": [Image.new("RGB", (32, 32), "red")]} if image else {}),
             "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
             "task": task,
             "format": format,
@@ -63,7 +63,7 @@ def rows(picture: bool = True) -> list[dict]:
     ]
 
 
-def dataset(folder: Path, *, picture: bool = True) -> Path:
+def dataset(folder: Path, *, image: bool = True) -> Path:
     from datasets import Dataset, Features, List, Value
     from datasets import Image as ImageFeature
 
@@ -78,14 +78,14 @@ def dataset(folder: Path, *, picture: bool = True) -> Path:
         "topic": text,
         "evidence": List({"tag": text, "key": text, "name": text, "boxes": List(List(Value("float32"), length=4))}),
     }
-    if not picture:
+    if not image:
         del columns["images"]
     (folder / "data").mkdir(parents=True)
-    Dataset.from_list(rows(picture), features=Features(columns)).to_parquet(folder / "data" / "test-00000-of-00001.parquet")
+    Dataset.from_list(rows(image), features=Features(columns)).to_parquet(folder / "data" / "test-00000-of-00001.parquet")
     return folder
 
 
-def test_a_dataset_is_asked_judged_and_written(tiny: Path, tmp_path: Path) -> None:
+def test_a_dataset_is_asked_and_scored(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     made = dataset(tmp_path / "rows")
     done = run("--model", tiny, "--dataset", made, "--out", out, "--max-new-tokens", 8, "--device", "cpu", "--vc")
@@ -94,8 +94,8 @@ def test_a_dataset_is_asked_judged_and_written(tiny: Path, tmp_path: Path) -> No
     contribution = results.pop("visual_contribution")
     assert list(results) == KEYS
     assert contribution["n"] == 5 and contribution["by_task"]["conversation"]["n"] == 2
-    rows_told = [json.loads(line) for line in (tmp_path / "results_vc.jsonl").read_text().splitlines()]
-    assert sum(row["value"] for row in rows_told) / 5 == pytest.approx(contribution["value"])
+    records = [json.loads(line) for line in (tmp_path / "results_vc.jsonl").read_text().splitlines()]
+    assert sum(row["value"] for row in records) / 5 == pytest.approx(contribution["value"])
     assert "visual contribution, nats a row" in done.stdout
     assert results["n"] == {"closed": 3, "grounding": 1, "absent": 1, "description": 1}
     assert results["closed_accuracy"] in (0, 1 / 3, 2 / 3, 1) and results["mean_iou"] is not None
@@ -105,26 +105,26 @@ def test_a_dataset_is_asked_judged_and_written(tiny: Path, tmp_path: Path) -> No
     assert "closed questions" in done.stdout and "5 of 5" in done.stderr
 
 
-def test_rows_without_their_picture_are_refused(tiny: Path, tmp_path: Path) -> None:
-    made = dataset(tmp_path / "rows", picture=False)
+def test_rows_without_their_image_are_refused(tiny: Path, tmp_path: Path) -> None:
+    made = dataset(tmp_path / "rows", image=False)
     common = ("--model", tiny, "--dataset", made, "--out", tmp_path / "results.json", "--max-new-tokens", 4, "--device", "cpu")
     refused = run(*common)
-    assert refused.returncode == 1 and "holds no picture" in refused.stderr and "Traceback" not in refused.stderr
+    assert refused.returncode == 1 and "holds no image" in refused.stderr and "Traceback" not in refused.stderr
     blind = run(*common, "--text-only", "--limit", 2)
     assert blind.returncode == 0, blind.stderr
     assert len((tmp_path / "results_answers.jsonl").read_text().splitlines()) == 2
 
 
-def test_datasets_that_cannot_be_asked_are_said(tiny: Path, tmp_path: Path) -> None:
+def test_unusable_datasets_are_refused(tiny: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    for arguments, told in (
+    for arguments, message in (
         (("--dataset", tmp_path / "none"), "There is no folder"),
         (("--dataset", empty), "cannot be loaded"),
         (("--dataset", dataset(tmp_path / "rows"), "--split", "train"), "The split 'train' of"),
     ):
         done = run("--model", tiny, "--out", tmp_path / "results.json", *arguments)
-        assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 def test_a_model_answers_a_benchmark_and_is_scored(tiny: Path, tmp_path: Path) -> None:
@@ -149,24 +149,66 @@ def test_a_model_answers_a_benchmark_and_is_scored(tiny: Path, tmp_path: Path) -
     assert missing.returncode == 2 and "cannot be read" in missing.stderr
 
 
+MY_BENCHMARK = """
+from comvint_hf.evaluation.benchmarks import Benchmark, BenchmarkQuestion
+from comvint_hf.evaluation.benchmarks.files import read_records
+from comvint_hf.registry import benchmark
+
+
+@benchmark("colours")
+def my_colours():
+    def score(files):
+        pairs = zip(read_records(files.answers), read_records(files.questions), strict=True)
+        correct = [record["gold"] in record["answer"] for record in ({**answer, **question} for answer, question in pairs)]
+        return {"n": len(correct), "accuracy": sum(correct) / len(correct)}
+
+    return Benchmark(
+        read_questions=lambda files: [
+            BenchmarkQuestion(number, record["image"], "Which colour is it?")
+            for number, record in enumerate(read_records(files.require("questions", "lines with image and gold")))
+        ],
+        score=score,
+    )
+"""
+
+
+@pytest.mark.parametrize("name", ["my_benchmark", "my_benchmark:my_colours"])
+def test_a_benchmark_in_a_file_of_the_user(name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_benchmark.py").write_text(MY_BENCHMARK)
+    Image.new("RGB", (32, 32), "red").save("a.png")
+    Path("questions.jsonl").write_text('{"image": "a.png", "gold": "red"}\n{"image": "a.png", "gold": "blue"}\n')
+    Path("answers.jsonl").write_text('{"answer": "It is red."}\n{"answer": "It is red."}\n')
+    common = ("--benchmark", name, "--questions", "questions.jsonl", "--out", "results.json")
+    done = run(*common, "--answers", "answers.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(Path("results.json").read_text())["accuracy"] == 0.5
+    done = run(*common, "--answers", "new.jsonl", "--model", tiny, "--images", ".", "--max-new-tokens", 4, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    first = json.loads(Path("new.jsonl").read_text().splitlines()[0])
+    assert first["question_id"] == 0 and first["question"] == "Which colour is it?"
+
+
 POPE = ("--benchmark", "pope", "--answers", "x")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told", "code"),
+    ("arguments", "message", "code"),
     [
         ((), "Nothing to do", 2),
         (("--modle", "x"), "No such option '--modle'", 2),
         (("--benchmark", "mme"), "--answers is missing", 2),
+        (("--benchmark", "nme", "--answers", "x"), "No benchmark is called 'nme': expected mme, pope,", 2),
+        (("--benchmark", "json:decoder", "--answers", "x"), "expected a Benchmark, or a function that returns one", 2),
         (("--benchmark", "mme", "--answers", "x", "--vc"), "--vc needs true answers", 2),
         (("--benchmark", "chair", "--answers", "x"), "--gold is missing", 2),
         (
             (*POPE, "--dataset", "y", "--limit", 3),
-            "--dataset, --limit cannot be used, as --benchmark brings its own questions",
+            "--dataset, --limit cannot be used, as --benchmark has its own questions",
             2,
         ),
         ((*POPE, "--batch-size", 3), "--batch-size cannot be used, as no model is asked: name one with --model", 2),
-        ((*POPE, "--boxes", "xyxy"), "--boxes cannot be used, as only RefCOCO's answers are boxes", 2),
+        ((*POPE, "--boxes", "xyxy"), "--boxes cannot be used, as the benchmark pope does not use it", 2),
         (("--model", "x", "--dataset", "y", "--suffix", "z"), "--suffix cannot be used, as there is no --benchmark", 2),
         (("--model", "/nope", "--dataset", "/neither"), "There is no folder /nope", 2),
         (
@@ -176,12 +218,12 @@ POPE = ("--benchmark", "pope", "--answers", "x")
         ),
     ],
 )
-def test_what_is_missing_or_idle_is_said(arguments: tuple, told: str, code: int) -> None:
+def test_missing_and_unused_flags_are_refused(arguments: tuple, message: str, code: int) -> None:
     done = called(*arguments)
-    assert done.exit_code == code and told in " ".join(done.output.split()), done.output
+    assert done.exit_code == code and message in " ".join(done.output.split()), done.output
 
 
-def test_what_a_score_needs_is_missed_before_a_model_is_asked(tiny: Path, tmp_path: Path) -> None:
+def test_files_of_the_score_are_checked_before_the_model_is_asked(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "gold.json").write_text("{}")
     files = ("--answers", tmp_path / "answers.jsonl", "--gold", tmp_path / "gold.json", "--images", tmp_path)
     done = called("--benchmark", "chair", "--model", tiny, *files)

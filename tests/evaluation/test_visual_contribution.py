@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training.tiny.families import FAMILY, PICTURE, TINY, collator_of, model_of, processor_of, row_of, talk
+from training.tiny.families import FAMILY, SAMPLE_IMAGE, TINY, collator_of, model_of, processor_of, row_of, talk
 
 from comvint_hf import L2TCollator
 from comvint_hf.conventions import Conventions
 from comvint_hf.errors import RowError
 from comvint_hf.evaluation import visual_contribution
-from comvint_hf.evaluation.results import table
-from comvint_hf.evaluation.scoring import summarise
+from comvint_hf.evaluation.results import render_table
+from comvint_hf.evaluation.scoring import compute_metrics
 
 LLAVA = "LLaVA-1.5, CLIP"
 
@@ -26,11 +26,11 @@ def chat_of(name: str, **agreed) -> SimpleNamespace:
 
 
 def rows(count: int = 5) -> list[dict]:
-    """Answers of several lengths about two pictures of different size."""
-    pictures = [PICTURE, PICTURE.rotate(90, expand=True)]
+    """Answers of several lengths about two images of different size."""
+    images = [SAMPLE_IMAGE, SAMPLE_IMAGE.rotate(90, expand=True)]
     return [
         row_of("Is it?", "yes " * (number + 1), *("Sure?", "no") * (number % 2))
-        | {"id": str(number), "image_id": str(number % 2), "images": [pictures[number % 2]], "task": "ab"[number % 2]}
+        | {"id": str(number), "image_id": str(number % 2), "images": [images[number % 2]], "task": "ab"[number % 2]}
         for number in range(count)
     ]
 
@@ -38,28 +38,28 @@ def rows(count: int = 5) -> list[dict]:
 @FAMILY
 def test_batches_measure_what_single_rows_do_and_the_loss_says_it(name) -> None:
     chat, collator = chat_of(name), collator_of(name, learn="response")
-    single, batched = (visual_contribution.contributions(chat, collator, rows(), batch_size=size).rows for size in (1, 3))
+    single, batched = (visual_contribution.measure_contributions(chat, collator, rows(), batch_size=size).rows for size in (1, 3))
     assert [row.id for row in batched] == [str(number) for number in range(5)]
     for one, other, row in zip(single, batched, rows(), strict=True):
-        assert (one.picture, one.noise) == pytest.approx((other.picture, other.noise), abs=2e-4)
+        assert (one.with_image, one.with_noise) == pytest.approx((other.with_image, other.with_noise), abs=2e-4)
         with torch.no_grad():
             loss = chat.model(**collator([row])).loss.item()
-        assert one.picture == pytest.approx(-loss * one.tokens, rel=1e-4)
+        assert one.with_image == pytest.approx(-loss * one.tokens, rel=1e-4)
 
 
 def test_a_family_with_a_prefix_is_measured_as_it_was_trained() -> None:
     name, row = "PaliGemma", rows(1)
     chat = chat_of(name, learn="instruction+response")
-    found = visual_contribution.contributions(chat, collator_of(name, learn="response"), row).rows[0]
+    found = visual_contribution.measure_contributions(chat, collator_of(name, learn="response"), row).rows[0]
     trained, answers = L2TCollator(chat.processor)(row), collator_of(name, learn="response")(row)
     with torch.no_grad():
         loss = chat.model(**{**trained, "labels": answers["labels"]}).loss.item()
         other = chat.model(**answers).loss.item()
-    assert found.picture == pytest.approx(-loss * found.tokens, rel=1e-4) and abs(loss - other) > 1e-5
+    assert found.with_image == pytest.approx(-loss * found.tokens, rel=1e-4) and abs(loss - other) > 1e-5
 
 
 def test_a_model_that_learnt_to_look_has_a_contribution_and_one_that_does_not_has_none() -> None:
-    """Which answer is right can only be seen: after training on the pictures the true answer needs them."""
+    """Which answer is right can only be seen: after training on the images the true answer needs them."""
     processor = processor_of(LLAVA)
     seen = [
         row_of("Which?", answer) | {"id": answer, "image_id": answer, "images": [Image.new("RGB", (32, 32), colour)]}
@@ -74,41 +74,46 @@ def test_a_model_that_learnt_to_look_has_a_contribution_and_one_that_does_not_ha
         model(**collator(seen)).loss.backward()
         optimizer.step()
     model.eval()
-    assert visual_contribution.summarise(visual_contribution.contributions(chat, collator, seen))["value"] > 0.3
+    assert (
+        visual_contribution.aggregate_contributions(visual_contribution.measure_contributions(chat, collator, seen))["value"]
+        > 0.3
+    )
     torch.nn.init.zeros_(model.model.multi_modal_projector.linear_2.weight)
     torch.nn.init.zeros_(model.model.multi_modal_projector.linear_2.bias)
-    assert visual_contribution.summarise(visual_contribution.contributions(chat, collator, seen))["value"] == pytest.approx(
-        0, abs=1e-6
-    )
+    assert visual_contribution.aggregate_contributions(visual_contribution.measure_contributions(chat, collator, seen))[
+        "value"
+    ] == pytest.approx(0, abs=1e-6)
 
 
 def test_noise_is_the_rows_own_and_seeded() -> None:
-    row = {"id": "a", "images": [PICTURE, PICTURE]}
-    first, again, other = (visual_contribution.with_noise(row, seed)["images"] for seed in (0, 0, 1))
-    arrays = [np.asarray(picture) for picture in (*first, again[0], other[0])]
-    assert first[0].size == PICTURE.size and arrays[0].min() < 5 and arrays[0].max() > 250
+    row = {"id": "a", "images": [SAMPLE_IMAGE, SAMPLE_IMAGE]}
+    first, again, other = (visual_contribution.replace_with_noise(row, seed)["images"] for seed in (0, 0, 1))
+    arrays = [np.asarray(image) for image in (*first, again[0], other[0])]
+    assert first[0].size == SAMPLE_IMAGE.size and arrays[0].min() < 5 and arrays[0].max() > 250
     assert (arrays[0] == arrays[2]).all() and not (arrays[0] == arrays[1]).all() and not (arrays[0] == arrays[3]).all()
-    assert visual_contribution.with_noise({**row, "id": "b"}, 0)["images"][0].tobytes() != first[0].tobytes()
+    assert visual_contribution.replace_with_noise({**row, "id": "b"}, 0)["images"][0].tobytes() != first[0].tobytes()
 
 
-def test_rows_that_cannot_be_measured_are_counted_and_bounds_of_size_are_kept() -> None:
+def test_unusable_rows_are_counted_and_pixel_bounds_are_kept() -> None:
     chat, collator = chat_of(LLAVA, max_pixels=300), collator_of(LLAVA, learn="response")
     blind = {"id": "blind", "images": [], "messages": talk("Is it?", "yes")}
-    found = visual_contribution.contributions(chat, collator, [*rows(2), blind, {**rows(1)[0], "messages": talk("Is it?")}])
-    told = visual_contribution.summarise(found)
-    assert (told["n"], told["left_out"]["n"], told["left_out"]["first"]) == (2, 2, "Row 'blind' has no picture.")
-    assert visual_contribution.with_pictures(rows(1)[0], chat.conventions)["images"][0].size == (20, 15)
-    with pytest.raises(RowError, match="the first was left out so: Row 'blind' has no picture"):
-        visual_contribution.contributions(chat, collator, [blind])
+    found = visual_contribution.measure_contributions(
+        chat, collator, [*rows(2), blind, {**rows(1)[0], "messages": talk("Is it?")}]
+    )
+    metrics = visual_contribution.aggregate_contributions(found)
+    assert (metrics["n"], metrics["left_out"]["n"], metrics["left_out"]["first"]) == (2, 2, "Row 'blind' has no image.")
+    assert visual_contribution.fit_images(rows(1)[0], chat.conventions)["images"][0].size == (20, 15)
+    with pytest.raises(RowError, match="The first problem: Row 'blind' has no image"):
+        visual_contribution.measure_contributions(chat, collator, [blind])
 
 
 def test_the_mean_has_an_interval_by_kind_and_stands_in_the_table() -> None:
-    made = visual_contribution.Contributions(
+    made = visual_contribution.ContributionResults(
         [visual_contribution.Contribution(str(n), str(n // 2), "ab"[n % 2], "open", 4, float(n % 2), 0.0) for n in range(40)]
     )
-    told = visual_contribution.summarise(made)
-    assert (told["value"], told["per_token"], told["n"]) == (0.5, 0.125, 40) and told["low"] <= 0.5 <= told["high"]
-    assert {name: own["value"] for name, own in told["by_task"].items()} == {"a": 0.0, "b": 1.0}
-    drawn = table(summarise([]) | {"visual_contribution": told})
+    metrics = visual_contribution.aggregate_contributions(made)
+    assert (metrics["value"], metrics["per_token"], metrics["n"]) == (0.5, 0.125, 40) and metrics["low"] <= 0.5 <= metrics["high"]
+    assert {name: own["value"] for name, own in metrics["by_task"].items()} == {"a": 0.0, "b": 1.0}
+    drawn = render_table(compute_metrics([]) | {"visual_contribution": metrics})
     first = list(drawn.columns[0].cells)
     assert first[first.index("visual contribution, nats a row") + 1 :] == ["  task a", "  task b", "  format open"]

@@ -1,10 +1,10 @@
-"""The arms of an experiment, and the settings that its figures belong to."""
+"""The arms of an experiment, and the settings that its results belong to."""
 
 import json
 from dataclasses import replace
 
 import pytest
-from complication.arms import Settings, arms_of, digest, same_settings
+from complication.arms import Settings, hash_weights, list_arms, save_settings
 
 from comvint_hf.errors import InputError
 
@@ -23,25 +23,25 @@ TOY = Settings(
 
 
 def test_every_question_has_its_arms() -> None:
-    assert {name: (arm.rounds, arm.formats) for name, arm in arms_of(TOY).items()} == {
+    assert {name: (arm.rounds, arm.formats) for name, arm in list_arms(TOY).items()} == {
         **{f"rounds {number}": (number, ("open", "bool", "choice")) for number in range(4)},
         **{f"{format} only": (1, (format,)) for format in ("open", "bool", "choice")},
     }
 
 
 def test_figures_of_other_settings_are_left_alone(tmp_path) -> None:
-    same_settings(tmp_path, TOY)
-    same_settings(tmp_path, TOY)
+    save_settings(tmp_path, TOY)
+    save_settings(tmp_path, TOY)
     with pytest.raises(InputError, match="other settings"):
-        same_settings(tmp_path, replace(TOY, tokens=2000))
+        save_settings(tmp_path, replace(TOY, tokens=2000))
     assert json.loads((tmp_path / "settings.json").read_text())["tokens"] == 1000
 
 
 def test_a_base_is_known_by_its_weights(tmp_path) -> None:
     with pytest.raises(InputError, match="holds no model"):
-        digest(tmp_path)
+        hash_weights(tmp_path)
     names = []
     for weights in (b"one", b"two"):
         (tmp_path / "model.safetensors").write_bytes(weights)
-        names.append(digest(tmp_path))
+        names.append(hash_weights(tmp_path))
     assert len(set(names)) == 2

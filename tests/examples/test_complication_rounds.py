@@ -33,7 +33,7 @@ def test_what_cannot_be_done_is_said_calmly(experiment, model, tmp_path, capsys)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(7200)
 def test_the_whole_way_and_again(experiment, model, tmp_path, capsys) -> None:
     out = tmp_path / "out"
     experiment("--quick", "--base", model, "--out", out)

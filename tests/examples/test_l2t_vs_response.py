@@ -20,9 +20,9 @@ def test_each_arm_and_seed_is_tuned_and_scored_once(tmp_path, monkeypatch) -> No
         if "--out" in words:
             results = Path(words[words.index("--out") + 1])
             results.parent.mkdir()
-            results.write_text(json.dumps({**dict.fromkeys(script["FIGURES"], 0.5), "train_minutes": 1}))
+            results.write_text(json.dumps({**dict.fromkeys(script["METRICS"], 0.5), "train_minutes": 1}))
 
-    monkeypatch.setattr(jobs, "run", pretend)
+    monkeypatch.setattr(jobs, "run_command", pretend)
     for folder in ("dataset", "base"):
         (tmp_path / folder).mkdir()
     places = ["--dataset", tmp_path / "dataset", "--base", tmp_path / "base", "--out", tmp_path / "out"]
@@ -35,7 +35,7 @@ def test_each_arm_and_seed_is_tuned_and_scored_once(tmp_path, monkeypatch) -> No
     assert {log for _, _, log in ran} == {f"{arm}-7-{seed}.log" for arm in ("L2T", "response-only") for seed in (0, 1)}
     assert (
         json.loads((tmp_path / "out" / "experiment.json").read_text())["arms"]["L2T"]
-        == [dict.fromkeys(script["FIGURES"], 0.5)] * 2
+        == [dict.fromkeys(script["METRICS"], 0.5)] * 2
     )
 
 

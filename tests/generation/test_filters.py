@@ -25,16 +25,18 @@ def said(question="Who waits?", answer="A man waits.", **changes):
 
 
 def test_a_good_sample_passes_every_check():
-    assert filters.first_failure(said(), filters.CLEAN) is None
+    assert filters.find_failure(said(), filters.CHECKS) is None
     assert (
-        filters.first_failure(said("Who is <st>he<ed>[o1]?", "A <st>man<ed>[o1], [r1]."), (*filters.CLEAN, filters.ungrounded))
+        filters.find_failure(
+            said("Who is <st>he<ed>[o1]?", "A <st>man<ed>[o1], [r1]."), (*filters.CHECKS, filters.check_grounding)
+        )
         is None
     )
 
 
 def test_an_empty_turn_is_rejected():
-    assert filters.empty(said(answer="  ")) == "empty turn"
-    assert filters.empty(Sample(scene=SCENE)) == "empty turn"
+    assert filters.check_turns(said(answer="  ")) == "empty turn"
+    assert filters.check_turns(Sample(scene=SCENE)) == "empty turn"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_an_empty_turn_is_rejected():
     ],
 )
 def test_talk_about_the_source_is_a_leak(text):
-    assert filters.leak(said(answer=text)).startswith("source leak")
+    assert filters.check_source_leak(said(answer=text)).startswith("source leak")
 
 
 @pytest.mark.parametrize(
@@ -64,17 +66,17 @@ def test_talk_about_the_source_is_a_leak(text):
     ],
 )
 def test_pictures_may_hold_such_words(text):
-    assert filters.leak(said(answer=text)) is None
+    assert filters.check_source_leak(said(answer=text)) is None
 
 
 @pytest.mark.parametrize("text", ["I'm sorry, I cannot see the image.", "As an AI I do not know.", "That cannot be determined."])
 def test_refusals_are_rejected(text):
-    assert filters.refusal(said(answer=text)).startswith("refusal")
+    assert filters.check_refusal(said(answer=text)).startswith("refusal")
 
 
 @pytest.mark.parametrize("text", ["<image> A man.", "A man <IMG> waits.", "See <|image_pad|> here."])
 def test_image_placeholders_are_rejected(text):
-    assert filters.placeholder(said(answer=text)).startswith("image placeholder")
+    assert filters.check_placeholder(said(answer=text)).startswith("image placeholder")
 
 
 @pytest.mark.parametrize(
@@ -88,27 +90,27 @@ def test_image_placeholders_are_rejected(text):
     ],
 )
 def test_references_must_be_the_scenes_own(answer, reason):
-    assert filters.references(said(answer=answer)).startswith(reason)
+    assert filters.check_references(said(answer=answer)).startswith(reason)
 
 
 def test_evidence_must_be_the_scenes_own():
-    assert filters.references(said(evidence=("o1", "o7"))) == "unknown evidence: [o7]"
-    assert filters.references(said(evidence=("o1", "r1"))) is None
+    assert filters.check_references(said(evidence=("o1", "o7"))) == "unknown evidence: [o7]"
+    assert filters.check_references(said(evidence=("o1", "r1"))) is None
 
 
 def test_a_tag_outside_the_markers_is_loose():
-    assert filters.loose_tag(said(answer="The man [o1] waits.")) == "tag outside markers: [o1]"
+    assert filters.check_loose_tags(said(answer="The man [o1] waits.")) == "tag outside markers: [o1]"
 
 
 def test_length_depends_on_the_task():
     long = "word " * 200
-    assert filters.too_long(said(answer=long)) == "too long: 200 words, at most 120"
-    assert filters.too_long(said(answer=long, task="detail_description")) is None
+    assert filters.check_length(said(answer=long)) == "too long: 200 words, at most 120"
+    assert filters.check_length(said(answer=long, task="detail_description")) is None
 
 
 def test_a_referring_sample_points_on_both_sides():
-    assert filters.ungrounded(said("Who is it?", "A <st>man<ed>[o1].")) == "no object referred to by the user"
-    assert filters.ungrounded(said("Who is <st>he<ed>[o1]?", "A man.")) == "no object referred to by the assistant"
+    assert filters.check_grounding(said("Who is it?", "A <st>man<ed>[o1].")) == "no object referred to by the user"
+    assert filters.check_grounding(said("Who is <st>he<ed>[o1]?", "A man.")) == "no object referred to by the assistant"
 
 
 @pytest.mark.parametrize(
@@ -116,23 +118,23 @@ def test_a_referring_sample_points_on_both_sides():
 )
 def test_a_rewrite_that_changes_nothing_is_a_copy(question, copied):
     rewrite = said().rewrite("complicate: one more hop", Turn(question, "He does."))
-    assert filters.copy(rewrite) == ("the rewrite is a copy" if copied else None)
+    assert filters.check_copy(rewrite) == ("the rewrite is a copy" if copied else None)
 
 
 def test_going_back_to_the_first_version_is_a_copy_too():
     twice = said().rewrite("complicate: one more hop", Turn("Who waits there?", "He.")).rewrite("mine", Turn("Who waits?", "He."))
-    assert filters.copy(twice) == "the rewrite is a copy"
-    assert filters.copy(said()) is None
+    assert filters.check_copy(twice) == "the rewrite is a copy"
+    assert filters.check_copy(said()) is None
 
 
 def test_a_failed_attempt_is_no_rewrite():
     """What could not be made harder keeps its words, and that is no copy of itself."""
-    failed = filters.failed(1, said().reject("no usable reply"))
+    failed = filters.make_failure_note(1, said().reject("no usable reply"))
     assert failed.stage == "complicate 1 failed: no usable reply"
-    assert filters.copy(said(history=(failed,))) is None
+    assert filters.check_copy(said(history=(failed,))) is None
     before = Edit(stage="complicate: one more hop", instruction="Who waits?", response="A man.")
-    assert filters.copy(said(history=(before, failed))) == "the rewrite is a copy"
-    assert filters.before(said(history=(before, failed))) == before
+    assert filters.check_copy(said(history=(before, failed))) == "the rewrite is a copy"
+    assert filters.previous_version(said(history=(before, failed))) == before
 
 
 # Reasoning samples ------------------------------------------------------------------------------------------------------
@@ -143,29 +145,29 @@ def reasoned(question="Who waits there?", answer="A man waits.", **changes):
 
 
 def test_a_reasoning_answer_rests_on_something():
-    assert filters.unsupported(reasoned()) is None
-    assert filters.unsupported(reasoned(evidence=())) == "no evidence"
-    assert filters.unsupported(reasoned(evidence=(), task="outside_knowledge")) == "no evidence"
-    assert filters.unsupported(reasoned("Is he old?", "Yes", evidence=(), format="bool")) == "no evidence"
-    assert filters.unsupported(reasoned("Is there a dog?", "No", evidence=(), format="bool")) is None
-    assert filters.unsupported(said()) is None, "a conversation need not name any"
+    assert filters.check_evidence(reasoned()) is None
+    assert filters.check_evidence(reasoned(evidence=())) == "no evidence"
+    assert filters.check_evidence(reasoned(evidence=(), task="outside_knowledge")) == "no evidence"
+    assert filters.check_evidence(reasoned("Is he old?", "Yes", evidence=(), format="bool")) == "no evidence"
+    assert filters.check_evidence(reasoned("Is there a dog?", "No", evidence=(), format="bool")) is None
+    assert filters.check_evidence(said()) is None, "a conversation need not name any"
 
 
 def test_writing_and_a_scene_without_tags_cannot_be_pointed_at():
     reading = Sample(scene=SCENE.model_copy(update={"texts": (Text(text="STOP"),)}), task="cross_modal")
-    assert filters.unsupported(reading.write([Turn("What does it say?", "It says STOP.")])) is None
-    assert filters.unsupported(reading.write([Turn("What does it say?", "It says GO.")])) == "no evidence"
+    assert filters.check_evidence(reading.write([Turn("What does it say?", "It says STOP.")])) is None
+    assert filters.check_evidence(reading.write([Turn("What does it say?", "It says GO.")])) == "no evidence"
     captioned = Sample(scene=Scene(id="toy/2", source="toy", width=9, height=9, captions=("A man.",)), task="cross_modal")
-    assert filters.unsupported(captioned.write([Turn("Who is it?", "A man.")])) is None
+    assert filters.check_evidence(captioned.write([Turn("Who is it?", "A man.")])) is None
 
 
 @pytest.mark.parametrize(("words", "bad"), [(2, True), (3, False), (80, False), (81, True)])
 def test_a_reasoning_question_has_bounds(words, bad):
     asked = reasoned(" ".join(["who"] * words))
-    assert bool(filters.question_length(asked)) is bad
-    assert filters.question_length(asked.model_copy(update={"task": "conversation"})) is None
+    assert bool(filters.check_question_length(asked)) is bad
+    assert filters.check_question_length(asked.model_copy(update={"task": "conversation"})) is None
     options = "\n".join(f"{letter}. {'long ' * 30}{letter}" for letter in "ABCD")
-    assert filters.question_length(reasoned(f"Which one is it?\n{options}", "A", format="choice")) is None
+    assert filters.check_question_length(reasoned(f"Which one is it?\n{options}", "A", format="choice")) is None
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_a_reasoning_question_has_bounds(words, bad):
     ],
 )
 def test_another_language_is_seen(question, answer):
-    assert filters.foreign(said(question, answer)).startswith("not English")
+    assert filters.check_language(said(question, answer)).startswith("not English")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,7 @@ def test_another_language_is_seen(question, answer):
     ],
 )
 def test_short_and_quoting_rows_are_english(question, answer):
-    assert filters.foreign(said(question, answer)) is None
+    assert filters.check_language(said(question, answer)) is None
 
 
 @pytest.mark.parametrize(
@@ -210,8 +212,8 @@ def test_short_and_quoting_rows_are_english(question, answer):
     ],
 )
 def test_a_yes_no_question_asks_for_yes_or_no(question, answer, reason):
-    assert filters.closed(said(question, answer, format="bool")) == reason
-    assert filters.closed(said(question, answer)) is None
+    assert filters.check_yes_no(said(question, answer, format="bool")) == reason
+    assert filters.check_yes_no(said(question, answer)) is None
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_a_yes_no_question_asks_for_yes_or_no(question, answer, reason):
 )
 def test_four_options_differ_and_none_stands_out(options, answer, reason):
     listed = "\n".join(f"{letter}. {option}" for letter, option in zip("ABCD", options, strict=False))
-    found = filters.options(said(f"Which one is it?\n{listed}\nAnswer with the letter.", answer, format="choice"))
+    found = filters.check_options(said(f"Which one is it?\n{listed}\nAnswer with the letter.", answer, format="choice"))
     assert found is None if reason is None else found.startswith(reason)
 
 

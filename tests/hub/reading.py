@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from comvint_hf.dataset.reader import read_columns, row_files
+from comvint_hf.dataset.reader import list_row_files, read_columns
 
 PUSH = "import sys; from comvint_hf import push; print(push(sys.argv[1], sys.argv[2], wait=0.01, message=sys.argv[3] if sys.argv[3:] else None))"
-PUSH_SMALL_PORTIONS = "from comvint_hf.dataset import upload; upload.MOST_FILES = 4\n" + PUSH
+PUSH_SMALL_PORTIONS = "from comvint_hf.hub import upload; upload.MAX_FILES = 4\n" + PUSH
 IDS = """
 import json, sys
 from datasets import get_dataset_config_names, load_dataset
@@ -35,6 +35,6 @@ def ids(folder: Path) -> dict[str, list[str]]:
     found = {}
     for config in ("default", "rejected"):
         for split in ("train", "test"):
-            if paths := row_files(folder, config, split):
+            if paths := list_row_files(folder, config, split):
                 found[f"{config}/{split}"] = [row["id"] for path in paths for row in read_columns(path, ["id"])]
     return found

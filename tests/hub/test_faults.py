@@ -9,19 +9,19 @@ import pytest
 from hub.conftest import CUT, PATIENCE
 from hub.reading import HISTORY, IDS, PUSH, PUSH_SMALL_PORTIONS, ids
 
-from comvint_hf.dataset.reader import read_about
-from comvint_hf.hub.push import version_of
+from comvint_hf.dataset.reader import read_build_info
+from comvint_hf.hub.push import version_tag
 
 COMMIT, UPLOAD = "POST /api/datasets/.*/commit/", "PUT /lfs/"
 
 
 def shards_of(folder: Path) -> int:
-    return len(read_about(folder)["files"])
+    return len(read_build_info(folder)["files"])
 
 
 def contents(folder: Path) -> set[bytes]:
     """The different contents of a folder's shards: equal files are sent once."""
-    return {(folder / name).read_bytes() for name in read_about(folder)["files"]}
+    return {(folder / name).read_bytes() for name in read_build_info(folder)["files"]}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_passing_failure_costs_no_row_and_doubles_none(
     client(PUSH, str(folder), "tester/passing")
     assert read("tester/passing") == ids(folder)
     found = history("tester/passing")
-    assert len(found["main"]) == 2 and found["tags"] == {version_of(folder): found["main"][0]}
+    assert len(found["main"]) == 2 and found["tags"] == {version_tag(folder): found["main"][0]}
     lost = pattern == UPLOAD and after  # the client sends a file again whose answer never came
     assert hub.log()["lfs put"] == shards_of(folder) + lost
 
@@ -71,7 +71,7 @@ def test_a_lasting_failure_leaves_the_old_version_whole(hub, client, read, toy_d
     client(PUSH, str(first), "tester/lasting")
     hub.fail(COMMIT, 500, times=100)
     said = client(PUSH, str(second), "tester/lasting", check=False)
-    assert "The Hub failed 6 times" in said and ". What it holds is whole; push again later." in said
+    assert "The Hub failed 6 times" in said and ". The repository is complete as it was; push again later." in said
     assert read("tester/lasting") == ids(first)
 
 
@@ -114,7 +114,7 @@ def test_many_files_are_staged_and_a_reader_sees_the_old_version_until_the_switc
         assert len(history("tester/many")["branches"]) == 2
     assert pushing.wait(PATIENCE) == 0
     assert read("tester/many") == ids(second)
-    assert read("tester/many", version_of(first)) == ids(first)
+    assert read("tester/many", version_tag(first)) == ids(first)
     found = history("tester/many")
     assert len(found["main"]) == 3 and found["branches"] == ["main"]
     assert 90 < sent <= hub.log()["lfs put"] == len(contents(first) | contents(second))
@@ -136,9 +136,9 @@ def test_two_pushers_at_once_leave_whole_versions(hub, client, process, read, hi
         assert one.wait(PATIENCE) == 0, one.stderr.read()
     found = history("tester/two")
     assert found["branches"] == ["main"] and len(found["main"]) == (2 if same else 3)
-    assert found["tags"].keys() == set(map(version_of, folders)) and found["main"][0] in found["tags"].values()
+    assert found["tags"].keys() == set(map(version_tag, folders)) and found["main"][0] in found["tags"].values()
     for folder in folders:
-        assert read("tester/two", version_of(folder)) == ids(folder)
+        assert read("tester/two", version_tag(folder)) == ids(folder)
 
 
 def test_a_push_killed_after_its_commit_is_finished_by_the_next(hub, client, process, read, history, toy_dataset) -> None:
@@ -152,7 +152,7 @@ def test_a_push_killed_after_its_commit_is_finished_by_the_next(hub, client, pro
     hub.forget()
     client(PUSH_SMALL_PORTIONS, str(folder), "tester/late")
     found = history("tester/late")
-    assert len(found["main"]) == 2 and found["branches"] == ["main"] and found["tags"] == {version_of(folder): found["main"][0]}
+    assert len(found["main"]) == 2 and found["branches"] == ["main"] and found["tags"] == {version_tag(folder): found["main"][0]}
     assert "lfs put" not in hub.log() and read("tester/late") == ids(folder)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hub.conftest import PATIENCE
 from hub.reading import HISTORY, IDS, PUSH, ids
 
-from comvint_hf.hub.push import version_of
+from comvint_hf.hub.push import version_tag
 
 LOAD = """
 import json, sys
@@ -40,7 +40,7 @@ def test_push_then_load_plain_streaming_and_by_revision(hub, client, toy_dataset
     client(PUSH, str(second), "tester/whole")
     assert commits(client, "tester/whole") == 3
     assert json.loads(client(IDS, "tester/whole", "", "plain")) == ids(second)
-    assert json.loads(client(IDS, "tester/whole", version_of(first), "plain")) == ids(first)
+    assert json.loads(client(IDS, "tester/whole", version_tag(first), "plain")) == ids(first)
 
 
 def test_the_card_on_the_hub_says_how_to_load_it_there(client, toy_dataset) -> None:
@@ -150,16 +150,16 @@ def test_a_mix_keeps_photos_here_by_the_rows_own_source(toy_dataset, tmp_path) -
     import pyarrow.parquet as pq
 
     from comvint_hf.errors import InputError
-    from comvint_hf.hub.push import refuse_unshareable_photos
+    from comvint_hf.hub.push import check_image_licences
 
     folder = toy_dataset(images="table", fresh=True)
-    refuse_unshareable_photos(folder)
+    check_image_licences(folder)
     path = next((folder / "images").glob("*.parquet"))
     table = pq.read_table(path)
     theirs = pa.array(["flickr30k/36979", *table["image_id"].to_pylist()[1:]])
     pq.write_table(table.set_column(0, table.schema.field("image_id"), theirs), path)
-    with pytest.raises(InputError, match="holds photos of flickr30k, which may not be re-hosted"):
-        refuse_unshareable_photos(folder)
+    with pytest.raises(InputError, match="holds images of flickr30k, which may not be re-hosted"):
+        check_image_licences(folder)
 
 
 @pytest.mark.parametrize(("asked", "private"), [("None", True), ("False", False)])
@@ -217,7 +217,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     script = Path(__file__).parents[2] / "builders" / "svit.py"
     told = client(code, str(script), str(tmp_path / "out"))
     assert f"Pushed: {hub.url}/datasets/tester/built/commit/" in told
-    version = version_of(tmp_path / "out")
+    version = version_tag(tmp_path / "out")
     assert f'load_dataset("tester/built", revision="{version}")' in told
     assert json.loads(client(IDS, "tester/built", version, "plain")) == ids(tmp_path / "out")
 

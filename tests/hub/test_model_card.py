@@ -16,7 +16,7 @@ def test_folders_are_named_without_their_place_and_not_linked(tmp_path) -> None:
     data = ModelCard(card).data
     assert (data.base_model, data.datasets, data.eval_results) == (None, None, None) and data.library_name == "transformers"
     assert "`base`" in card and "`rows`" in card and "/home/me" not in card and str(tmp_path) not in card
-    assert "response alone" in card and "| learning_rate | 0.001 |" in card and "secret" not in card
+    assert "carry loss. The chat template does not" in card and "| learning_rate | 0.001 |" in card and "secret" not in card
 
 
 def test_settings_stay_when_the_card_is_drawn_again(tmp_path) -> None:
@@ -29,7 +29,7 @@ def test_settings_stay_when_the_card_is_drawn_again(tmp_path) -> None:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path) -> None:
-    with pytest.raises(InputError, match="no tuned model lies there"):
+    with pytest.raises(InputError, match="holds no tuned model"):
         write_model_card(tmp_path)
 
 
@@ -40,6 +40,6 @@ def test_an_adapter_whose_base_is_a_folder_says_so(tmp_path) -> None:
     (tmp_path / "build" / "base").mkdir(parents=True)
     card = write_model_card(folder).read_text()
     assert ModelCard(card).data.base_model is None
-    assert "for `base`" in card and "That base is not on the Hub" in card
+    assert "for `base`" in card and "The base is not on the Hub" in card
     card = write_model_card(folder, base="org/base").read_text()
     assert ModelCard(card).data.base_model == "org/base" and "not on the Hub" not in card

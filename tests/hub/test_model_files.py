@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from comvint_hf.conventions import Conventions
-from comvint_hf.hub.model_files import ADAPTER, portable
+from comvint_hf.hub.model_files import ADAPTER, collect_files
 
 HOME = "/home/me/build"
 
@@ -39,7 +39,7 @@ def read(sent: Path | bytes) -> dict:
 
 def test_no_place_of_this_machine_is_sent(tuned) -> None:
     before = {path.name: path.read_bytes() for path in tuned.iterdir() if path.is_file()}
-    sent = portable(tuned)
+    sent = collect_files(tuned)
     assert before.keys() - sent.keys() == {"training_args.bin", ".lock", "train.log", "results_answers.jsonl"}
     agreed = read(sent["comvint.json"])
     assert (agreed["base_model"], agreed["base_revision"], agreed["dataset"]) == (None, None, "rows")
@@ -53,10 +53,10 @@ def test_no_place_of_this_machine_is_sent(tuned) -> None:
 
 
 def test_a_base_on_the_hub_is_named(tuned) -> None:
-    sent = portable(tuned, "org/base")
+    sent = collect_files(tuned, "org/base")
     assert read(sent["comvint.json"])["base_model"] == read(sent[ADAPTER])["base_model_name_or_path"] == "org/base"
     Conventions(base_model="org/base", base_revision="abc", dataset="org/rows").write(tuned)
-    assert portable(tuned)["comvint.json"] == tuned / "comvint.json"
+    assert collect_files(tuned)["comvint.json"] == tuned / "comvint.json"
 
 
 def test_a_relative_folder_is_no_name_on_the_hub_wherever_one_stands(tuned, monkeypatch, tmp_path) -> None:
@@ -64,7 +64,7 @@ def test_a_relative_folder_is_no_name_on_the_hub_wherever_one_stands(tuned, monk
     Conventions(base_model="build/tiny").write(tuned)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert read(portable(tuned)["comvint.json"])["base_model"] is None
+    assert read(collect_files(tuned)["comvint.json"])["base_model"] is None
 
 
 def test_relative_places_keep_only_their_name_and_patterns_stay(tuned, monkeypatch) -> None:
@@ -76,4 +76,4 @@ def test_relative_places_keep_only_their_name_and_patterns_stay(tuned, monkeypat
         "x": "/" * 300,
     }
     (tuned / "trainer_state.json").write_text(json.dumps(told))
-    assert read(portable(tuned)["trainer_state.json"]) == {**told, "best_model_checkpoint": "checkpoint-3"}
+    assert read(collect_files(tuned)["trainer_state.json"]) == {**told, "best_model_checkpoint": "checkpoint-3"}

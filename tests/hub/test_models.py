@@ -40,14 +40,14 @@ def held(client):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    from comvint_hf.training.tiny_model import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny_model
 
-    return make_tiny(tmp_path_factory.mktemp("base") / "tiny", ["Where is the red circle? It is there."] * 8, words=300)
+    return make_tiny_model(tmp_path_factory.mktemp("base") / "tiny", ["Where is the red circle? It is there."] * 8, words=300)
 
 
 def test_training_leaves_a_card_and_conventions_on_the_hub(client, held, base, toy_dataset, tmp_path) -> None:
     """Dataset and base come from the Hub, so that the card can link them; scores join the card with a later push."""
-    from comvint_hf.hub.push import version_of
+    from comvint_hf.hub.push import version_tag
 
     data, out = toy_dataset(), tmp_path / "adapter"
     client("import sys; from comvint_hf import push; push(sys.argv[1], 'tester/rows')", str(data))
@@ -66,11 +66,17 @@ def test_training_leaves_a_card_and_conventions_on_the_hub(client, held, base, t
     card, text = found["card"], found["read"]["README.md"]
     assert (card["base_model"], card["base_model_relation"], card["datasets"]) == ("tester/base", "adapter", ["tester/rows"])
     assert card["library_name"] == "peft" and "model-index" not in card
-    for said in ("instruction and the response (L2T)", "| seed | 7 |", "| recipe | toy |", "None yet", "datasets/tester/rows"):
+    for said in (
+        "The instruction and the response carry loss (L2T)",
+        "| seed | 7 |",
+        "| recipe | toy |",
+        "None yet",
+        "datasets/tester/rows",
+    ):
         assert said in text, said
     agreed = json.loads(found["read"]["comvint.json"])
     assert (agreed["base_model"], agreed["dataset"], agreed["learn"]) == ("tester/base", "tester/rows", "instruction+response")
-    assert version_of(data).startswith("build-")
+    assert version_tag(data).startswith("build-")
 
     scores = {"closed_accuracy": 0.75, "mean_iou": 0.5, "yes_ratio": None, "n": {"closed": 8, "grounding": 4}}
     (out / "results.json").write_text(json.dumps(scores))

@@ -8,7 +8,7 @@ import pytest
 from hub.conftest import CUT, PATIENCE
 from hub.reading import HISTORY, IDS, PUSH, PUSH_SMALL_PORTIONS, ids
 
-from comvint_hf.hub.push import version_of
+from comvint_hf.hub.push import version_tag
 
 COMMIT, TOKEN = "POST /api/datasets/.*/commit/", "GET /api/datasets/.*/xet-write-token/"
 
@@ -34,7 +34,7 @@ def test_what_is_pushed_over_xet_is_read_over_xet(hub, client, process, read, to
     client(PUSH, str(second), "tester/xet")
     assert by_token(hub) == ["write"]
     assert read("tester/xet") == ids(second)
-    assert read("tester/xet", version_of(first)) == ids(first)
+    assert read("tester/xet", version_tag(first)) == ids(first)
     assert by_token(hub) == ["read", "write"] and "lfs put" not in hub.log()
     assert not [line for line in hub.log() if line.startswith("GET ") and line.endswith(".parquet")], "a file came over HTTP"
     said, complaint = process(IDS, "tester/xet", "", "streaming").communicate(timeout=PATIENCE)
@@ -57,7 +57,7 @@ def test_a_passing_failure_costs_no_row_and_doubles_none(hub, client, read, toy_
     client(PUSH, str(folder), "tester/passing-xet")
     assert read("tester/passing-xet") == ids(folder)
     found = json.loads(client(HISTORY, "tester/passing-xet"))
-    assert len(found["main"]) == 2 and found["tags"] == {version_of(folder): found["main"][0]}
+    assert len(found["main"]) == 2 and found["tags"] == {version_tag(folder): found["main"][0]}
 
 
 @pytest.mark.parametrize("code", [PUSH, pytest.param(PUSH_SMALL_PORTIONS, marks=pytest.mark.slow)], ids=["one commit", "staged"])
@@ -84,7 +84,7 @@ def test_two_pushers_at_once_leave_whole_versions(hub, client, process, read, to
     for one in pushing:
         assert one.wait(PATIENCE) == 0, one.stderr.read()
     for folder in folders:
-        assert read("tester/two-xet", version_of(folder)) == ids(folder)
+        assert read("tester/two-xet", version_tag(folder)) == ids(folder)
 
 
 @pytest.mark.slow

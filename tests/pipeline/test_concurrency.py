@@ -1,4 +1,4 @@
-"""Coroutines side by side: results in order, no slow one in the way, and failures that end it."""
+"""Concurrent coroutines: results in order, no slow one in the way, and errors that end the run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from comvint_hf.pipeline.concurrency import BEHIND, in_order
+from comvint_hf.pipeline.concurrency import LOOKAHEAD, run_in_order
 
 
 class Desk:
@@ -45,12 +45,12 @@ def test_a_slow_job_holds_back_only_what_is_far_behind_it() -> None:
         found = []
 
         async def read() -> None:
-            async for pair in in_order(desk.jobs(), at_once=2):
+            async for pair in run_in_order(desk.jobs(), concurrency=2):
                 found.append(pair)
 
         reading = asyncio.create_task(read())
         await settle()
-        assert found == [] and desk.started == list(range(BEHIND * 2)), "the line is full, and its head still runs"
+        assert found == [] and desk.started == list(range(LOOKAHEAD * 2)), "the queue is full, and its first call still runs"
         desk.ends[0].set()
         await reading
         assert found == [(number, number * 10) for number in range(40)]
@@ -63,7 +63,7 @@ async def fails(error: Exception) -> None:
     raise error
 
 
-@pytest.mark.parametrize(("fatal", "before"), [((), [0]), (ValueError, [])])
+@pytest.mark.parametrize(("fatal", "before"), [((), [0]), ((ValueError,), [])])
 def test_a_failure_comes_in_its_turn_and_a_fatal_one_at_once(fatal, before) -> None:
     async def go() -> None:
         desk, found = Desk(4), []
@@ -71,7 +71,7 @@ def test_a_failure_comes_in_its_turn_and_a_fatal_one_at_once(fatal, before) -> N
         jobs[1] = (1, partial(fails, ValueError("no")))
 
         async def read() -> None:
-            async for key, _ in in_order(jobs, at_once=4, fatal=fatal):
+            async for key, _ in run_in_order(jobs, concurrency=4, fatal=fatal):
                 found.append(key)
 
         reading = asyncio.create_task(read())
@@ -89,7 +89,7 @@ def test_leaving_early_cancels_what_runs() -> None:
     async def go() -> None:
         desk = Desk(9)
         desk.ends[0].set()
-        results = in_order(desk.jobs(), at_once=3)
+        results = run_in_order(desk.jobs(), concurrency=3)
         assert await anext(results) == (0, 0)
         await results.aclose()
         assert desk.running == 0 and len(desk.started) < 9

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 from endpoint.asking import QA, ask_all, toy_prompt
@@ -9,9 +10,10 @@ from endpoint.server import Endpoint, serve
 
 from comvint_hf.errors import EndpointError, InputError, ReplyError
 from comvint_hf.generation.client.batch import BatchLLM
-from comvint_hf.generation.client.credentials import access
-from comvint_hf.generation.client.errors import by_status, retry_after
-from comvint_hf.generation.client.estimate import Rehearsal
+from comvint_hf.generation.client.endpoint import resolve_endpoint
+from comvint_hf.generation.client.errors import classify_status, parse_retry_after
+from comvint_hf.generation.client.estimate import DryRun, Estimate
+from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.generation.llm import ScriptedLLM
 from comvint_hf.pipeline.llms import open_llms
 
@@ -34,8 +36,8 @@ from comvint_hf.pipeline.llms import open_llms
     ],
 )
 def test_the_key_that_opens_an_endpoint(url, environment, key) -> None:
-    found = access(url, environment)
-    assert found.key == key and "secret" not in repr(found)
+    found = resolve_endpoint(url, environment)
+    assert found.api_key == key and "secret" not in repr(found)
 
 
 @pytest.mark.parametrize(
@@ -48,41 +50,43 @@ def test_the_key_that_opens_an_endpoint(url, environment, key) -> None:
 )
 def test_a_missing_key_is_named(url, names) -> None:
     with pytest.raises(EndpointError, match=names):
-        access(url, {"UNRELATED": "x", **({"OPENAI_API_KEY": "sk"} if names == "HF_TOKEN" else {})})
+        resolve_endpoint(url, {"UNRELATED": "x", **({"OPENAI_API_KEY": "sk"} if names == "HF_TOKEN" else {})})
 
 
 def test_an_address_keeps_its_query_apart_and_the_environment_may_name_it() -> None:
-    azure = access("https://x.openai.azure.com/openai/deployments/d?api-version=2024-10-21", {"OPENAI_API_KEY": "sk"})
-    assert azure.url.endswith("/deployments/d") and azure.query == {"api-version": "2024-10-21"} and azure.azure
-    assert access(None, {"OPENAI_BASE_URL": "http://localhost:1/v1"}).url == "http://localhost:1/v1"
+    azure = resolve_endpoint("https://x.openai.azure.com/openai/deployments/d?api-version=2024-10-21", {"OPENAI_API_KEY": "sk"})
+    assert azure.url.endswith("/deployments/d") and azure.query == {"api-version": "2024-10-21"} and azure.is_azure
+    assert resolve_endpoint(None, {"OPENAI_BASE_URL": "http://localhost:1/v1"}).url == "http://localhost:1/v1"
     with pytest.raises(InputError, match="no address"):
-        access("localhost:8000", {})
+        resolve_endpoint("localhost:8000", {})
 
 
 def test_the_same_model_sits_in_both_chairs_unless_one_sees(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk")
 
     async def go() -> None:
-        for number, (options, same) in enumerate(
-            [({}, True), ({"judge": "b"}, False), ({"see": True}, False), ({"judge": "a"}, True)]
+        for number, (judge, see, same) in enumerate(
+            [(None, False, True), ("b", False, False), (None, True, False), ("a", False, True)]
         ):
-            llms = open_llms("a", cache=tmp_path / f"{number}.sqlite", **options)
-            assert (llms.writer is llms.judge) == same and not llms.judge.see
+            settings = LLMSettings(cache=tmp_path / f"{number}.sqlite", see=see)
+            llms = open_llms("a", judge, settings)
+            assert (llms.writer is llms.judge) == same and not llms.judge.settings.see
             assert llms.writer.requester.meter is llms.judge.requester.meter and llms.writer.cache is llms.judge.cache
             await llms.close()
-        batched = open_llms("a", "b", cache=tmp_path / "batched.sqlite", batch=True)
+        batched = open_llms("a", "b", LLMSettings(cache=tmp_path / "batched.sqlite", batch=True))
         assert [type(llm) for llm in batched.batches] == [BatchLLM, BatchLLM]
         await batched.close()
 
     asyncio.run(go())
 
 
-def test_a_model_that_sees_and_judges_keeps_one_pace(tmp_path) -> None:
+def test_a_model_that_sees_and_judges_has_one_rate_limiter(tmp_path) -> None:
     async def go() -> None:
-        one = open_llms("a", see=True, base_url="http://localhost:1/v1", cache=tmp_path / "one.sqlite")
-        two = open_llms("a", "b", base_url="http://localhost:1/v1", cache=tmp_path / "two.sqlite")
-        assert one.writer.requester.pace is one.judge.requester.pace
-        assert two.writer.requester.pace is not two.judge.requester.pace
+        settings = LLMSettings(base_url="http://localhost:1/v1", see=True, cache=tmp_path / "one.sqlite")
+        one = open_llms("a", settings=settings)
+        two = open_llms("a", "b", replace(settings, see=False, cache=tmp_path / "two.sqlite"))
+        assert one.writer.requester.limiter is one.judge.requester.limiter
+        assert two.writer.requester.limiter is not two.judge.requester.limiter
         await one.close()
         await two.close()
 
@@ -94,7 +98,8 @@ def test_writer_and_judge_share_budget_and_counts(tmp_path) -> None:
 
     async def go() -> dict:
         with serve(Endpoint()) as url:
-            llms = open_llms("a", "b", base_url=url, cache=tmp_path / "c.sqlite", budget=5, prices=tmp_path / "p.toml")
+            settings = LLMSettings(base_url=url, cache=tmp_path / "c.sqlite", budget=5, prices=tmp_path / "p.toml")
+            llms = open_llms("a", "b", settings)
             await ask_all(llms.writer, map(toy_prompt, range(10)))
             await ask_all(llms.judge, map(toy_prompt, range(10)))
             summary = llms.summary()
@@ -115,7 +120,7 @@ def test_closing_says_once_how_many_replies_of_both_are_waited_for(tmp_path) -> 
 
     async def go() -> None:
         with serve(endpoint) as url:
-            llms = open_llms("a", "b", base_url=url, cache=tmp_path / "c.sqlite")
+            llms = open_llms("a", "b", LLMSettings(base_url=url, cache=tmp_path / "c.sqlite"))
             asking = [asyncio.create_task(llm.ask(toy_prompt(1), QA)) for llm in (llms.writer, llms.judge)]
             while endpoint.asked.total() < 2:
                 await asyncio.sleep(0)
@@ -128,34 +133,40 @@ def test_closing_says_once_how_many_replies_of_both_are_waited_for(tmp_path) -> 
 
 def test_a_budget_for_a_model_without_a_price_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="no price for 'unheard-of'"):
-        open_llms("unheard-of", base_url="http://localhost:1/v1", cache=tmp_path / "c.sqlite", budget=5)
+        settings = LLMSettings(base_url="http://localhost:1/v1", cache=tmp_path / "c.sqlite", budget=5)
+        open_llms("unheard-of", settings=settings)
 
 
 def test_a_dry_run_counts_without_a_call(tmp_path) -> None:
     (tmp_path / "p.toml").write_text('["a"]\ninput = 10\noutput = 20\nbatch = 0.5\n["b"]\ninput = 1\noutput = 2\n')
     stand_in = ScriptedLLM(lambda prompt, form: QA(question="q" * 40, answer="a" * 100))
-    rehearsal = Rehearsal("a", "b", stand_in, prices=tmp_path / "p.toml")
+    settings = LLMSettings(prices=tmp_path / "p.toml", concurrency=10)
 
-    async def recipe(number: int) -> None:
-        await rehearsal.llms.writer.ask(toy_prompt(number, words=300), QA)
-        await rehearsal.llms.judge.ask(toy_prompt(number, words=30), QA)
+    def estimate(**options: float) -> Estimate:
+        dry_run = DryRun("a", "b", stand_in, replace(settings, **options))
 
-    for number in range(5):
-        asyncio.run(recipe(number))
-    whole = rehearsal.estimate(5, 1000, concurrency=10)
+        async def recipe(number: int) -> None:
+            await dry_run.llms.writer.ask(toy_prompt(number, words=300), QA)
+            await dry_run.llms.judge.ask(toy_prompt(number, words=30), QA)
+
+        for number in range(5):
+            asyncio.run(recipe(number))
+        return dry_run.estimate(5, 1000)
+
+    whole = estimate()
     assert whole.requests == 2000 and whole.by_prompt == {"toy/question": 2000}
     writer = toy_prompt(0, words=300).text
     assert 1000 * len(writer) / 4 < whole.prompt_tokens < 1000 * len(writer) / 2.5
     assert whole.completion_tokens == pytest.approx(2000 * 40, rel=0.1)
-    assert whole.cost > 0 and "$" in whole.line() and "1,000 scenes" in whole.line()
-    assert rehearsal.estimate(5, 1000, requests_per_minute=10).seconds == 6_000, "each model has the rate for itself"
-    assert rehearsal.estimate(5, 1000, tokens_per_minute=1000).seconds > 60 * whole.prompt_tokens / 2 / 1000
-    assert whole.details() == "  toy/question: about 2,000 requests"
-    batched = Rehearsal("a", None, stand_in, batch=True, prices=tmp_path / "p.toml").estimate(1, 1)
-    assert batched.seconds is None and "batches" in batched.line()
-    unknown = Rehearsal("unheard-of", None, stand_in)
+    assert whole.cost > 0 and "$" in whole.format_line() and "1,000 scenes" in whole.format_line()
+    assert estimate(requests_per_minute=10).seconds == 6_000, "each model has the rate for itself"
+    assert estimate(tokens_per_minute=1000).seconds > 60 * whole.prompt_tokens / 2 / 1000
+    assert whole.format_details() == "  toy/question: about 2,000 requests"
+    batched = DryRun("a", None, stand_in, replace(settings, batch=True)).estimate(1, 1)
+    assert batched.seconds is None and "batches" in batched.format_line()
+    unknown = DryRun("unheard-of", None, stand_in)
     asyncio.run(unknown.llms.writer.ask(toy_prompt(1), QA))
-    assert unknown.estimate(1, 10).cost is None and "nobody told" in unknown.estimate(1, 10).line()
+    assert unknown.estimate(1, 10).cost is None and "unknown price" in unknown.estimate(1, 10).format_line()
 
 
 @pytest.mark.parametrize(
@@ -170,14 +181,14 @@ def test_a_dry_run_counts_without_a_call(tmp_path) -> None:
     ],
 )
 def test_statuses_and_what_they_mean(status, body, kind) -> None:
-    assert type(by_status(status, body, {}, "m", "http://x")) is kind
+    assert type(classify_status(status, body, {}, "m", "http://x")) is kind
 
 
 def test_retry_after_comes_in_three_forms() -> None:
     from email.utils import formatdate
     from time import time
 
-    assert retry_after({"retry-after-ms": "250"}) == 0.25
-    assert retry_after({"retry-after": "3"}) == 3
-    assert 8 < retry_after({"retry-after": formatdate(time() + 10, usegmt=True)}) <= 10.5
-    assert retry_after({}) is None and retry_after({"retry-after": "soon"}) is None
+    assert parse_retry_after({"retry-after-ms": "250"}) == 0.25
+    assert parse_retry_after({"retry-after": "3"}) == 3
+    assert 8 < parse_retry_after({"retry-after": formatdate(time() + 10, usegmt=True)}) <= 10.5
+    assert parse_retry_after({}) is None and parse_retry_after({"retry-after": "soon"}) is None

@@ -38,10 +38,10 @@ def test_more_kinds_of_instructions_make_more_clusters() -> None:
     def instructions(kinds: int) -> list[str]:
         return ["What is the " + " ".join(dice.sample(topics[n % kinds], 4)) for n in range(400)]
 
-    assert [measures.instruction_clusters(instructions(kinds)) for kinds in (1, 2, 4)] == [1, 2, 4]
+    assert [measures.count_instruction_clusters(instructions(kinds)) for kinds in (1, 2, 4)] == [1, 2, 4]
     found = measures.instruction_diversity(instructions(2) + instructions(1), ["a"] * 400 + ["b"] * 400)
     assert found == {"a": 2, "b": 1}
-    assert measures.instruction_clusters([]) == 0
+    assert measures.count_instruction_clusters([]) == 0
 
 
 def test_response_diversity_counts_clusters_of_embeddings() -> None:

@@ -14,9 +14,9 @@ TEXTS = (
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny LLaVA with random weights."""
-    from comvint_hf.training.tiny_model import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny_model
 
-    return make_tiny(tmp_path_factory.mktemp("tiny") / "model", TEXTS * 8, words=400)
+    return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model", TEXTS * 8, words=400)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from comvint_hf.conventions import Conventions
 from comvint_hf.errors import InputError, ModelError
-from comvint_hf.serving.chat import Turn
+from comvint_hf.serving.chat import ChatMessage
 from comvint_hf.serving.loading import load_chat
 
 RED, BLUE = Image.new("RGB", (120, 80), "red"), Image.effect_noise((90, 90), 90).convert("RGB")
@@ -20,8 +20,8 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
-def ask(text: str) -> list[Turn]:
-    return [Turn(role="user", content=text)]
+def ask(text: str) -> list[ChatMessage]:
+    return [ChatMessage(role="user", content=text)]
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +30,17 @@ def chat(tiny: Path):
 
 
 def test_a_batch_answers_as_one_by_one(chat) -> None:
-    talks = [
+    conversations = [
         (ask("Is there a red circle?"), RED),
         (ask("Hello"), None),
         (ask("Where is the blue square, and where is the red circle in this picture?"), BLUE),
-        ([*ask("Is it red?"), Turn(role="assistant", content="Yes."), *ask("Sure?")], RED),
+        ([*ask("Is it red?"), ChatMessage(role="assistant", content="Yes."), *ask("Sure?")], RED),
     ]
-    told: list[int] = []
-    batched = chat.answers(talks, batch_size=3, done=told.append)
-    assert batched == [chat.answer(messages, image) for messages, image in talks]
-    assert told == [3, 4]
-    assert chat.answer(talks[0][0], BLUE) != batched[0], "the picture makes no difference"
+    progress: list[int] = []
+    batched = chat.answers(conversations, batch_size=3, on_progress=progress.append)
+    assert batched == [chat.answer(messages, image) for messages, image in conversations]
+    assert progress == [3, 4]
+    assert chat.answer(conversations[0][0], BLUE) != batched[0], "the image makes no difference"
 
 
 def test_a_stream_says_what_the_answer_says(chat) -> None:
@@ -76,7 +76,7 @@ def test_an_adapter_changes_its_base_as_peft_does(tiny: Path, adapter: Path, cha
     tuned = load_chat(adapter, device="cpu", max_new_tokens=24)
     assert tuned.conventions == Conventions.read(adapter)
     unmerged = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(tiny), str(adapter)).eval()
-    inputs = tuned._inputs([(ask("Is there a red circle?"), RED)])
+    inputs = tuned._encode_batch([(ask("Is there a red circle?"), RED)])
     expected = unmerged(**inputs).logits
     assert tuned.model(**inputs).logits.sub(expected).abs().max() < 1e-4
     assert chat.model(**inputs).logits.sub(expected).abs().max() > 1e-3
@@ -98,12 +98,12 @@ def test_a_base_that_moved(tiny: Path, adapter: Path, tmp_path: Path) -> None:
     shutil.copytree(adapter, lost)
     config = json.loads((lost / "adapter_config.json").read_text())
     (lost / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "nobody/nothing"}))
-    with pytest.raises(ModelError, match=r"nobody/nothing cannot be loaded .* say where with --base"):
+    with pytest.raises(ModelError, match=r"nobody/nothing cannot be loaded .* say where it is with --base"):
         load_chat(lost)
     assert load_chat(lost, base=tiny, device="cpu", max_new_tokens=4).answer(ask("Is it?"), RED) is not None
 
 
-def test_what_cannot_be_loaded_is_said_in_a_sentence(tiny: Path, tmp_path: Path) -> None:
+def test_loading_errors_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="There is no folder"):
         load_chat(tmp_path / "nothing")
     with pytest.raises(ModelError, match="cannot be loaded"):
@@ -125,7 +125,7 @@ def test_what_cannot_be_loaded_is_said_in_a_sentence(tiny: Path, tmp_path: Path)
 
 
 def test_a_literal_image_marker_is_refused(chat) -> None:
-    with pytest.raises(InputError, match="stands for a picture"):
+    with pytest.raises(InputError, match="stands for an image"):
         chat.answer(ask("What does <image> mean?"), RED)
 
 
@@ -140,10 +140,10 @@ def test_a_model_that_was_taught_a_box_points_at_it(tiny: Path, tmp_path: Path) 
 
     answer = "It is at <st>the blue square<ed>[125, 250, 500, 750]."
     taught = load_chat(tiny, device="cpu")
-    question = taught._inputs([(ask("Where is the blue square?"), RED)])
-    told = taught.processor.tokenizer(answer + taught.processor.tokenizer.eos_token, return_tensors="pt").input_ids
-    ids = torch.cat([question["input_ids"], told], dim=1)
-    labels = torch.cat([torch.full_like(question["input_ids"], -100), told], dim=1)
+    question = taught._encode_batch([(ask("Where is the blue square?"), RED)])
+    target = taught.processor.tokenizer(answer + taught.processor.tokenizer.eos_token, return_tensors="pt").input_ids
+    ids = torch.cat([question["input_ids"], target], dim=1)
+    labels = torch.cat([torch.full_like(question["input_ids"], -100), target], dim=1)
     torch.manual_seed(0)
     optimizer = torch.optim.AdamW(taught.model.parameters(), lr=2e-3)
     for _ in range(40):

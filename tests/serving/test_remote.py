@@ -12,7 +12,7 @@ from PIL import Image
 
 from comvint_hf.conventions import Conventions
 from comvint_hf.errors import EndpointError
-from comvint_hf.serving.chat import Turn
+from comvint_hf.serving.chat import ChatMessage
 from comvint_hf.serving.remote import RemoteChat
 
 ANSWER = "There is <st>a cup<ed>[100, 200, 300, 400] here."
@@ -54,11 +54,11 @@ def endpoint() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def ask(text: str) -> list[Turn]:
-    return [Turn(role="user", content=text)]
+def ask(text: str) -> list[ChatMessage]:
+    return [ChatMessage(role="user", content=text)]
 
 
-def test_it_streams_sends_the_picture_and_keeps_the_conventions(endpoint: ThreadingHTTPServer) -> None:
+def test_it_streams_sends_the_image_and_keeps_the_conventions(endpoint: ThreadingHTTPServer) -> None:
     conventions = Conventions(box_dialect="thousand", max_pixels=50 * 25)
     chat = RemoteChat(f"http://127.0.0.1:{endpoint.server_port}/v1", "llava", api_key="secret", conventions=conventions)
     pieces = list(chat.stream(ask("Is it near <st>a hat<ed>[0.500, 0.500, 1.000, 1.000]?"), Image.new("RGB", (100, 50), "red")))
@@ -66,21 +66,21 @@ def test_it_streams_sends_the_picture_and_keeps_the_conventions(endpoint: Thread
     path, headers, request = endpoint.requests[0]
     assert (path, headers["Authorization"]) == ("/v1/chat/completions", "Bearer secret")
     assert request["stream"] is True and request["temperature"] == 0
-    picture, text = request["messages"][0]["content"]
+    image, text = request["messages"][0]["content"]
     assert text["text"] == "Is it near <st>a hat<ed>[500, 500, 1000, 1000]?"
-    sent = Image.open(io.BytesIO(base64.b64decode(picture["image_url"]["url"].split(",")[1])))
+    sent = Image.open(io.BytesIO(base64.b64decode(image["image_url"]["url"].split(",")[1])))
     assert (sent.size, sent.getpixel((0, 0))) == ((50, 25), (255, 0, 0))
 
 
 def test_many_answers_keep_their_order(endpoint: ThreadingHTTPServer) -> None:
     chat = RemoteChat(f"http://127.0.0.1:{endpoint.server_port}/v1", "llava")
-    picture = Image.new("RGB", (8, 8))
-    assert chat.answers([(ask(f"{number}?"), picture) for number in range(5)], batch_size=3) == [ANSWER] * 5
+    image = Image.new("RGB", (8, 8))
+    assert chat.answers([(ask(f"{number}?"), image) for number in range(5)], batch_size=3) == [ANSWER] * 5
     assert len(endpoint.requests) == 5
-    assert [grounded.phrase for grounded in chat.ground("the cup", picture)] == []
+    assert [grounded.phrase for grounded in chat.ground("the cup", image)] == []
 
 
-def test_a_refusal_is_told_in_the_endpoints_words(endpoint: ThreadingHTTPServer) -> None:
+def test_a_refusal_has_the_endpoints_own_message(endpoint: ThreadingHTTPServer) -> None:
     chat = RemoteChat(f"http://127.0.0.1:{endpoint.server_port}/v1", "missing")
     with pytest.raises(EndpointError, match="'missing' .*no such model"):
         chat.answer(ask("Is it?"), None)

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from comvint_hf.errors import SourceError
 from comvint_hf.sources import json_stream
-from comvint_hf.sources.json_stream import by_image, entries, whole_number
+from comvint_hf.sources.json_stream import group_by_image, read_entries, read_integer
 
 
 def test_entries_come_one_by_one(put):
     path = put("a.json", {"images": [{"id": 1}, {"id": 2.5}], "other": [3]})
-    assert list(entries(path, "images.item")) == [{"id": 1}, {"id": 2.5}]
+    assert list(read_entries(path, "images.item")) == [{"id": 1}, {"id": 2.5}]
 
 
 def test_a_byte_order_mark_is_no_fault(put):
-    assert list(entries(put("a.json", b'\xef\xbb\xbf[{"id": 1}]'), "item")) == [{"id": 1}]
+    assert list(read_entries(put("a.json", b'\xef\xbb\xbf[{"id": 1}]'), "item")) == [{"id": 1}]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_a_byte_order_mark_is_no_fault(put):
 def test_broken_json_is_an_error_that_names_file_and_bytes(put, broken):
     path = put("broken.json", broken)
     with pytest.raises(SourceError, match=r"between bytes [\d,]+ and [\d,]+") as refusal:
-        list(entries(path, "item"))
+        list(read_entries(path, "item"))
     assert str(path) in str(refusal.value)
 
 
@@ -38,7 +38,7 @@ def test_the_position_of_a_late_fault_is_late(put):
     text = json.dumps([{"id": number} for number in range(40_000)])
     path = put("broken.json", text[:-1] + ", oops]")
     with pytest.raises(SourceError) as refusal:
-        list(entries(path, "item"))
+        list(read_entries(path, "item"))
     start, end = (
         int(word.strip(".").replace(",", ""))
         for word in str(refusal.value).split()
@@ -49,11 +49,11 @@ def test_the_position_of_a_late_fault_is_late(put):
 
 
 def test_whole_numbers_are_read_strictly():
-    assert whole_number({"id": "12"}, "image_id", "id") == 12
-    assert whole_number({"id": 12.0}, "id") == 12
+    assert read_integer({"id": "12"}, "image_id", "id") == 12
+    assert read_integer({"id": 12.0}, "id") == 12
     for bad in (True, None, "x", "", 1.5, [1], 1 << 70, "9" * 5000):
-        assert whole_number({"id": bad}, "id") is None
-    assert whole_number(["id"], "id") is None
+        assert read_integer({"id": bad}, "id") is None
+    assert read_integer(["id"], "id") is None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -74,7 +74,7 @@ def test_files_in_any_order_meet_by_image_id(tmp_path_factory, monkeypatch, numb
         }
         for number in sorted({number for listed in numbers for number in listed})
     }
-    walked = [(number, roles) for number, roles in by_image(files, Counter())]
+    walked = [(number, roles) for number, roles in group_by_image(files, Counter())]
     assert [number for number, _ in walked] == list(expected)
     assert {
         number: {role: [entry["note"] for entry in found] for role, found in roles.items()} for number, roles in walked
@@ -84,14 +84,14 @@ def test_files_in_any_order_meet_by_image_id(tmp_path_factory, monkeypatch, numb
 def test_a_single_entry_is_a_file_too_and_one_without_id_is_counted(put):
     counts: Counter[str] = Counter()
     one, more = put("one.json", {"image_id": 3, "attributes": []}), put("more.json", [{"relationships": []}, {"id": 3}, 7])
-    assert [(number, sorted(roles)) for number, roles in by_image([("a", one), ("b", more)], counts)] == [(3, ["a", "b"])]
+    assert [(number, sorted(roles)) for number, roles in group_by_image([("a", one), ("b", more)], counts)] == [(3, ["a", "b"])]
     assert counts == {"more.json: entries without an image id skipped": 2}
 
 
 def test_a_file_whose_order_cannot_be_seen_is_an_error_not_a_wrong_join(put):
     path = put("odd.json", '[{"image\\u005fid": 2}, {"image\\u005fid": 1}]')
     with pytest.raises(SourceError, match="back from image 2 to 1"):
-        list(by_image([("a", path)], Counter()))
+        list(group_by_image([("a", path)], Counter()))
 
 
 WRITE = """

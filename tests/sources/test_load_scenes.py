@@ -7,15 +7,21 @@ from collections import Counter
 import pytest
 
 from comvint_hf.errors import SourceError
-from comvint_hf.sources import LICENCES, load_scenes
+from comvint_hf.registry import sources
+from comvint_hf.sources import load_scenes
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "shapes", "shapes:", "photos:here", "shapes:many", "shapes:5,size=3", "shapes:5,level", "shapes:-1", "coco"]
+    "spec", ["", "shapes", "shapes:", "shapes:many", "shapes:5,size=3", "shapes:5,level", "shapes:-1", "coco"]
 )
 def test_a_name_that_is_no_source_is_refused_with_the_grammar(spec):
     with pytest.raises(SourceError, match="expected shapes:COUNT"):
         load_scenes(spec)
+
+
+def test_a_name_that_nobody_declares_is_refused_with_the_names():
+    with pytest.raises(SourceError, match="No source is called 'photos': expected shapes, coco"):
+        load_scenes("photos:here")
 
 
 @pytest.mark.parametrize("name", ["coco", "visual_genome", "flickr30k"])
@@ -37,7 +43,7 @@ def test_a_missing_folder_of_photos_is_refused(instances, tmp_path):
     instances([(1, "1.jpg")])
     with pytest.raises(SourceError, match="--images"):
         load_scenes(f"coco:{tmp_path}", images=tmp_path / "nowhere")
-    with pytest.raises(SourceError, match="renders its own"):
+    with pytest.raises(SourceError, match="its own images"):
         load_scenes("shapes:3", images=tmp_path)
 
 
@@ -73,8 +79,8 @@ def test_shapes_take_their_level_and_seed():
 
 def test_terms_travel_with_the_stream():
     assert load_scenes("shapes:1").licence.name == "apache-2.0"
-    assert not LICENCES["flickr30k"].images_may_be_shared
-    assert LICENCES["visual_genome"].name == LICENCES["coco"].name == "cc-by-4.0"
+    assert not sources.get("flickr30k").licence.images_may_be_shared
+    assert sources.get("visual_genome").licence.name == sources.get("coco").licence.name == "cc-by-4.0"
 
 
 def test_the_door_is_light():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comvint_hf.errors import SourceError
-from comvint_hf.sources.shapes import COLOURS, LEVELS, SHAPES, counted, listed, scene, scenes
+from comvint_hf.sources.shapes import COLOURS, LEVELS, SHAPES, format_count, join_texts, make_scene, scenes
 from comvint_hf.types import Scene
 
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
@@ -22,7 +22,7 @@ def told(one):
 
 def test_scene_depends_on_seed_and_number_only():
     assert [told(one) for one in scenes(9, seed=4)][:5] == [told(one) for one in scenes(5, seed=4)]
-    assert scene(0, seed=1).objects != scene(0, seed=2).objects
+    assert make_scene(0, seed=1).objects != make_scene(0, seed=2).objects
 
 
 def test_scenes_are_the_same_on_every_machine():
@@ -39,11 +39,11 @@ def test_unknown_level_is_refused():
 @pytest.mark.parametrize("level", LEVELS)
 def test_levels_keep_their_number_of_objects(level):
     counts = {len(item.objects) for item in scenes(300, level=level)}
-    assert min(counts) == LEVELS[level].fewest and max(counts) == LEVELS[level].most
+    assert min(counts) == LEVELS[level].min_objects and max(counts) == LEVELS[level].max_objects
 
 
 def test_image_is_lazy_and_can_be_sent_to_another_process():
-    one = scene(3, level="free")
+    one = make_scene(3, level="free")
     assert pickle.loads(pickle.dumps(one)).open().tobytes() == one.open().tobytes()
     assert one.open().size == (one.width, one.height)
 
@@ -51,7 +51,7 @@ def test_image_is_lazy_and_can_be_sent_to_another_process():
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(sorted(LEVELS)))
 def test_annotations_are_valid_records_and_relations_agree(index, level):
-    one = Scene.model_validate(scene(index, level=level).model_dump())
+    one = Scene.model_validate(make_scene(index, level=level).model_dump())
     told = {(item.subject, item.predicate, item.object) for item in one.relations}
     assert told == {(item, OPPOSITE[predicate], subject) for subject, predicate, item in told}
     for subject, predicate, other in told:
@@ -65,7 +65,7 @@ def test_annotations_are_valid_records_and_relations_agree(index, level):
 @given(st.integers(0, 10_000))
 def test_pixels_show_what_the_boxes_say(index):
     """Outside every box lies bare ground; an object reaches each side of its box in its own colour."""
-    one = scene(index)
+    one = make_scene(index)
     picture = one.open()
     ground = picture.getpixel((0, 0))
     boxes = [tuple(round(value * 96) for value in box.xyxy) for item in (*one.objects, *one.texts) for box in boxes_of(item)]
@@ -96,7 +96,7 @@ def test_sentences_are_grammatical_and_true(level):
         for sentence in (*one.captions, *(region.text for region in one.regions)):
             assert not re.search(r"\ba [aeio]", sentence) and "  " not in sentence
         for shape in SHAPES:
-            wanted = counted(shape, names.count(shape)) if shape in names else None
+            wanted = format_count(shape, names.count(shape)) if shape in names else None
             assert (wanted in one.captions[1]) if wanted else shape not in one.captions[1]
         for question in one.questions:
             if match := re.fullmatch(r"What colour is the (\w+)\?", question.question):
@@ -109,4 +109,4 @@ def test_some_scenes_hold_a_word():
 
 
 def test_lists_read_as_in_a_sentence():
-    assert listed(["a star"]) == "a star" and listed(["a", "b", "c"]) == "a, b and c"
+    assert join_texts(["a star"]) == "a star" and join_texts(["a", "b", "c"]) == "a, b and c"

@@ -24,9 +24,9 @@ def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]
 
 
 def test_it_serves_the_model_that_the_environment_names(tmp_path: Path) -> None:
-    from comvint_hf.training.tiny_model import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny_model
 
-    model = make_tiny(tmp_path / "my-tiny-model", ["Is there a red circle? Yes, there is."] * 8, words=300)
+    model = make_tiny_model(tmp_path / "my-tiny-model", ["Is there a red circle? Yes, there is."] * 8, words=300)
     process = start({"COMVINT_MODEL": str(model)}, "--device", "cpu")
     try:
         address = None
@@ -45,40 +45,43 @@ def test_it_serves_the_model_that_the_environment_names(tmp_path: Path) -> None:
         process.communicate(timeout=100)
 
 
-def test_without_a_model_it_says_what_to_give() -> None:
+def test_without_a_model_it_names_the_flag() -> None:
     process = start({})
-    told, _ = process.communicate(timeout=250)
+    output, _ = process.communicate(timeout=250)
     assert process.returncode == 2
-    assert "COMVINT_MODEL" in told and "Traceback" not in told
+    assert "COMVINT_MODEL" in output and "Traceback" not in output
 
 
-def test_wrong_flags_are_said_in_a_sentence(tmp_path: Path) -> None:
-    for arguments, said in (
+def test_wrong_flags_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    for arguments, message in (
         (("--model", str(tmp_path / "none")), "There is no folder"),
         (("--model", "x", "--base-url", "localhost:8000"), "expected one like http://localhost:8000/v1"),
         (("--model", "x", "--base-url", "http://localhost:8000/v1", "--conventions", str(tmp_path)), "has no comvint.json"),
     ):
-        told, _ = (process := start({}, *arguments)).communicate(timeout=250)
-        assert process.returncode == 2 and said in told and "Traceback" not in told
+        output, _ = (process := start({}, *arguments)).communicate(timeout=250)
+        assert process.returncode == 2 and message in output and "Traceback" not in output
 
 
-def test_an_address_that_is_taken_is_said() -> None:
+def test_a_used_address_is_refused() -> None:
     import socket
 
     from comvint_hf.errors import InputError
-    from comvint_hf.serving.demo.page import interface, launch
-    from comvint_hf.serving.scripted import ScriptedChat
+    from comvint_hf.serving.chat import ScriptedChat
+    from comvint_hf.serving.demo.page import build_page, launch
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(InputError, match="choose another --port"):
             launch(
-                interface(ScriptedChat(lambda _: ""), ()), server_port=taken.getsockname()[1], server_name="127.0.0.1", quiet=True
+                build_page(ScriptedChat(lambda _: ""), ()),
+                server_port=taken.getsockname()[1],
+                server_name="127.0.0.1",
+                quiet=True,
             )
 
 
-def test_what_is_uploaded_is_complete() -> None:
+def test_the_upload_is_complete() -> None:
     front = (SPACE / "README.md").read_text().split("---")[1]
     facts = dict(line.split(": ", 1) for line in front.strip().splitlines())
     assert facts["sdk"] == "gradio" and (SPACE / facts["app_file"]).is_file()

@@ -9,9 +9,7 @@ from pathlib import Path
 DEPLOY = Path(__file__).parents[2] / "space" / "deploy.py"
 
 
-def test_a_model_that_lies_here_is_refused_as_no_space_can_read_it(tmp_path) -> None:
+def test_a_local_model_is_refused(tmp_path) -> None:
     command = [sys.executable, str(DEPLOY), "org/space", "--model", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 2 and "is a folder here, where a Space cannot read it: push it first" in " ".join(
-        done.stderr.split()
-    )
+    assert done.returncode == 2 and "is a local folder, which a Space cannot read: push it first" in " ".join(done.stderr.split())

@@ -14,7 +14,7 @@ SMALL = ["--per_device_train_batch_size", "4", "--learning_rate", "1e-2", "--sav
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset folder with pictures: a train and a test split, and a comvint.json."""
+    """A dataset folder with images: a train and a test split, and a comvint.json."""
     from datasets import Dataset, Features, Image, List, Value
 
     from comvint_hf.conventions import Conventions
@@ -46,10 +46,10 @@ def rows_of(scene):
 @pytest.fixture(scope="session")
 def model(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from comvint_hf.sources.shapes import scenes
-    from comvint_hf.training.tiny_model import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny_model
 
     texts = [text for scene in scenes(60) for question in scene.questions for text in question]
-    return make_tiny(tmp_path_factory.mktemp("model"), [str(text) for text in texts] + ["Answer with one word."] * 3)
+    return make_tiny_model(tmp_path_factory.mktemp("model"), [str(text) for text in texts] + ["Answer with one word."] * 3)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_what_cannot_be_merged_is_said(tune, script, tmp_path, model) -> None:
     assert code == 2 and "There is no folder" in told
     (tmp_path / "empty").mkdir()
     code, told = script("merge.py", "--adapter", tmp_path / "empty", "--out", out)
-    assert code == 2 and "has no config.json, so it is no model" in told
+    assert code == 2 and "has no config.json, so it is not a model" in told
     code, told = script("merge.py", "--adapter", model, "--out", out, "--device", "gpu")
     assert code == 2 and "The device 'gpu' cannot be used" in told
     code, told = script("merge.py", "--adapter", model, "--out", model)
@@ -81,5 +81,5 @@ def test_what_cannot_be_merged_is_said(tune, script, tmp_path, model) -> None:
     )
     assert code == 1 and "Nothing was written" in told and not out.exists()
     code, told = script("merge.py", "--adapter", lost, "--out", out)
-    assert code == 0 and "No comvint.json says how the base was loaded in training" in told
+    assert code == 0 and "There is no comvint.json, so the base is taken as not quantised" in told
     assert Conventions.read(out).base_model == str(model)

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from trl import ModelConfig, ScriptArguments
 
 from comvint_hf.conventions import Conventions
-from comvint_hf.training.arguments import read_settings
+from comvint_hf.training.arguments import L2TArguments, L2TConfig, parse_args
 
 TRAIN = Path(__file__).parents[2] / "train"
 RECIPES = sorted((TRAIN / "papers").glob("*.yaml"))
@@ -37,12 +38,11 @@ def test_every_recipe_has_a_twin() -> None:
 
 @pytest.fixture
 def settings(monkeypatch):
-    """What the training script makes of a recipe, by the script's own classes and parser."""
+    """Read a recipe as the training script does."""
 
     def read(recipe: Path, *flags: str):
-        script = runpy.run_path(str(TRAIN / "sft.py"))
         monkeypatch.setattr(sys, "argv", ["sft.py", "--config", str(recipe), *HERE, *flags])
-        return read_settings(script["ScriptArguments"], script["Tuning"], script["ModelConfig"], script["Ours"])
+        return parse_args(ScriptArguments, L2TConfig, ModelConfig, L2TArguments)
 
     return read
 

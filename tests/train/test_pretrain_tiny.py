@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner
 
 SCRIPT = Path(__file__).parents[2] / "train" / "pretrain_tiny.py"
-pytestmark = pytest.mark.timeout(120)
 
 
 def called(*arguments: object):

@@ -90,7 +90,7 @@ def test_response_only_learning_has_another_loss(tune, tmp_path):
     assert abs(first[0] - first[1]) > 1e-3
 
 
-def test_rows_without_their_pictures_are_refused_unless_asked_for(tune, tmp_path, dataset, capsys):
+def test_rows_without_their_images_are_refused_unless_asked_for(tune, tmp_path, dataset, capsys):
     from datasets import load_dataset
 
     blind = tmp_path / "blind"
@@ -159,8 +159,8 @@ def test_trees_of_a_real_run_have_the_loss_of_their_rows(tune, tmp_path, model, 
 
 def test_trees_attend_sparsely_on_a_cpu_and_rows_as_ever(tune, tmp_path, monkeypatch):
     masks = []
-    monkeypatch.setattr(sparse, "QUERIES", 8)
-    monkeypatch.setattr(sparse, "runs", lambda mask, found=sparse.runs: masks.append(mask) or found(mask))
+    monkeypatch.setattr(sparse, "CHUNK_SIZE", 8)
+    monkeypatch.setattr(sparse, "split_mask", lambda mask, found=sparse.split_mask: masks.append(mask) or found(mask))
     step = ["--max_steps", "1", "--save_strategy", "no"]
     tune(tmp_path / "rows", *step)
     assert not masks
@@ -188,7 +188,7 @@ def test_trees_evaluate_and_are_refused_where_they_cannot_be(tune, tmp_path, mod
 
 
 def test_long_rows_are_left_out_and_counted(tune, tmp_path, capsys):
-    with pytest.warns(UserWarning, match="max_length is 26.* It is left out of its batch"):
+    with pytest.warns(UserWarning, match="max_length is 26.* The row is left out of its batch"):
         tune(tmp_path, "--max_steps", "3", "--save_strategy", "no", "--max_length", "26")
     assert re.search(r"\d+ rows were left out of training: \d+ too long", capsys.readouterr().out)
 
@@ -213,13 +213,13 @@ def test_resumed_run_with_like_lengths_goes_on_exactly(tune, tmp_path):
         (["--push_to_hub", "--hub_model_id", "org/model"], "The Hub cannot be reached", 1),
         (["--output_dir", "/proc/nope"], "The folder /proc/nope cannot be made", 1),
         (["--eval_strategy", "steps", "--dataset_test_split", "none"], "no split 'none' but train, test", 2),
-        (["--config", "/nope.yaml"], "The file /nope.yaml that --config names cannot be read (No such file or directory)", 2),
+        (["--config", "/nope.yaml"], "The --config file /nope.yaml cannot be read (No such file or directory)", 2),
         (["--learning_rat"], "There is no flag --learning_rat (did you mean --learning_rate?)", 2),
         (["--lern", "response", "--use_cpu", "false"], "There is no flag --lern (did you mean --learn?)", 2),
         (["--learn", "everything"], "--learn: invalid choice: 'everything'", 2),
         (["--boxes", "inches"], "--boxes: invalid choice: 'inches'", 2),
         (["--templates", "/nope.txt"], "--templates is '/nope.txt'", 2),
-        (["--max_pixels", "1000"], "LlavaProcessor makes all pictures of one size", 2),
+        (["--max_pixels", "1000"], "LlavaProcessor resizes all images to one size", 2),
         (["--freeze", "tower"], "There is no module 'tower' to freeze", 2),
         (["--load_in_4bit", "--dtype", "bfloat16"], "add --use_peft", 2),
         (["--attn_implementation", "spda"], "cannot be loaded (Specified `attn_implementation", 2),
@@ -246,7 +246,7 @@ def test_a_flag_that_changes_nothing_is_named(tune, tmp_path, capsys):
 
 @pytest.fixture(scope="session")
 def rotten(dataset, tmp_path_factory) -> Path:
-    """The dataset with a picture that is cut off (row 5) and an answer with a control token (rows 8 to 15)."""
+    """The dataset with an image that is cut off (row 5) and an answer with a control token (rows 8 to 15)."""
     from datasets import Dataset, Image, List, load_dataset
 
     rows = load_dataset(str(dataset), split="train")
@@ -268,7 +268,7 @@ def test_bad_rows_are_left_out_of_their_batch_and_counted(tune, tmp_path, rotten
     """Batches of 4: the second lacks one row, the third and fourth have none left and change nothing; a resumed run counts on."""
     steps = [*IN_ORDER, "--max_steps", "6", "--save_steps", "3", "--dataloader_num_workers", workers, "--weight_decay", "0"]
     tune(tmp_path / "whole", *steps, rows=rotten)
-    assert "9 rows were left out of training: 1 picture not readable, 8 not usable" in capsys.readouterr().out
+    assert "9 rows were left out of training: 1 image not readable, 8 not usable" in capsys.readouterr().out
     found = losses(tmp_path / "whole" / "checkpoint-6")
     assert found[3] == found[4] == 0 < min(found[step] for step in (1, 2, 5, 6))
 
@@ -277,7 +277,7 @@ def test_bad_rows_are_left_out_of_their_batch_and_counted(tune, tmp_path, rotten
     assert losses(tmp_path / "again" / "checkpoint-6") == found
     assert "9 rows were left out of training" in capsys.readouterr().out
     state = json.loads((tmp_path / "again" / "trainer_state.json").read_text())
-    assert state["stateful_callbacks"]["Counted"]["attributes"]["skipped"] == {"picture not readable": 1, "not usable": 8}
+    assert state["stateful_callbacks"]["SkipCountCallback"]["attributes"]["skipped"] == {"image not readable": 1, "not usable": 8}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -305,17 +305,17 @@ def test_an_evaluation_is_of_the_good_rows_alone(tune, tmp_path, rotten, dataset
         state = json.loads((tmp_path / name / "checkpoint-1" / "trainer_state.json").read_text())
         found.append(next(entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry))
     assert found[0] == pytest.approx(found[1], rel=1e-6)
-    assert "9 rows were left out of evaluation: 1 picture not readable, 8 not usable." in capsys.readouterr().out
+    assert "9 rows were left out of evaluation: 1 image not readable, 8 not usable." in capsys.readouterr().out
 
 
 def shorter(rows: Path, folder: Path) -> Path:
-    """The first 30 rows, whose pictures stay files."""
+    """The first 30 rows, whose images stay files."""
     from datasets import load_dataset
 
-    from comvint_hf.training.run import undecoded
+    from comvint_hf.training.data_loading import disable_decoding
 
     folder.mkdir()
-    undecoded(load_dataset(str(rows), split="train")).take(30).to_parquet(folder / "train-0.parquet")
+    disable_decoding(load_dataset(str(rows), split="train")).take(30).to_parquet(folder / "train-0.parquet")
     return folder
 
 
@@ -331,14 +331,14 @@ def test_bad_rows_are_left_out_of_a_stream(tune, tmp_path, rotten, capsys):
         rows=rows,
     )
     told = capsys.readouterr().out
-    assert "9 rows were left out of training: 1 picture not readable, 8 not usable." in told
-    assert told.count("9 rows were left out of evaluation: 1 picture not readable, 8 not usable.") == 2
+    assert "9 rows were left out of training: 1 image not readable, 8 not usable." in told
+    assert told.count("9 rows were left out of evaluation: 1 image not readable, 8 not usable.") == 2
     assert "No row was left out of evaluation" not in told
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_bad_rows_are_left_out_of_trees(tune, tmp_path, rotten, capsys):
-    """A tree takes the picture of its first row, so the one that is cut off is never opened."""
+    """A tree takes the image of its first row, so the one that is cut off is never opened."""
     tune(tmp_path, "--num_train_epochs", "1", "--save_strategy", "no", "--pack", "tree", *IN_ORDER, rows=rotten)
     assert "8 rows were left out of training: 8 not usable" in capsys.readouterr().out
 
@@ -349,7 +349,7 @@ def test_a_bad_row_ends_the_run_where_it_is_told_to(tune, tmp_path, rotten, work
         flags = ["--skip_bad_rows", "false", "--save_strategy", "no", "--dataloader_num_workers", workers]
         tune(tmp_path, "--num_train_epochs", "1", *IN_ORDER, *flags, rows=rotten)
     told = capsys.readouterr().err
-    assert "(image file is truncated): mend the picture" in told and "Traceback" not in told
+    assert "(image file is truncated): repair the image" in told and "Traceback" not in told
 
 
 def test_a_row_that_the_collator_refuses_is_named_from_a_worker_too(tune, tmp_path, dataset, capsys):
@@ -369,12 +369,12 @@ def test_a_row_that_the_collator_refuses_is_named_from_a_worker_too(tune, tmp_pa
 
 
 def test_too_little_memory_ends_in_a_sentence_that_names_the_flags(tune, tmp_path, monkeypatch, capsys):
-    from comvint_hf.training.skip_counts import Tuner
+    from comvint_hf.training.trainer import L2TTrainer
 
     def greedy(self, *_, **__):
         torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr(Tuner, "training_step", greedy)
+    monkeypatch.setattr(L2TTrainer, "training_step", greedy)
     steps = ["--max_steps", "1", "--save_strategy", "no"]
     with pytest.raises(SystemExit):
         tune(tmp_path, *steps)
@@ -387,7 +387,7 @@ def test_too_little_memory_ends_in_a_sentence_that_names_the_flags(tune, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
     ("flags", "rows"),
     [([], "dataset"), (["--alike"], "dataset"), (["--pack", "tree"], "dataset"), (IN_ORDER, "rotten")],
@@ -402,13 +402,13 @@ def test_two_processes_learn_as_one_that_accumulates(flags, rows, tmp_path, mode
     two = [*launcher, SFT, *names, *steps, "--ddp_backend", "gloo", "--output_dir", tmp_path / "two"]
     for command in (one, two):
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=280, env=environment)
+        subprocess.run(list(map(str, command)), check=True, capture_output=True, env=environment)
     states = [json.loads((tmp_path / run / "checkpoint-5" / "trainer_state.json").read_text()) for run in ("one", "two")]
     histories = [[(entry["loss"], entry["num_tokens"]) for entry in state["log_history"] if "loss" in entry] for state in states]
     for first, second in zip(*histories, strict=True):
         assert second == pytest.approx(first, rel=1e-4)
-    first, second = (state["stateful_callbacks"]["Counted"]["attributes"]["skipped"] for state in states)
-    assert first == second == ({"picture not readable": 1, "not usable": 8} if rows == "rotten" else {})
+    first, second = (state["stateful_callbacks"]["SkipCountCallback"]["attributes"]["skipped"] for state in states)
+    assert first == second == ({"image not readable": 1, "not usable": 8} if rows == "rotten" else {})
 
 
 def free_port() -> int:

@@ -25,7 +25,7 @@ TEXTS = [
     SYSTEM,
 ]
 Segment = tuple[str, str]
-"""Text and what it is: template, picture, instruction or response."""
+"""Text and what it is: template, image, instruction or response."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Style:
         opening, closing = ("{% generation %}", "{% endgeneration %}") if generation else ("", "")
         return self.jinja.replace("(gen)", opening).replace("(end)", closing)
 
-    def segments(self, messages: list[dict[str, str]], pictures: str = "") -> list[Segment]:
-        """The conversation in segments; `pictures` is what the processor writes for the row's pictures."""
-        return list(self.write(messages, pictures))
+    def segments(self, messages: list[dict[str, str]], images: str = "") -> list[Segment]:
+        """The conversation in segments; `images` is what the processor writes for the row's images."""
+        return list(self.write(messages, images))
 
 
 PARTS = """{%- macro text(message) -%}
@@ -56,72 +56,72 @@ PARTS = """{%- macro text(message) -%}
 """
 
 
-def with_picture(messages: list[dict[str, str]], pictures: str) -> Iterator[tuple[str, str, str]]:
-    """Role, content and, before the first user turn, the pictures."""
-    left = pictures
+def with_images(messages: list[dict[str, str]], images: str) -> Iterator[tuple[str, str, str]]:
+    """Role, content and, before the first user turn, the images."""
+    left = images
     for message in messages:
         yield message["role"], message["content"], left if message["role"] == "user" else ""
         left = "" if message["role"] == "user" else left
 
 
-def chatml(messages: list[dict[str, str]], pictures: str) -> Iterator[Segment]:
-    for role, content, picture in with_picture(messages, pictures):
+def chatml(messages: list[dict[str, str]], images: str) -> Iterator[Segment]:
+    for role, content, image in with_images(messages, images):
         yield f"<|im_start|>{role}\n", "template"
-        yield picture, "picture"
+        yield image, "image"
         yield content, {"user": "instruction", "assistant": "response"}.get(role, "template")
         yield "<|im_end|>", "response" if role == "assistant" else "template"
         yield "\n", "template"
 
 
-def llava(messages: list[dict[str, str]], pictures: str) -> Iterator[Segment]:
-    for role, content, picture in with_picture(messages, pictures):
+def llava(messages: list[dict[str, str]], images: str) -> Iterator[Segment]:
+    for role, content, image in with_images(messages, images):
         if role == "user":
             yield "USER: ", "template"
-            yield picture, "picture"
-            yield "\n" if picture else "", "template"
+            yield image, "image"
+            yield "\n" if image else "", "template"
             yield content, "instruction"
             yield " ASSISTANT:", "template"
         else:
             yield f" {content}</s>", "response"
 
 
-def llama3(messages: list[dict[str, str]], pictures: str) -> Iterator[Segment]:
+def llama3(messages: list[dict[str, str]], images: str) -> Iterator[Segment]:
     yield "<s>", "template"
-    for role, content, picture in with_picture(messages, pictures):
+    for role, content, image in with_images(messages, images):
         yield f"<|start_header_id|>{role}<|end_header_id|>\n\n", "template"
-        yield picture, "picture"
+        yield image, "image"
         yield content.strip(), {"user": "instruction", "assistant": "response"}.get(role, "template")
         yield "<|eot_id|>", "response" if role == "assistant" else "template"
 
 
-def gemma(messages: list[dict[str, str]], pictures: str) -> Iterator[Segment]:
+def gemma(messages: list[dict[str, str]], images: str) -> Iterator[Segment]:
     yield "<s>", "template"
-    for role, content, picture in with_picture(messages, pictures):
+    for role, content, image in with_images(messages, images):
         yield f"<start_of_turn>{'model' if role == 'assistant' else role}\n", "template"
-        yield picture, "picture"
+        yield image, "image"
         yield content.strip(), "response" if role == "assistant" else "instruction"
         yield "<end_of_turn>", "response" if role == "assistant" else "template"
         yield "\n", "template"
 
 
-def mistral(messages: list[dict[str, str]], pictures: str) -> Iterator[Segment]:
+def mistral(messages: list[dict[str, str]], images: str) -> Iterator[Segment]:
     yield "<s>", "template"
-    for role, content, picture in with_picture(messages, pictures):
+    for role, content, image in with_images(messages, images):
         if role == "user":
             yield "[INST] ", "template"
-            yield picture, "picture"
+            yield image, "image"
             yield content, "instruction"
             yield " [/INST]", "template"
         else:
             yield f" {content}</s>", "response"
 
 
-def zephyr(messages: list[dict[str, str]], pictures: str) -> Iterator[Segment]:
+def zephyr(messages: list[dict[str, str]], images: str) -> Iterator[Segment]:
     if messages[0]["role"] != "system":
         yield f"<|system|>\n{SYSTEM}</s>\n", "template"
-    for role, content, picture in with_picture(messages, pictures):
+    for role, content, image in with_images(messages, images):
         yield f"<|{role}|>\n", "template"
-        yield picture, "picture"
+        yield image, "image"
         yield content, {"user": "instruction", "assistant": "response"}.get(role, "template")
         yield "</s>", "response" if role == "assistant" else "template"
         yield "\n", "template"
@@ -356,7 +356,7 @@ def tokenizer_of() -> Callable[[str], Any]:
 
 @pytest.fixture(scope="session")
 def processor_of(tokenizer_of: Callable[[str], Any]) -> Callable[..., Any]:
-    """Make a LLaVA processor of a template style and a tokenizer kind: 32-pixel pictures, 4 image tokens each."""
+    """Make a LLaVA processor of a template style and a tokenizer kind: 32-pixel images, 4 image tokens each."""
     from transformers import LlavaProcessor
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -379,7 +379,7 @@ def processor_of(tokenizer_of: Callable[[str], Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def picture() -> Any:
+def image() -> Any:
     from PIL import Image
 
     return Image.effect_noise((40, 30), 60).convert("RGB")

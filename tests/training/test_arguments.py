@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
+from trl import ModelConfig, ScriptArguments
 
 from comvint_hf.errors import InputError
-from comvint_hf.training.arguments import idle, read_settings
+from comvint_hf.training.arguments import L2TArguments, L2TConfig, find_unused_flags, parse_args
 
 
 @dataclass
@@ -48,7 +49,7 @@ def read(tmp_path, monkeypatch):
 
     def reading(*flags: str) -> Settings:
         monkeypatch.setattr("sys.argv", ["sft.py", *flags])
-        return read_settings(Settings)[0]
+        return parse_args(Settings)[0]
 
     return reading
 
@@ -56,11 +57,11 @@ def read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--config", "missing.yaml"], r"The file missing.yaml that --config names cannot be read \(No such file or directory\)"),
+        (["--config", "missing.yaml"], r"The --config file missing.yaml cannot be read \(No such file or directory\)"),
         (["--config"], "--config names no file"),
         (["--config", "list.yaml"], "list.yaml must contain a YAML mapping"),
-        (["--config", "broken.yaml"], "The file broken.yaml .*while parsing"),
-        (["--config", "bytes.yaml"], "The file bytes.yaml .*cannot be read"),
+        (["--config", "broken.yaml"], "The --config file broken.yaml .*while parsing"),
+        (["--config", "bytes.yaml"], "The --config file bytes.yaml cannot be read"),
         (["--config", "typo.yaml"], r"typo.yaml sets lern, which is no setting \(did you mean learn\?\)"),
         (["--config", "word.yaml"], "steps in word.yaml: invalid int value: 'many'"),
         (["--config=half.yaml"], "steps in half.yaml: invalid int value: '1.5'"),
@@ -72,12 +73,15 @@ def read(tmp_path, monkeypatch):
         (["--step", "3"], r"There is no flag --step \(did you mean --steps\?\)"),
         (["--wholly-other"], r"There is no flag --wholly-other; --help"),
         (["stray"], "There is no flag stray"),
-        (["--steps", "many"], "^--steps: invalid int value: 'many'; --help says what it takes.$"),
+        (["--steps", "many"], "^--steps: invalid int value: 'many'; see --help for its values.$"),
         (["--steps"], "^--steps: expected one argument"),
         (["--learn", "all"], "^--learn: invalid choice: 'all'"),
         (["--alike", "perhaps"], "^--alike: Truthy value expected"),
-        (["--steps", "100"], r"The settings cannot be used \(steps are counted by a library that is not here\); mend the flag"),
-        (["--steps", "-1"], r"The settings cannot be used \(steps is below 0\); mend the flag"),
+        (
+            ["--steps", "100"],
+            r"The settings cannot be used \(steps are counted by a library that is not here\); correct the flag",
+        ),
+        (["--steps", "-1"], r"The settings cannot be used \(steps is below 0\); correct the flag"),
     ],
 )
 def test_settings_that_cannot_be_used_are_said_in_a_sentence(read, flags, said):
@@ -95,16 +99,12 @@ def test_a_file_is_read_as_flags_are_and_flags_go_over_it(read):
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What is said of the script's own settings, as they are or changed."""
-    import runpy
-    from pathlib import Path
-
-    script = runpy.run_path(str(Path(__file__).parents[2] / "train" / "sft.py"))
-    kinds = [script[name] for name in ("ScriptArguments", "Tuning", "ModelConfig", "Ours")]
+    kinds = [ScriptArguments, L2TConfig, ModelConfig, L2TArguments]
     here = {"output_dir": str(tmp_path_factory.mktemp("out")), "use_cpu": True, "bf16": False}
 
     def say(**changed) -> list[str]:
         made = [kind(**{k: v for k, v in (here | changed).items() if k in kind.__dataclass_fields__}) for kind in kinds]
-        return list(idle(*made))
+        return list(find_unused_flags(*made))
 
     return say
 
@@ -124,7 +124,7 @@ def told(tmp_path_factory):
         ),
         (
             {"alike": True, "train_sampling_strategy": "sequential"},
-            ["--train_sampling_strategy changes nothing, as --alike says"],
+            ["--train_sampling_strategy changes nothing, as --alike decides"],
         ),
     ],
 )
@@ -141,11 +141,11 @@ def test_flags_that_change_nothing_are_told(told, changed, said):
             "--load_in_4bit cannot be used, as a quantised model is trained through an adapter: add --use_peft",
         ),
         ({"lora_r": 4, "use_dora": True}, "--lora_r, --use_dora cannot be used, as there is no adapter: add --use_peft"),
-        ({"assistant_only_loss": True}, "--assistant_only_loss cannot be used, as --learn says what is learnt"),
+        ({"assistant_only_loss": True}, "--assistant_only_loss cannot be used, as --learn decides which tokens carry loss"),
         ({"model_init_kwargs": {"device_map": "auto"}}, "--model_init_kwargs cannot be used"),
         ({"per_device_train_batch_size": 0}, "--per_device_train_batch_size is 0: expected 1 or more."),
         ({"max_pixels": -1}, "--max_pixels is -1: expected 1 or more."),
-        ({"trust_remote_code": True}, "--trust_remote_code cannot be used, as no code that comes with a model is run"),
+        ({"trust_remote_code": True}, "--trust_remote_code cannot be used, as code from a model's repository is never run"),
     ],
 )
 def test_flags_that_cannot_have_what_they_are_for_are_refused(told, changed, said):

@@ -17,13 +17,13 @@ def row_of(*texts: str, **more) -> dict:
 
 
 @pytest.mark.parametrize("name", ["llava", "llama3", "mistral", "zephyr"])
-def test_generation_blocks_and_our_own_rule_agree(name, processor_of, picture) -> None:
+def test_generation_blocks_and_our_own_rule_agree(name, processor_of, image) -> None:
     """Where a style's block ends with its end token, both ways of finding answers give the same labels."""
     messages = [
         {"role": role, "content": text}
         for role, text in [("user", "Is it?"), ("assistant", "yes"), ("user", "So?"), ("assistant", "no")]
     ]
-    row = {"images": [picture], "messages": messages}
+    row = {"images": [image], "messages": messages}
     with_blocks, without = (L2TCollator(processor_of(name, generation=blocks))([row]) for blocks in (True, False))
     assert torch.equal(with_blocks["labels"], without["labels"])
 
@@ -36,7 +36,7 @@ def test_the_blank_after_the_header_is_learnt(processor_of) -> None:
     assert "".join(learnt) == "ĠĊĠred</s>"
 
 
-def test_several_pictures_a_row_and_a_picture_in_the_second_turn(processor_of, picture) -> None:
+def test_several_images_a_row_and_an_image_in_the_second_turn(processor_of, image) -> None:
     from copy import copy
 
     processor = copy(processor_of("chatml"))
@@ -52,8 +52,8 @@ def test_several_pictures_a_row_and_a_picture_in_the_second_turn(processor_of, p
         {"role": "user", "content": parts},
         {"role": "assistant", "content": "right"},
     ]
-    preview = L2TCollator(processor).preview({"images": [picture] * 3, "messages": messages})
-    shown = "<picture: 4 tokens>"
+    preview = L2TCollator(processor).preview({"images": [image] * 3, "messages": messages})
+    shown = "<image: 4 tokens>"
     assert preview.plain == (
         f"<|im_start|>user\n{shown}{shown}[[which?]]<|im_end|>\n<|im_start|>assistant\n[[left<|im_end|>]]\n"
         f"<|im_start|>user\n[[first]]{shown}[[second]]<|im_end|>\n<|im_start|>assistant\n[[right<|im_end|>]]\n"
@@ -71,14 +71,14 @@ def test_a_template_changed_later_is_seen(processor_of) -> None:
     assert "ASSISTANT" in processor.tokenizer.decode(collate([row_of("a", "b")])["input_ids"][0])
 
 
-def test_what_is_rendered_is_what_serving_renders(styles, processor_of, picture) -> None:
+def test_what_is_rendered_is_what_serving_renders(styles, processor_of, image) -> None:
     for name in STYLES:
         processor = processor_of(name)
         messages = row_of(" What?\n", "\tThis. ", "So", "no ")["messages"]
         parts = [{"role": m["role"], "content": [{"type": "text", "text": m["content"]}]} for m in messages]
-        parts[0]["content"].insert(0, {"type": "image", "image": picture})
+        parts[0]["content"].insert(0, {"type": "image", "image": image})
         theirs = processor.apply_chat_template([parts], tokenize=True, return_dict=True, return_tensors="pt")
-        ours = L2TCollator(processor)([{"images": [picture], "messages": messages}])
+        ours = L2TCollator(processor)([{"images": [image], "messages": messages}])
         assert torch.equal(ours["input_ids"], theirs["input_ids"]), name
 
 
@@ -164,7 +164,7 @@ def test_follows_unusual_templates(case, processor_of) -> None:
 
 
 def trl_templates() -> list[str]:
-    """TRL's own training templates for models with pictures."""
+    """TRL's own training templates for models with images."""
     from importlib.resources import files
 
     found = [file for file in (files("trl") / "chat_templates").iterdir() if file.name.endswith("_training.jinja")]
@@ -187,7 +187,7 @@ def test_equals_trl_on_its_own_templates(name, processor_of) -> None:
     assert (learnt & ~(theirs["labels"] != -100)).sum() > 3, "the questions are learnt besides"
 
 
-def test_pictures_in_an_answer_are_not_learnt(processor_of, picture) -> None:
+def test_images_in_an_answer_are_not_learnt(processor_of, image) -> None:
     """An image placeholder inside a generation block is still no text."""
     from copy import copy
 
@@ -196,11 +196,11 @@ def test_pictures_in_an_answer_are_not_learnt(processor_of, picture) -> None:
         "{% for m in messages %}{{ m.role + ':' }}{% generation %}{% for p in m.content %}"
         "{% if p.type == 'image' %}<image>{% else %}{{ p.text }}{% endif %}{% endfor %}{% endgeneration %}{% endfor %}"
     )
-    batch = L2TCollator(processor, learn="response")([row_of("what?", "this", images=[picture])])
+    batch = L2TCollator(processor, learn="response")([row_of("what?", "this", images=[image])])
     assert (batch["input_ids"] == processor.image_token_id).sum() == 4
     assert (batch["labels"] == processor.image_token_id).sum() == 0
-    shown = L2TCollator(processor, learn="response").preview(row_of("what?", "this", images=[picture]))
-    assert shown.plain == "user:<picture: 4 tokens>[[what?]]assistant:[[this]]", "pictures come before the question"
+    shown = L2TCollator(processor, learn="response").preview(row_of("what?", "this", images=[image]))
+    assert shown.plain == "user:<image: 4 tokens>[[what?]]assistant:[[this]]", "pictures come before the question"
 
 
 def test_answers_marked_by_the_template_need_no_alignment(processor_of) -> None:

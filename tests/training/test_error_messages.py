@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from comvint_hf.errors import ModelError
-from comvint_hf.training.error_messages import enough_memory, lighter
+from comvint_hf.training.error_messages import explain_memory_error, list_memory_flags
 
 
 def settings(**changed):
@@ -22,15 +22,15 @@ WHOLE, SMALL = SimpleNamespace(load_in_4bit=False), SimpleNamespace(load_in_4bit
 
 
 def test_only_flags_that_would_change_something_are_named() -> None:
-    first = lighter(settings(), WHOLE, collator())
+    first = list_memory_flags(settings(), WHOLE, collator())
     assert first[:2] == ["--gradient_checkpointing true", "--per_device_train_batch_size 4 --gradient_accumulation_steps 4"]
     assert any("--pack tree" in way for way in first) and any("--load_in_4bit" in way for way in first)
     tiled = SimpleNamespace(do_image_splitting=True)
     tight = settings(per_device_train_batch_size=1, gradient_checkpointing=True)
-    assert lighter(tight, SMALL, collator(pack="tree", processor=tiled)) == [
-        "--branches with fewer rows a tree",
+    assert list_memory_flags(tight, SMALL, collator(pack="tree", processor=tiled)) == [
+        "--branches with fewer rows per tree",
         "--max_length with fewer tokens, which leaves out longer rows",
-        "--max_pixels with fewer pixels a picture",
+        "--max_pixels with fewer pixels per image",
     ]
 
 
@@ -39,7 +39,7 @@ def test_only_flags_that_would_change_something_are_named() -> None:
 )
 def test_too_little_memory_is_known_by_any_name(error) -> None:
     said = "There was not enough memory .*Least costly first: --gradient_checkpointing"
-    with pytest.raises(ModelError, match=said) as raised, enough_memory(settings(), WHOLE, collator()):
+    with pytest.raises(ModelError, match=said) as raised, explain_memory_error(settings(), WHOLE, collator()):
         if error == "real":
             torch.empty(2**60, dtype=torch.uint8)
         raise error
@@ -47,5 +47,5 @@ def test_too_little_memory_is_known_by_any_name(error) -> None:
 
 
 def test_other_errors_go_their_way() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), enough_memory(settings(), WHOLE, collator()):
+    with pytest.raises(RuntimeError, match="shapes"), explain_memory_error(settings(), WHOLE, collator()):
         raise RuntimeError("shapes do not match")

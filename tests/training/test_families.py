@@ -13,7 +13,7 @@ from training.tiny.families import (
     CASES,
     FAMILY,
     LEARN,
-    PICTURE,
+    SAMPLE_IMAGE,
     SENTENCE,
     TALK,
     TINY,
@@ -56,11 +56,11 @@ answers = words.filter(str.strip)
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(pairs=st.lists(st.tuples(words, answers), min_size=1, max_size=3), seen=st.booleans())
 def test_every_label_is_the_oracles(name, learn, pairs, seen, spell) -> None:
-    """Tokens are spelled with the text that the family's own writer makes, picture and what the processor adds included."""
+    """Tokens are spelled with the text that the family's own writer makes, image and what the processor adds included."""
     tiny, processor = TINY[name], processor_of(name)
-    seen = seen or tiny.family.picture
+    seen = seen or tiny.family.requires_image
     messages = talk(*(text for pair in pairs for text in pair))
-    batch = L2TCollator(processor, learn=learn)([{"images": [PICTURE] * seen, "messages": messages}])
+    batch = L2TCollator(processor, learn=learn)([{"images": [SAMPLE_IMAGE] * seen, "messages": messages}])
     segments = tiny.segments(messages, seen)
     text = "".join(content for content, _ in segments)
     learnt = [what in LEARN[learn] for content, what in segments for _ in content]
@@ -93,7 +93,7 @@ def test_a_training_step_moves_all_of_it_and_it_survives_saving(name, tmp_path) 
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
     optimizer.step()
     moved = {part for part, parameter in model.named_parameters() if not torch.equal(parameter, before[part])}
-    decoder = lora.decoder_path(model)
+    decoder = lora.find_decoder_path(model)
     assert any(part.startswith(decoder) and "layers.1" in part for part in moved)
     assert any(not part.startswith((decoder, "lm_head")) for part in moved), "what reads the picture is trained too"
     model.eval()
@@ -110,7 +110,7 @@ def test_a_training_step_moves_all_of_it_and_it_survives_saving(name, tmp_path) 
     with torch.no_grad():
         assert torch.allclose(again(**same).logits, model(**batch).logits, atol=1e-5)
     chat = LocalChat(again, reloaded, Conventions(learn="response"), max_new_tokens=3)
-    talks = [(talk("Is it?"), PICTURE), (talk(*TALK[:3]), PICTURE.rotate(90, expand=True))]
+    talks = [(talk("Is it?"), SAMPLE_IMAGE), (talk(*TALK[:3]), SAMPLE_IMAGE.rotate(90, expand=True))]
     assert chat.answers(talks) == [chat.answer(messages, image) for messages, image in talks], "a batch answers as one by one"
 
 
@@ -132,16 +132,16 @@ def test_a_trainer_trains_it_with_lora_on_its_words_alone(name, tmp_path) -> Non
 
     processor = processor_of(name)
     model = TINY[name].model(processor)
-    adapter = LoraConfig(r=2, target_modules=lora.lora_targets(model))
+    adapter = LoraConfig(r=2, target_modules=lora.build_lora_targets(model))
     rows = Dataset.from_list([row_of(*TALK), row_of("Is it?", "no")])
     once = {"max_steps": 1, "use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
     shared = {"train_dataset": rows, "data_collator": collator_of(name), "processing_class": processor}
-    if TINY[name].family.trl:
+    if TINY[name].family.supports_trl:
         trainer = SFTTrainer(model, SFTConfig(str(tmp_path), max_length=None, **once), peft_config=adapter, **shared)
     else:
         arguments = TrainingArguments(str(tmp_path), remove_unused_columns=False, **once)
         trainer = Trainer(get_peft_model(model, adapter), arguments, **shared)
-    lora.check(trainer.model)
+    lora.check_model(trainer.model)
     assert trainer.train().training_loss > 0
 
 
@@ -180,7 +180,7 @@ def test_no_trained_logit_sees_a_later_token(name, learn) -> None:
 
 def test_what_reads_the_question_is_told_no_answer_and_nothing_asked_later() -> None:
     """InstructBLIP's own processor tells its Q-Former the whole text, answers included."""
-    with pytest.raises(ModelError, match="reads the question too.* use learn='response'"):
+    with pytest.raises(ModelError, match="also reads the question.* use learn='response'"):
         L2TCollator(processor_of("InstructBLIP"))
     collate = collator_of("InstructBLIP")
     one, other = collate([row_of(*TALK)]), collate([row_of(TALK[0], "Blue", "Why so?", "no idea")])
@@ -203,7 +203,7 @@ def test_what_is_asked_in_serving_is_what_was_trained(name, learn, turn) -> None
     collator = L2TCollator(processor, learn=learn, boxes="family")
     batch = collator([row_of(*texts)])
     chat = LocalChat(model, processor, Conventions(learn=learn, box_dialect=collator.boxes))
-    asked = chat._inputs([chat._prepared(talk(*texts[:turn]), PICTURE)[:2]])
+    asked = chat._encode_batch([chat._prepare(talk(*texts[:turn]), SAMPLE_IMAGE)[:2]])
     length = asked["input_ids"].shape[1]
     assert torch.equal(asked["input_ids"], batch["input_ids"][:, :length])
     assert batch["labels"][0, length] != -100, "generation begins at a token that is learnt"
@@ -213,7 +213,7 @@ def test_what_is_asked_in_serving_is_what_was_trained(name, learn, turn) -> None
     assert torch.allclose(served, trained, atol=1e-4)
     chat.max_new_tokens = 1
     assert (
-        chat.answer(talk(*texts[:turn]), PICTURE)
+        chat.answer(talk(*texts[:turn]), SAMPLE_IMAGE)
         == processor.tokenizer.decode(trained.argmax(), skip_special_tokens=True).strip()
     )
 
@@ -229,6 +229,6 @@ def test_a_tokenizer_that_adds_a_beginning_adds_none_to_a_tuned_model() -> None:
     trained = L2TCollator(processor)([row_of(*TALK)])["input_ids"][0]
     for learn, added in ((None, True), ("response", False)):
         chat = LocalChat(model_of("LLaVA-1.5, SigLIP"), processor, Conventions(learn=learn))
-        asked = chat._inputs([(talk(TALK[0]), PICTURE)])["input_ids"][0]
+        asked = chat._encode_batch([(talk(TALK[0]), SAMPLE_IMAGE)])["input_ids"][0]
         assert (asked[0] == begins) == added
         assert torch.equal(asked[added:], trained[: len(asked) - added])

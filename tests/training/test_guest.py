@@ -35,11 +35,11 @@ def model(processor):
     return LlavaForConditionalGeneration(config)
 
 
-def rows(picture: Any) -> list[dict]:
+def rows(image: Any) -> list[dict]:
     return [
         {
             "image_id": f"shapes/{number // 2}",
-            "images": [picture.rotate(90 * (number // 2))],
+            "images": [image.rotate(90 * (number // 2))],
             "messages": [{"role": "user", "content": f"Is it number {number}? {TASK}"}, {"role": "assistant", "content": "yes"}],
         }
         for number in range(6)
@@ -72,22 +72,22 @@ def sft(model, processor, dataset, folder, collator, **more) -> Any:
     return SFTTrainer(model=model, args=arguments, train_dataset=dataset, processing_class=processor, data_collator=collator)
 
 
-def test_in_trls_sft_trainer(model, processor, picture, tmp_path) -> None:
-    """With TRL's own column pruning, on a Dataset whose rows hold pictures."""
+def test_in_trls_sft_trainer(model, processor, image, tmp_path) -> None:
+    """With TRL's own column pruning, on a Dataset whose rows hold images."""
     from datasets import Dataset, Features, Image, List, Value
 
     turn = {"role": Value("string"), "content": Value("string")}
     features = Features({"image_id": Value("string"), "images": List(Image()), "messages": List(turn)})
-    dataset = Dataset.from_list(rows(picture), features=features)
+    dataset = Dataset.from_list(rows(image), features=features)
     got = losses(sft(model, processor, dataset, tmp_path, L2TCollator(processor, templates=[TASK])))
     assert len(got) == 4 and got[-1] < got[0]
 
 
-def test_trees_in_trls_sft_trainer(model, processor, picture, tmp_path) -> None:
+def test_trees_in_trls_sft_trainer(model, processor, image, tmp_path) -> None:
     """Groups as one column `rows`; the first loss is the one of separate rows."""
     from datasets import Dataset
 
-    groups = [{"rows": group} for group in by_image(rows(picture))]
+    groups = [{"rows": group} for group in by_image(rows(image))]
     collator = L2TCollator(processor, templates=[TASK], pack="tree")
     batch = [*groups[0]["rows"], *groups[1]["rows"]]
     with torch.no_grad():
@@ -103,20 +103,20 @@ def test_trees_in_trls_sft_trainer(model, processor, picture, tmp_path) -> None:
     assert len(got) == 4 and got[-1] < got[0]
 
 
-def test_in_transformers_trainer(model, processor, picture, tmp_path) -> None:
+def test_in_transformers_trainer(model, processor, image, tmp_path) -> None:
     from transformers import Trainer, TrainingArguments
 
     arguments = TrainingArguments(**settings(tmp_path), remove_unused_columns=False)
     collator = L2TCollator(processor, learn="response")
-    got = losses(Trainer(model=model, args=arguments, train_dataset=rows(picture), data_collator=collator))
+    got = losses(Trainer(model=model, args=arguments, train_dataset=rows(image), data_collator=collator))
     assert len(got) == 4 and got[-1] < got[0]
 
 
-def test_in_a_data_loader_with_a_worker(model, processor, picture) -> None:
+def test_in_a_data_loader_with_a_worker(model, processor, image) -> None:
     from torch.utils.data import DataLoader
 
     collator = L2TCollator(processor, templates=[TASK])
-    batches = list(DataLoader(rows(picture), batch_size=3, collate_fn=collator, num_workers=1, timeout=200))
+    batches = list(DataLoader(rows(image), batch_size=3, collate_fn=collator, num_workers=1))
     assert len(batches) == 2
-    assert torch.equal(batches[0]["labels"], collator(rows(picture)[:3])["labels"])
+    assert torch.equal(batches[0]["labels"], collator(rows(image)[:3])["labels"])
     assert torch.isfinite(model(**batches[0]).loss)

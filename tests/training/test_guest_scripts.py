@@ -1,4 +1,4 @@
-"""The README's scripts for other people's projects, as they stand there, where only what they ask for can be imported."""
+"""The scripts of docs/collator.md for other projects: each runs where only its own dependencies can be imported."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = re.findall(r"```py\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+SCRIPTS = re.findall(r"```py\n(.*?)```", (ROOT / "docs/collator.md").read_text(), re.DOTALL)
 NAMES = ("trl", "trainer", "loop")
 FEW = """
 import sys
@@ -70,10 +70,10 @@ def blocked(script: str) -> list[str]:
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
     """A folder with a tiny model under `build/demo/model`, which the scripts name."""
-    from comvint_hf.training.tiny_model import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny_model
 
     folder = tmp_path_factory.mktemp("guest")
-    make_tiny(folder / "build/demo/model", ["Which colour? Use one word. Red"] * 3, pixels=32)
+    make_tiny_model(folder / "build/demo/model", ["Which colour? Use one word. Red"] * 3, pixels=32)
     return folder
 
 
@@ -83,6 +83,7 @@ def test_there_are_three_short_scripts() -> None:
 
 
 @EACH
+@pytest.mark.timeout(1800)
 def test_a_script_runs_where_only_what_it_asks_for_is_there(script, workplace) -> None:
     absent = blocked(script)
     assert {"gradio", "peft", "bitsandbytes", "openai", "ijson"} <= set(absent) and not {"torch", "transformers"} & set(absent)
@@ -90,23 +91,21 @@ def test_a_script_runs_where_only_what_it_asks_for_is_there(script, workplace) -
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     code = f"BLOCKED = {set(absent)!r}\n{FEW}\n{script}"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, timeout=240, check=False, env=environment
+        [sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "loss" in done.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_the_scripts_run_in_an_empty_environment_with_the_wheel(workplace, tmp_path) -> None:
     """A real one: the wheel is built and installed with pip, at the versions that were tried together."""
     python = tmp_path / "empty" / "bin" / "python"
     pins = ["-c", ROOT / "constraints.txt"]
 
     def do(*command: object) -> str:
-        return subprocess.run(
-            list(map(str, command)), check=True, capture_output=True, text=True, timeout=1500, cwd=workplace
-        ).stdout
+        return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, cwd=workplace).stdout
 
     # Building leaves files beside the sources, so a copy is built.
     source = tmp_path / "source"

@@ -4,13 +4,14 @@ import pytest
 
 from comvint_hf.errors import ModelError
 from comvint_hf.training import lora
+from comvint_hf.training.merge import QUANTIZATIONS
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from comvint_hf.training.tiny_model import make_tiny
+    from comvint_hf.training.tiny_model import make_tiny_model
 
-    return make_tiny(tmp_path_factory.mktemp("tiny"), ["a red circle"] * 3)
+    return make_tiny_model(tmp_path_factory.mktemp("tiny"), ["a red circle"] * 3)
 
 
 @pytest.fixture
@@ -22,9 +23,10 @@ def plain(folder):
 
 def load_in_4_bits(folder, **changes):
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 
-    quantisation = lora.nf4(AutoConfig.from_pretrained(folder))
+    settings = {"bnb_4bit_compute_dtype": torch.bfloat16, **QUANTIZATIONS["nf4-nested"]}
+    quantisation = lora.limit_to_decoder(BitsAndBytesConfig(**settings), AutoConfig.from_pretrained(folder))
     for name, value in changes.items():
         setattr(quantisation, name, value)
     return AutoModelForImageTextToText.from_pretrained(folder, quantization_config=quantisation, dtype=torch.bfloat16)
@@ -38,21 +40,21 @@ def with_lora(model, targets):
 
 def test_nf4_and_lora_stay_in_the_language_model(folder):
     model = load_in_4_bits(folder)
-    adapted = with_lora(model, lora.lora_targets(model))
-    lora.check(adapted)
-    stored = {row.name: row.stored for row in lora.groups(adapted) if row.stored != "float32"}
+    adapted = with_lora(model, lora.build_lora_targets(model))
+    lora.check_model(adapted)
+    stored = {row.name: row.stored for row in lora.list_parameter_groups(adapted) if row.stored != "float32"}
     assert stored["model.vision_tower"] == stored["model.multi_modal_projector"] == "bfloat16"
-    assert lora.Group("model.language_model", 638_976, "4-bit", 0) in lora.groups(adapted)
-    trained = {row.name for row in lora.groups(adapted) if row.trained}
+    assert lora.ParameterGroup("model.language_model", 638_976, "4-bit", 0) in lora.list_parameter_groups(adapted)
+    trained = {row.name for row in lora.list_parameter_groups(adapted) if row.trained}
     assert trained == {"model.language_model (LoRA)"}
-    assert "4-bit" in lora.table(adapted)
+    assert "4-bit" in lora.format_parameter_table(adapted)
 
 
 def test_quantised_tower_is_found_out(folder):
     """The trap: a bare module name is ignored without a word, and the tower is quantised."""
     model = load_in_4_bits(folder, llm_int8_skip_modules=["vision_tower", "lm_head"])
     with pytest.raises(ModelError, match=r"model\.(vision_tower|multi_modal_projector)\S* was quantised"):
-        lora.check(model)
+        lora.check_model(model)
 
 
 def test_language_model_left_whole_is_found_out(folder):
@@ -60,34 +62,34 @@ def test_language_model_left_whole_is_found_out(folder):
         folder, llm_int8_skip_modules=["lm_head", "model.vision_tower", "model.multi_modal_projector", "o_proj"]
     )
     with pytest.raises(ModelError, match="o_proj was not quantised"):
-        lora.check(model)
+        lora.check_model(model)
 
 
 def test_a_model_that_was_to_be_quantised_and_was_not_is_found_out(plain):
     plain.is_quantized = True
     with pytest.raises(ModelError, match="was not quantised; expected all linear layers under model.language_model"):
-        lora.check(plain)
+        lora.check_model(plain)
 
 
 @pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "v_proj"]])
 def test_lora_in_the_tower_is_found_out(plain, targets):
     with pytest.raises(ModelError, match="LoRA was found on .*vision_tower"):
-        lora.check(with_lora(plain, targets))
+        lora.check_model(with_lora(plain, targets))
 
 
 def test_base_weights_trained_beside_the_adapter_are_found_out(plain):
-    adapted = with_lora(plain, lora.lora_targets(plain))
+    adapted = with_lora(plain, lora.build_lora_targets(plain))
     plain.model.multi_modal_projector.requires_grad_(True)
     with pytest.raises(ModelError, match="multi_modal_projector.* is trained beside the adapter"):
-        lora.check(adapted)
+        lora.check_model(adapted)
 
 
 def test_freeze_names_what_is_there(plain):
-    lora.freeze(plain, ["vision_tower"])
-    trained = {row.name: row.trained for row in lora.groups(plain)}
+    lora.freeze_modules(plain, ["vision_tower"])
+    trained = {row.name: row.trained for row in lora.list_parameter_groups(plain)}
     assert trained["model.vision_tower"] == 0 < trained["model.language_model"]
     with pytest.raises(ModelError, match="parts are .*vision_tower"):
-        lora.freeze(plain, ["tower"])
+        lora.freeze_modules(plain, ["tower"])
 
 
 def idefics3():
@@ -143,9 +145,9 @@ def test_other_families_are_told_apart(make, decoder):
     """No name is guessed: the decoder is where the model says it is, and all beside it is skipped."""
     import re
 
-    model = lora.skeleton(make())
-    assert lora.decoder_path(model) == decoder
-    skipped, targets = lora.skipped(model), re.compile(lora.lora_targets(model))
+    model = lora.build_meta_model(make())
+    assert lora.find_decoder_path(model) == decoder
+    skipped, targets = lora.find_other_modules(model), re.compile(lora.build_lora_targets(model))
     assert "lm_head" in skipped and not any(name.startswith(decoder) for name in skipped)
     for name, module in model.named_modules():
         if type(module).__name__ == "Linear":

@@ -12,6 +12,7 @@ from training.tiny.families import FAMILY, TALK, TINY, collator_of, processor_of
 from comvint_hf.errors import ModelError
 from comvint_hf.model_families import FAMILIES
 from comvint_hf.training import lora as qlora
+from comvint_hf.training.merge import QUANTIZATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 DECODER = {
@@ -28,18 +29,21 @@ PER_LAYER = {"BLIP-2": 6}
 
 def in_four_bits(name: str, folder: Any) -> Any:
     """The family's tiny model, saved whole and loaded as QLoRA loads it."""
-    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 
     TINY[name].model(processor_of(name)).save_pretrained(folder)
-    quantisation = qlora.nf4(AutoConfig.from_pretrained(folder))
+    settings = {"bnb_4bit_compute_dtype": torch.bfloat16, **QUANTIZATIONS["nf4-nested"]}
+    quantisation = qlora.limit_to_decoder(BitsAndBytesConfig(**settings), AutoConfig.from_pretrained(folder))
     return AutoModelForImageTextToText.from_pretrained(folder, quantization_config=quantisation, dtype=torch.bfloat16)
 
 
 def adapted(name: str, model: Any) -> tuple[Any, list[str]]:
     from peft import LoraConfig, get_peft_model
 
-    projector = qlora.projector(model, FAMILIES[TINY[name].processor_class].projector)
-    return get_peft_model(model, LoraConfig(r=2, target_modules=qlora.lora_targets(model), modules_to_save=projector)), projector
+    projector = qlora.find_projector_modules(model, FAMILIES[TINY[name].processor_class].projector_paths)
+    return get_peft_model(
+        model, LoraConfig(r=2, target_modules=qlora.build_lora_targets(model), modules_to_save=projector)
+    ), projector
 
 
 def learn_a_step(name: str, model: Any) -> None:
@@ -62,12 +66,12 @@ def test_four_bits_and_training_stay_where_they_belong_and_the_adapter_fits_the_
     assert all(re.match(rf"{re.escape(decoder)}\.layers\.\d\.", part) for part in quantised)
 
     model, projector = adapted(name, small)
-    qlora.check(model, projector)
+    qlora.check_model(model, projector)
     trained = {part.removeprefix("base_model.model.") for part, one in model.named_parameters() if one.requires_grad}
     lora = {f"{part}.lora_{side}.default.weight" for part in quantised for side in "AB"}
     copies = {part for part in trained if part.startswith(tuple(f"{one}.modules_to_save.default." for one in projector))}
     assert trained == lora | copies and copies
-    lines = qlora.table(model, projector).splitlines()
+    lines = qlora.format_parameter_table(model, projector).splitlines()
     told = {(line.split("  ")[0], line.split()[-2]) for line in lines[1:-1]}
     assert (decoder, "4-bit") in told and {(f"{one} (trained copy)", "bfloat16") for one in projector} <= told
 
@@ -89,8 +93,8 @@ def test_four_bits_and_training_stay_where_they_belong_and_the_adapter_fits_the_
 @FAMILY
 def test_a_full_run_leaves_what_looks_alone_and_trains_the_projector(name) -> None:
     model = TINY[name].model(processor_of(name))
-    projector = qlora.projector(model, FAMILIES[TINY[name].processor_class].projector)
-    qlora.freeze(model, ["family"], projector)
+    projector = qlora.find_projector_modules(model, FAMILIES[TINY[name].processor_class].projector_paths)
+    qlora.freeze_modules(model, ["family"], projector)
     still = {part for part, one in model.named_parameters() if not one.requires_grad}
     assert still and all("vision" in part or "visual" in part for part in still)
     assert not any(part.startswith(tuple(projector)) for part in still)
@@ -100,18 +104,18 @@ def test_a_full_run_leaves_what_looks_alone_and_trains_the_projector(name) -> No
 
 def test_an_unknown_projector_is_asked_for() -> None:
     model = TINY["Qwen2-VL"].model(processor_of("Qwen2-VL"))
-    assert qlora.projector(model, ["multi_modal_projector"]) == []
-    with pytest.raises(ModelError, match="not known here: name with --freeze what to leave alone of lm_head, model.visual"):
-        qlora.freeze(model, ["family"])
+    assert qlora.find_projector_modules(model, ["multi_modal_projector"]) == []
+    with pytest.raises(ModelError, match="is not known: name the modules to freeze with --freeze, among lm_head, model.visual"):
+        qlora.freeze_modules(model, ["family"])
 
 
 def test_a_projector_that_is_not_trained_is_found_out() -> None:
     model = TINY[PLAIN].model(processor_of(PLAIN))
     trained, projector = adapted(PLAIN, model)
     with pytest.raises(ModelError, match=r"multi_modal_projector\.modules_to_save.* is trained beside the adapter"):
-        qlora.check(trained)
+        qlora.check_model(trained)
     with pytest.raises(ModelError, match="model.vision_tower is not trained; expected a copy"):
-        qlora.check(trained, [*projector, "model.vision_tower"])
+        qlora.check_model(trained, [*projector, "model.vision_tower"])
 
 
 @pytest.mark.parametrize("made", [torch.float32, torch.bfloat16], ids=["as peft", "as TRL"])
@@ -121,7 +125,7 @@ def test_an_adapter_is_bfloat16_and_a_projector_as_its_original_whatever_the_tra
     trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
     for one in trained.values():
         one.data = one.data.to(made)
-    qlora.choose_precision(model)
+    qlora.set_trained_precision(model)
     assert {("lora_" in name, one.dtype) for name, one in trained.items()} == {(True, torch.bfloat16), (False, torch.float32)}
 
 
@@ -135,7 +139,7 @@ def test_a_quantised_embedding_is_found_out() -> None:
     embedding = model.get_input_embeddings()
     embedding.weight = Params4bit(embedding.weight.data)
     with pytest.raises(ModelError, match="embed_tokens was quantised; expected only linear layers under model.language_model"):
-        qlora.check(model)
+        qlora.check_model(model)
 
 
 def test_an_adapter_that_does_not_fit_its_base_is_not_filled_up_at_random(tmp_path) -> None:

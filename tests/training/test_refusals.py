@@ -34,11 +34,11 @@ REFUSED = {
     "placeholder": ([row_of("what is <image>?", "a")], "literal <image>"),
     "placeholder in an answer": ([row_of("what?", "an <image>")], "literal <image>"),
     "long": ([row_of("what " * 60, "a")], "max_length"),
-    "no picture": ([row_of("what?", "a", image_id="coco/1")], "brings no picture"),
+    "no picture": ([row_of("what?", "a", image_id="coco/1")], "has no image: expected"),
     "no messages": ([{"images": []}], "has no messages"),
     "empty": ([{"messages": []}], "has no messages"),
     "role": ([{"messages": [{"role": "human", "content": "a"}]}], "role 'human'"),
-    "no answer": ([row_of("what?")], "ends with a user turn"),
+    "no answer": ([row_of("what?")], "ends with a user message"),
     "blank answer": ([row_of("what?", " \n")], "empty answer"),
     "no content": ([{"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "a"}]}], "content None"),
     "part": (
@@ -49,11 +49,11 @@ REFUSED = {
     "name": ([row_of("what?", "", id="svit/7")], "Row 'svit/7'"),
     "list": ([[row_of("what?", "a")]], "Row 0 of the batch is a list"),
     "one row, not a list": (row_of("what?", "a"), "Row 0 of the batch is a str"),
-    "turns of text": ([{"messages": ["what?", "a"]}], "messages of another form"),
+    "turns of text": ([{"messages": ["what?", "a"]}], "malformed messages"),
     "parts of text": ([{"messages": [{"role": "user", "content": ["a"]}, {"role": "assistant", "content": "a"}]}], "type 'a'"),
     "path": ([row_of("what?", "a", images=["/nope.jpg"])], "No such file or directory: '/nope.jpg'"),
-    "no image": ([row_of("what?", "a", images=[None])], "NoneType in place of a picture"),
-    "number": ([row_of("what?", "a", images=[7])], "int in place of a picture"),
+    "no image": ([row_of("what?", "a", images=[None])], "is of type NoneType: expected a PIL image"),
+    "number": ([row_of("what?", "a", images=[7])], "is of type int: expected a PIL image"),
 }
 
 
@@ -106,7 +106,7 @@ def test_markers_of_the_house_may_be_special_tokens(processor_of) -> None:
     assert "add_tokens" in collate.check(row_of("where?", "<mine>"))
 
 
-def test_a_bare_tokenizer_takes_text_and_refuses_pictures(processor_of, picture) -> None:
+def test_a_bare_tokenizer_takes_text_and_refuses_images(processor_of, image) -> None:
     """Templates of text models take strings, those of multimodal ones parts; a template that is not asked rightly says repr."""
     from copy import copy
 
@@ -117,8 +117,8 @@ def test_a_bare_tokenizer_takes_text_and_refuses_pictures(processor_of, picture)
         tokenizer.chat_template = processor.chat_template
         found, wanted = L2TCollator(tokenizer)(rows), L2TCollator(processor)(rows)
         assert all(found[key].equal(wanted[key]) for key in wanted)
-        with pytest.raises(ModelError, match=r"Row 0 of the batch has a picture and .* takes text only: give .* processor"):
-            L2TCollator(tokenizer)([row_of("what?", "a", images=[picture])])
+        with pytest.raises(ModelError, match=r"Row 0 of the batch has an image and .* takes text only: give .* processor"):
+            L2TCollator(tokenizer)([row_of("what?", "a", images=[image])])
     written = "{{ '<|im_start|>' ~ m.role ~ '\\n' ~ m.content ~ '<|im_end|>\\n' }}"
     tokenizer.chat_template = (
         f"{{% for m in messages %}}{written}{{% endfor %}}{{% if add_generation_prompt %}}<|im_start|>assistant\n{{% endif %}}"
@@ -139,9 +139,9 @@ def _without_answers(processor):
     return processor
 
 
-def test_refuses_image_tokens_that_would_be_cut(processor_of, picture) -> None:
-    row = row_of("what?", "a", "and this?", "b", images=[picture])
-    with pytest.raises(RowError, match=r"4 of them image tokens, and max_length is 4, image tokens among"):
+def test_refuses_image_tokens_that_would_be_cut(processor_of, image) -> None:
+    row = row_of("what?", "a", "and this?", "b", images=[image])
+    with pytest.raises(RowError, match=r"4 of them image tokens, and max_length is 4, so image tokens would be cut"):
         L2TCollator(processor_of("chatml"), max_length=4)([row])
     length = L2TCollator(processor_of("chatml"))([row])["input_ids"].shape[1]
     assert L2TCollator(processor_of("chatml"), max_length=length)([row])["input_ids"].shape[1] == length
@@ -149,32 +149,32 @@ def test_refuses_image_tokens_that_would_be_cut(processor_of, picture) -> None:
         L2TCollator(processor_of("chatml"), max_length=length - 1)([row])
 
 
-def test_pictures_and_image_parts_must_match(processor_of, picture) -> None:
+def test_images_and_image_parts_must_match(processor_of, image) -> None:
     messages = [
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "a"}]},
         {"role": "assistant", "content": "b"},
     ]
-    for images in ([], [picture, picture]):
-        with pytest.raises(RowError, match=f"1 image parts in its messages and {len(images)} pictures"):
+    for images in ([], [image, image]):
+        with pytest.raises(RowError, match=f"1 image parts in its messages and {len(images)} images"):
             L2TCollator(processor_of("chatml"))([{"images": images, "messages": messages}])
 
 
-def test_a_broken_picture_is_blamed_on_its_row(processor_of, tmp_path) -> None:
+def test_a_broken_image_is_blamed_on_its_row(processor_of, tmp_path) -> None:
     from PIL import Image
 
     whole = tmp_path / "whole.jpg"
     Image.effect_noise((64, 64), 60).convert("RGB").save(whole)
     (tmp_path / "half.jpg").write_bytes(whole.read_bytes()[:1500])
     rows = [row_of("a", "b", images=[Image.open(whole)]), row_of("a", "b", images=[Image.open(tmp_path / "half.jpg")])]
-    with pytest.raises(RowError, match="Row 1 of the batch has a picture that cannot be decoded"):
+    with pytest.raises(RowError, match="The image of Row 1 of the batch cannot be decoded"):
         L2TCollator(processor_of("chatml"))(rows)
 
 
-def test_a_picture_may_be_a_path_or_bytes(processor_of, tmp_path, picture) -> None:
-    picture.save(tmp_path / "a.png")
+def test_an_image_may_be_a_path_or_bytes(processor_of, tmp_path, image) -> None:
+    image.save(tmp_path / "a.png")
     collate = L2TCollator(processor_of("chatml"))
     kinds = (tmp_path / "a.png", str(tmp_path / "a.png"), (tmp_path / "a.png").read_bytes(), {"path": str(tmp_path / "a.png")})
-    wanted = collate([row_of("a", "b", images=[picture])])["pixel_values"]
+    wanted = collate([row_of("a", "b", images=[image])])["pixel_values"]
     assert all(collate([row_of("a", "b", images=[kind])])["pixel_values"].equal(wanted) for kind in kinds)
 
 

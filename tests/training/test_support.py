@@ -1,4 +1,4 @@
-"""What the README's support table says of each family, and the doors through which processors are loaded."""
+"""The table of docs/families.md says what is so of each family; and the doors through which processors are loaded."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 import torch
 from training.tiny import families as small
-from training.tiny.trees import rows_of_pictures, tree_of
+from training.tiny.trees import rows_of_images, tree_of
 
 from comvint_hf import L2TCollator
-from comvint_hf.box_formats import DIALECTS
+from comvint_hf.box_formats import BOX_FORMATS
 from comvint_hf.errors import ModelError, RowError
 from comvint_hf.model_families import FAMILIES, family_of, load_processor
-from comvint_hf.training.packing.masks import attention_of
+from comvint_hf.training.packing.masks import read_attention
 
 VIDEO = [name for name, tiny in small.TINY.items() if type(tiny.processor()).__module__ == "comvint_hf.model_families"]
 
 
 @pytest.mark.parametrize("name", VIDEO)
-def test_a_processor_whose_video_part_wants_torchvision_is_loaded_for_pictures(name, tmp_path) -> None:
+def test_a_processor_whose_video_part_wants_torchvision_is_loaded_for_images(name, tmp_path) -> None:
     processor = small.processor_of(name)
     processor.save_pretrained(tmp_path)
-    with pytest.warns(UserWarning, match="wants torchvision for videos.* it is loaded for pictures only"):
+    with pytest.warns(UserWarning, match="needs torchvision for videos.* loaded for images only"):
         again = load_processor(str(tmp_path))
     assert type(again) is type(processor)
     sent = pickle.loads(pickle.dumps(L2TCollator(again)))
@@ -40,19 +40,19 @@ def test_a_checkpoint_without_a_chat_template_gets_its_familys_only_where_all_ar
     assert load_processor(str(tmp_path / "LLaVA-1.5, SigLIP")).chat_template is None
 
 
-def test_a_family_that_needs_a_picture_says_so() -> None:
+def test_a_family_that_needs_an_image_says_so() -> None:
     collate = L2TCollator(small.processor_of("PaliGemma"))
-    with pytest.raises(RowError, match="Row 1 of the batch has no picture, and PaliGemmaProcessor takes no row without one"):
+    with pytest.raises(RowError, match="Row 1 of the batch has no image, and PaliGemmaProcessor takes no row without one"):
         collate([small.row_of("a", "b"), {"messages": small.talk("a", "b")}])
 
 
 def accepts_trees(name: str) -> str:
     """Where trees of rows have the rows' loss: yes for whatever is learnt, no, or what has to be learnt."""
-    rows = rows_of_pictures()
+    rows = rows_of_images()
     model, accepted = small.model_of(name), []
     for learn in small.LEARN:
         try:
-            tree = tree_of(name, rows, attention_of(model), learn=learn)
+            tree = tree_of(name, rows, read_attention(model), learn=learn)
         except ModelError:
             continue
         single = small.collator_of(name, learn=learn)
@@ -70,7 +70,7 @@ def family_of_class(name: str) -> Any:
 def support_table() -> dict[str, list[str]]:
     from pathlib import Path
 
-    lines = (Path(__file__).parents[2] / "README.md").read_text().partition("| family |")[2].splitlines()
+    lines = (Path(__file__).parents[2] / "docs/families.md").read_text().partition("| family |")[2].splitlines()
     rows = []
     for line in lines[2:]:
         if not line.startswith("|"):
@@ -86,17 +86,17 @@ def test_the_support_table_has_a_line_for_every_family() -> None:
 
 @small.FAMILY
 def test_the_support_table_says_what_is_so(name) -> None:
-    """Trainer, template style, boxes, what can be learnt, rows without a picture, trees, and the processor without torchvision."""
+    """Trainer, template style, boxes, what can be learnt, rows without an image, trees, and the processor without torchvision."""
     processor = small.processor_of(name)
     family = family_of(processor)
     said = small.collator_of(name, boxes="family").preview(small.row_of(small.SENTENCE, "yes")).plain
-    box = DIALECTS[family.boxes].pattern.search(said)[0]
+    box = BOX_FORMATS[family.box_format].pattern.search(said)[0]
     assert support_table()[name] == [
-        "TRL" if family.trl else "transformers",
-        family.style,
+        "TRL" if family.supports_trl else "transformers",
+        family.chat_template,
         f"`{box}`",
         small.collator_of(name).learn,
         "yes" if small.collator_of(name).check({"messages": small.talk("a", "b")}) is None else "no",
         accepts_trees(name),
-        "pictures only" if name in VIDEO or family_of_class(name).stand_in else "whole",
+        "images only" if name in VIDEO or family_of_class(name).fallback_processor else "whole",
     ]

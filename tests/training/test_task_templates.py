@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from comvint_hf import mine_templates
 from comvint_hf.errors import InputError
-from comvint_hf.training.task_templates import COMPANIONS, OFTEN, _Counts, could_be_template, sentences
+from comvint_hf.training.task_templates import MIN_CONTEXTS, MIN_ROWS, _SentenceCounter, is_template_candidate, split_sentences
 
 YES_NO = "Answer with yes or no."
 LETTER = "Answer with the option's letter from the given choices directly."
@@ -46,8 +46,8 @@ def test_the_most_frequent_come_first_and_only_so_many() -> None:
 
 def test_a_standing_order_is_a_template_once_it_is_frequent() -> None:
     order = "Describe this picture in detail."
-    assert mine_templates([row(order)] * (OFTEN - 1)) == []
-    assert mine_templates([row(order)] * OFTEN) == [order]
+    assert mine_templates([row(order)] * (MIN_ROWS - 1)) == []
+    assert mine_templates([row(order)] * MIN_ROWS) == [order]
 
 
 def test_preambles_are_found_and_what_follows_them_is_not() -> None:
@@ -73,7 +73,7 @@ def test_it_takes_rows_messages_parts_and_any_kind_of_dataset() -> None:
         assert mine_templates(same) == wanted
 
 
-def test_pictures_are_not_decoded() -> None:
+def test_images_are_not_decoded() -> None:
     """Broken image bytes do no harm, as only the messages are read."""
     from datasets import Dataset, Features, Image, List, Value
 
@@ -94,27 +94,27 @@ def test_wrong_input_is_refused() -> None:
 
 def test_memory_stays_bounded_and_nothing_frequent_is_lost() -> None:
     """A million rare sentences' worth of turnover, in small: the table never outgrows ten windows."""
-    counts = _Counts(width=100)
+    counts = _SentenceCounter(width=100)
     largest = 0
     for number in range(5000):
-        counts.row([f"Look at thing {number}.", f"Note number {number}. {YES_NO}" if number % 10 == 0 else "What?"])
-        largest = max(largest, len(counts.seen))
+        counts.add_row([f"Look at thing {number}.", f"Note number {number}. {YES_NO}" if number % 10 == 0 else "What?"])
+        largest = max(largest, len(counts.stats))
     assert largest < 1000
-    assert counts.frequent(0.09) == [YES_NO]
+    assert counts.find_frequent(0.09) == [YES_NO]
 
 
 @given(st.text(max_size=60))
 def test_sentences_lose_nothing_but_blanks_and_quotes(text: str) -> None:
     spoken = "".join(letter for letter in text if letter.isalnum())
-    assert "".join(letter for sentence in sentences(text) for letter in sentence if letter.isalnum()) == spoken
-    assert all(sentence == sentence.strip() != "" for sentence in sentences(text))
+    assert "".join(letter for sentence in split_sentences(text) for letter in sentence if letter.isalnum()) == spoken
+    assert all(sentence == sentence.strip() != "" for sentence in split_sentences(text))
 
 
 @pytest.mark.parametrize(
     "text", ["What is it?", "A. yes", "(B) a red car", "[0.1, 0.2, 0.3, 0.4] Please look.", "N/A", "Hint:", "<st>man<ed> is it"]
 )
 def test_what_cannot_be_a_template(text: str) -> None:
-    assert not could_be_template(text)
+    assert not is_template_candidate(text)
 
 
 def test_on_real_data(shared: Path) -> None:
@@ -135,6 +135,6 @@ def test_on_real_data(shared: Path) -> None:
 
 
 def test_the_threshold_counts_different_texts() -> None:
-    rows = [row(f"Is there a {thing}? {YES_NO}") for thing in THINGS[: COMPANIONS - 1]] * 4
+    rows = [row(f"Is there a {thing}? {YES_NO}") for thing in THINGS[: MIN_CONTEXTS - 1]] * 4
     assert mine_templates(rows) == []
     assert mine_templates([*rows, row(f"Is there a moon? {YES_NO}")]) == [YES_NO]

@@ -11,7 +11,7 @@ import torch
 from training.tiny.families import TINY, collator_of, model_of, processor_of, row_of, talk
 
 from comvint_hf.errors import InputError
-from comvint_hf.training.transformers_trainer import PlainTrainer, refuse_trls_own
+from comvint_hf.training.trainer import TransformersTrainer, check_no_trl_settings
 
 NAME = "BLIP-2"
 ONCE = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1}
@@ -22,7 +22,7 @@ def rows() -> list[dict]:
     return [row_of(f"Is it {'very ' * number}red?", "yes " * (1 + 3 * number)) for number in range(4)]
 
 
-def trainer(folder: Path, **settings) -> PlainTrainer:
+def trainer(folder: Path, **settings) -> TransformersTrainer:
     from datasets import Dataset
     from trl import SFTConfig
 
@@ -34,7 +34,7 @@ def trainer(folder: Path, **settings) -> PlainTrainer:
             module.dropout = 0.0
         elif isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    return PlainTrainer(
+    return TransformersTrainer(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(rows()),
@@ -60,8 +60,8 @@ def test_settings_that_only_trl_knows_are_refused(tmp_path, setting) -> None:
     from trl import SFTConfig
 
     with pytest.raises(InputError, match=f"--{next(iter(setting))} is a setting of TRL's trainer"):
-        refuse_trls_own(SFTConfig(str(tmp_path), use_cpu=True, bf16=False, **setting))
-    refuse_trls_own(SFTConfig(str(tmp_path), use_cpu=True, bf16=False))
+        check_no_trl_settings(SFTConfig(str(tmp_path), use_cpu=True, bf16=False, **setting))
+    check_no_trl_settings(SFTConfig(str(tmp_path), use_cpu=True, bf16=False))
 
 
 @pytest.mark.parametrize("flags", [[], ["--use_peft", "--lora_r", "4"], ["--pack", "tree"]], ids=["full", "lora", "tree"])

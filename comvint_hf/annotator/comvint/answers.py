@@ -1,6 +1,6 @@
 """Answers to ComVint's prompts from the scene alone (PAPERS section 2): synthesise, complicate, verify, reformulate.
 
-A sample's reasoning is a chain of programs (`programs.py`). Complicating reads its last one and takes a step further;
+A sample's reasoning is a chain of programs (`programs/program.py`). Complicating reads its last one and takes a step further;
 verifying reads the chain, holds the texts against it and evaluates it on the scene; reformulating asks for the same value
 by yes or no or among four options.
 """
@@ -14,19 +14,19 @@ from comvint_hf.annotator.comvint import candidates, existence, templates, wrong
 from comvint_hf.annotator.comvint import complicate as harder
 from comvint_hf.annotator.facts.scene import Facts, facts_of
 from comvint_hf.annotator.programs.execute import complexity, evaluate
-from comvint_hf.annotator.programs.program import Program, chain, claim, extend, refs_in
+from comvint_hf.annotator.programs.program import Program, claim, extend, parse_chain, refs_in
 from comvint_hf.annotator.programs.search import resolve
 from comvint_hf.errors import InputError, NothingLeftError, ReplyError
-from comvint_hf.generation.filters import normal, stands_out
+from comvint_hf.generation.filters import is_length_outlier, normalise_text
 from comvint_hf.generation.prompt import Prompt
 from comvint_hf.generation.recipes.comvint.stages import Choice, Closed, Rewrite, Syntheses, Synthesis
 from comvint_hf.generation.recipes.comvint.verification import CRITERIA, Verdict
-from comvint_hf.types import Sample, trusted
+from comvint_hf.types import Sample, construct_unchecked
 
 LONGEST_QUESTION = 26
 """Words of a question; a version that would be longer is left alone."""
 EXISTENCE_SHARE = {True: 0.4, False: 0.3}
-"""Share of yes/no questions that ask whether something is there, on drawn scenes and on photos."""
+"""Share of yes/no questions that ask whether something is there, on rendered scenes and on photos."""
 SERVING_SHARE = 0.5
 """Share of those, in outside knowledge, that ask whether something serves a use."""
 UNCLAIMED = ("exists", "serves", "tool")
@@ -41,35 +41,35 @@ def synthesize(prompt: Prompt, random: Random) -> Syntheses:
     taken = {text.casefold() for text in prompt.blanks.get("avoid", ())}
     offer = candidates.cross_modal if prompt.blanks["kind"] == "cross_modal" else candidates.outside_knowledge
     made: list[Synthesis] = []
-    for program in candidates.chosen(offer(facts, random), count + len(taken), facts, random):
+    for program in candidates.select_programs(offer(facts, random), count + len(taken), facts, random):
         question = templates.ask(program, facts, random)
         if question.casefold() not in taken and len(made) < count:
             made.append(
-                trusted(
+                construct_unchecked(
                     Synthesis,
                     reasoning=str(program),
-                    evidence=list(_tags(program, facts)),
+                    evidence=list(_evidence_tags(program, facts)),
                     topic=templates.form_of(program).topic,
                     question=question,
                     answer=templates.answer(program, facts, random),
                 )
             )
-    return trusted(Syntheses, samples=made)
+    return construct_unchecked(Syntheses, samples=made)
 
 
 def complicate(prompt: Prompt, random: Random) -> Rewrite:
     """One more hop or one more piece of knowledge. Raises `NothingLeftError` where the scene offers none."""
     facts, sample = facts_of(prompt.scene), prompt.sample
-    program = _last(sample.reasoning)
-    for change, version in harder.harder(program, facts, random):
+    program = _last_program(sample.reasoning)
+    for change, version in harder.complicate_program(program, facts, random):
         question = templates.ask(version, facts, random)
         if len(question.split()) <= LONGEST_QUESTION:
-            return trusted(
+            return construct_unchecked(
                 Rewrite,
                 change=change,
                 reasoning=extend(sample.reasoning, version),
                 topic=templates.form_of(version).topic,
-                evidence=list(_tags(version, facts)),
+                evidence=list(_evidence_tags(version, facts)),
                 question=question,
                 answer=templates.answer(version, facts, random),
             )
@@ -80,17 +80,17 @@ def verify(prompt: Prompt, random: Random) -> Verdict:
     """Hold a rewrite against the scene: what its text says, whether that is so, and whether it takes more steps."""
     facts, sample, before = facts_of(prompt.scene), prompt.sample, prompt.blanks["before"]
     try:
-        *_, first, last = chain(sample.reasoning)
+        *_, first, last = parse_chain(sample.reasoning)
     except (InputError, ValueError):
-        return _doubt("its reasoning is no chain of programs that could be evaluated")
+        return _fail_all("its reasoning is no chain of programs that could be evaluated")
     outcome = evaluate(last, facts)
-    asked = templates.asks(sample.instruction, last, facts)
-    right = outcome is not None and templates.states(sample.response, last, facts)
-    known = templates.asks(before.instruction, first, facts)
+    asked = templates.is_question_for(sample.instruction, last, facts)
+    right = outcome is not None and templates.is_answer_to(sample.response, last, facts)
+    known = templates.is_question_for(before.instruction, first, facts)
     absent = [ref.noun for ref in refs_in(last) if ref.article == "the" and resolve(ref, facts) is None]
     steps = complexity(first), complexity(last)
     more = steps[1] > steps[0] and sample.instruction.casefold() != before.instruction.casefold()
-    return trusted(
+    return construct_unchecked(
         Verdict,
         match=f"Nothing here is a {absent[0]}."
         if absent
@@ -109,40 +109,42 @@ def verify(prompt: Prompt, random: Random) -> Verdict:
     )
 
 
-def _doubt(reason: str) -> Verdict:
+def _fail_all(reason: str) -> Verdict:
     """Judge everything false: in doubt a rewrite is discarded."""
-    return trusted(Verdict, match=reason, depth=reason, soundness=reason, complexity=1, **dict.fromkeys(CRITERIA, False))
+    return construct_unchecked(
+        Verdict, match=reason, depth=reason, soundness=reason, complexity=1, **dict.fromkeys(CRITERIA, False)
+    )
 
 
 def boolean(prompt: Prompt, random: Random) -> Closed:
     """A question whose right answer is the wanted one: a claim about the value, or whether something is there at all."""
     facts, sample, wanted = facts_of(prompt.scene), prompt.sample, prompt.blanks["wanted"]
-    program = _last(sample.reasoning)
-    for version in _closed(program, facts, random, wanted, sample):
+    program = _last_program(sample.reasoning)
+    for version in _yes_no_programs(program, facts, random, wanted, sample):
         question = templates.ask(version, facts, random)
         if len(question.split()) <= LONGEST_QUESTION:
-            return trusted(
+            return construct_unchecked(
                 Closed,
                 reasoning=extend(sample.reasoning, version),
                 topic=templates.form_of(version).topic,
-                evidence=list(_tags(version, facts)),
+                evidence=list(_evidence_tags(version, facts)),
                 question=question,
                 answer=wanted,
             )
     raise NothingLeftError(f"nothing certain can be asked here that is answered by {wanted}")
 
 
-def _closed(program: Program, facts: Facts, random: Random, wanted: str, sample: Sample) -> Iterator[Program]:
+def _yes_no_programs(program: Program, facts: Facts, random: Random, wanted: str, sample: Sample) -> Iterator[Program]:
     """Yes/no programs with the wanted answer, the preferred one first; what was made harder stays so."""
-    there = random.random() < EXISTENCE_SHARE[facts.drawn]
+    there = random.random() < EXISTENCE_SHARE[facts.rendered]
     if there and sample.rounds:
-        yield from existence.existence_harder(program, facts, random, wanted)
+        yield from existence.existence_with_location(program, facts, random, wanted)
     elif there and sample.task == "outside_knowledge" and random.random() < SERVING_SHARE:
-        yield from existence.serving(program, facts, random, wanted)
-    if there and not sample.rounds and (sample.task == "cross_modal" or facts.drawn):
+        yield from existence.ask_use(program, facts, random, wanted)
+    if there and not sample.rounds and (sample.task == "cross_modal" or facts.rendered):
         yield from existence.existence(program, facts, random, wanted)
     if program.head == "tool":
-        yield from existence.serving(program, facts, random, wanted)
+        yield from existence.ask_use(program, facts, random, wanted)
     right = evaluate(program, facts)
     if right is not None and program.head not in UNCLAIMED:
         values = [right.value] if wanted == "yes" else wrong_answers.wrong_values(program, facts, random, 1)
@@ -154,11 +156,11 @@ def _closed(program: Program, facts: Facts, random: Random, wanted: str, sample:
 def choice(prompt: Prompt, random: Random) -> Choice:
     """The same question with three options that are surely wrong, or the closest one for which there are three."""
     facts, sample = facts_of(prompt.scene), prompt.sample
-    for version in wrong_answers.choosable(_last(sample.reasoning), facts, random):
+    for version in wrong_answers.multiple_choice_programs(_last_program(sample.reasoning), facts, random):
         right = evaluate(version, facts)
         options = _options(version, right.value, facts, random) if right else []
         if right and len(options) == 4:
-            return trusted(
+            return construct_unchecked(
                 Choice,
                 reasoning=extend(sample.reasoning, version),
                 topic=templates.form_of(version).topic,
@@ -174,9 +176,9 @@ def _options(program: Program, right: str, facts: Facts, random: Random) -> list
     """The right option and three wrong ones, none of them given away by its length; fewer than four where there are none."""
     correct = templates.brief(program, facts, right, random)
     wrong = [templates.brief(program, facts, value, random) for value in wrong_answers.wrong_values(program, facts, random, POOL)]
-    different = [*{normal(option): option for option in (correct, *wrong)}.values()][1:]
+    different = [*{normalise_text(option): option for option in (correct, *wrong)}.values()][1:]
     chosen = _level(correct, different, random)
-    return [correct, *chosen] if len(chosen) == 3 and not stands_out(correct, chosen) else []
+    return [correct, *chosen] if len(chosen) == 3 and not is_length_outlier(correct, chosen) else []
 
 
 def _level(correct: str, wrong: list[str], random: Random) -> list[str]:
@@ -188,15 +190,15 @@ def _level(correct: str, wrong: list[str], random: Random) -> list[str]:
     return [*chosen, *(option for option in wrong if option not in chosen)][:3]
 
 
-def _last(reasoning: str) -> Program:
+def _last_program(reasoning: str) -> Program:
     """The program that a sample stands on. Raises `ReplyError` for reasoning that somebody else wrote."""
     try:
-        return chain(reasoning)[-1]
+        return parse_chain(reasoning)[-1]
     except InputError as error:
         raise ReplyError(f"the annotator goes on from its own reasoning only, a chain of programs; {error}") from error
 
 
-def _tags(program: Program, facts: Facts) -> tuple[str, ...]:
+def _evidence_tags(program: Program, facts: Facts) -> tuple[str, ...]:
     """What a program's value rests on."""
     outcome = evaluate(program, facts)
     return outcome.tags if outcome else ()

@@ -1,6 +1,6 @@
 """Which programs a scene offers: the first questions of each kind.
 
-`chosen` lets only those through that come to a value on the scene. It writes no text.
+`select_programs` lets only those through that come to a value on the scene. It writes no text.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from random import Random
 
 from comvint_hf.annotator.comvint.references import (
     PARTS,
-    answerable,
-    askable,
-    landmarks,
-    misspelt,
+    can_ask_class,
+    is_answerable,
+    is_known_by_use,
+    is_misspelt,
+    landmark_references,
     references,
     relational,
-    telling,
 )
-from comvint_hf.annotator.facts.scene import SIDES, SMALLEST, Facts, Thing
+from comvint_hf.annotator.facts.geometry import SIDES
+from comvint_hf.annotator.facts.objects import SceneObject
+from comvint_hf.annotator.facts.scene import SMALLEST, Facts
 from comvint_hf.annotator.programs.execute import evaluate
-from comvint_hf.annotator.programs.knowledge import fields, know
+from comvint_hf.annotator.programs.knowledge import fields, lookup
 from comvint_hf.annotator.programs.program import Program, Ref, Where, every, the
-from comvint_hf.annotator.programs.search import known_of, resolve, use_of_thing
+from comvint_hf.annotator.programs.search import known_of, resolve, use_of
 from comvint_hf.annotator.words import knowledge, vocabulary
 from comvint_hf.annotator.words.english import number_of
+from comvint_hf.annotator.words.knowledge import RENDERED_COLOURS
 from comvint_hf.annotator.words.vocabulary import is_a
 
 Groups = dict[str, list[Program]]
-Groups = dict[str, list[Program]]
-DRAWN_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
-SHAPES = ("circle", "square", "triangle", "star")
 
 
 def cross_modal(facts: Facts, random: Random) -> Groups:
-    """First questions that combine what is seen in the picture, by head; not all of them have an answer."""
-    return _grouped(program for maker in (_DRAWN if facts.drawn else _PHOTO) for program in maker(facts, random))
+    """First questions that combine what is seen in the image, by head; not all of them have an answer."""
+    return _group_by_head(program for maker in (_DRAWN if facts.rendered else _PHOTO) for program in maker(facts, random))
 
 
 def outside_knowledge(facts: Facts, random: Random) -> Groups:
-    """First questions that need the picture and knowledge of the world, by head; not all of them have an answer."""
-    return _grouped(_drawn_knowledge(facts, random) if facts.drawn else _photo_knowledge(facts, random))
+    """First questions that need the image and knowledge of the world, by head; not all of them have an answer."""
+    return _group_by_head(_rendered_knowledge(facts, random) if facts.rendered else _photo_knowledge(facts, random))
 
 
-def _grouped(programs: Iterable[Program]) -> Groups:
+def _group_by_head(programs: Iterable[Program]) -> Groups:
     made: Groups = {}
     for program in programs:
         made.setdefault(program.head, []).append(program)
@@ -54,11 +54,11 @@ def _grouped(programs: Iterable[Program]) -> Groups:
 # Rendered shapes ------------------------------------------------------------------------------------------------------
 
 
-def _looks(thing: Thing, hidden: str) -> Iterator[Ref]:
+def _simple_references(obj: SceneObject, hidden: str) -> Iterator[Ref]:
     """Simple references to a shape that do not give away one of its attributes."""
-    size, colour = thing.attributes[:2]
+    size, colour = obj.attributes[:2]
     shown = {"colour": (size,), "size": (colour,), "shape": (size, colour), "": (size, colour)}[hidden]
-    noun = "object" if hidden == "shape" else thing.noun
+    noun = "object" if hidden == "shape" else obj.noun
     yield the(noun)
     for attribute in shown[::-1]:
         yield the(noun, attribute)
@@ -66,25 +66,25 @@ def _looks(thing: Thing, hidden: str) -> Iterator[Ref]:
         yield the(noun, *shown)
 
 
-def _look(thing: Thing, hidden: str, facts: Facts) -> Ref | None:
+def _shortest_reference(obj: SceneObject, hidden: str, facts: Facts) -> Ref | None:
     """The shortest of them that fits only this shape."""
-    return next((ref for ref in _looks(thing, hidden) if (found := resolve(ref, facts)) and found[0] is thing), None)
+    return next((ref for ref in _simple_references(obj, hidden) if (found := resolve(ref, facts)) and found[0] is obj), None)
 
 
-def _drawn_looks(facts: Facts, random: Random) -> Iterator[Program]:
-    for thing in facts.things:
+def _rendered_attributes(facts: Facts, random: Random) -> Iterator[Program]:
+    for obj in facts.objects:
         for hidden in ("colour", "shape", "size"):
-            ref = _look(thing, hidden, facts)
-            if ref and (len(facts.things) > 1 or ref.attributes or hidden != "shape"):
+            ref = _shortest_reference(obj, hidden, facts)
+            if ref and (len(facts.objects) > 1 or ref.attributes or hidden != "shape"):
                 yield Program(hidden, (ref,))
 
 
-def _drawn_counts(facts: Facts, random: Random) -> Iterator[Program]:
-    nouns = list(dict.fromkeys(thing.noun for thing in facts.things))
+def _rendered_counts(facts: Facts, random: Random) -> Iterator[Program]:
+    nouns = list(dict.fromkeys(obj.noun for obj in facts.objects))
     for noun in (*nouns, "shape"):
         yield Program("count", (every(noun),))
-    for thing in facts.things:
-        yield Program("count", (every("shape", random.choice(thing.attributes[:2])),))
+    for obj in facts.objects:
+        yield Program("count", (every("shape", random.choice(obj.attributes[:2])),))
     for first, second in pairwise(nouns):
         yield Program("total", (every(first), every(second)))
         yield Program("more", (every(first), every(second)))
@@ -92,8 +92,8 @@ def _drawn_counts(facts: Facts, random: Random) -> Iterator[Program]:
         yield Program("difference", (every(second), every(first)))
 
 
-def _drawn_places(facts: Facts, random: Random) -> Iterator[Program]:
-    refs = [ref for thing in facts.things if (ref := _look(thing, "", facts))]
+def _rendered_positions(facts: Facts, random: Random) -> Iterator[Program]:
+    refs = [ref for obj in facts.objects if (ref := _shortest_reference(obj, "", facts))]
     random.shuffle(refs)
     for first, second in list(permutations(refs[:4], 2))[:6]:
         yield Program("across", (first, second))
@@ -105,21 +105,21 @@ def _drawn_places(facts: Facts, random: Random) -> Iterator[Program]:
     yield Program("written")
 
 
-def _drawn_knowledge(facts: Facts, random: Random) -> Iterator[Program]:
-    hints = [knowledge.colours()[colour].hint for colour in DRAWN_COLOURS]
+def _rendered_knowledge(facts: Facts, random: Random) -> Iterator[Program]:
+    hints = [knowledge.colours()[colour].hint for colour in RENDERED_COLOURS]
     twins = [shape.like for shape in knowledge.shapes().values()]
-    for thing in facts.things:
-        by_shape, by_colour = _look(thing, "colour", facts), _look(thing, "shape", facts)
+    for obj in facts.objects:
+        by_shape, by_colour = _shortest_reference(obj, "colour", facts), _shortest_reference(obj, "shape", facts)
         if by_shape:
             yield Program("mixed", (by_shape,))
-            right = knowledge.colours()[thing.colour or ""].hint
-            yield Program("like", (by_shape, *among(right, hints, 2, random)))
-        if by_colour and thing.noun in knowledge.shapes():
+            right = knowledge.colours()[obj.colour or ""].hint
+            yield Program("like", (by_shape, *sample_options(right, hints, 2, random)))
+        if by_colour and obj.noun in knowledge.shapes():
             yield Program("corners", (by_colour,))
-            yield Program("twin", (by_colour, *among(knowledge.shapes()[thing.noun].like, twins, 2, random)))
+            yield Program("twin", (by_colour, *sample_options(knowledge.shapes()[obj.noun].like, twins, 2, random)))
 
 
-def among(right: str, pool: Iterable[str], wrong: int, random: Random) -> list[str]:
+def sample_options(right: str, pool: Iterable[str], wrong: int, random: Random) -> list[str]:
     """The right word among some others, in any order."""
     words = [right, *random.sample([word for word in pool if word != right], wrong)]
     random.shuffle(words)
@@ -134,7 +134,7 @@ def _photo_links(facts: Facts, random: Random) -> Iterator[Program]:
     relations = vocabulary.relations()
     for link in facts.links:
         subject, target = facts.by_tag[link.subject], facts.by_tag[link.object]
-        told = answerable(target) and not misspelt(target, facts)
+        told = is_answerable(target) and not is_misspelt(target, facts)
         bare = " " not in link.verb and not relations[link.verb].animate  # "what is the man wearing the cap on?"
         if "object" in relations[link.verb].asks and told and not is_a(target.phrase.core, "person"):
             for ref in references(subject, facts, random, without=target.tag):
@@ -146,16 +146,16 @@ def _photo_links(facts: Facts, random: Random) -> Iterator[Program]:
 
 
 def _photo_colours(facts: Facts, random: Random) -> Iterator[Program]:
-    for thing in facts.things:
-        if thing.colour and thing.box.area >= SMALLEST:
-            found = next(relational(thing, facts, random), None) or next(references(thing, facts, random, colour=False), None)
-            if found and not set(found.attributes) & thing.colours:
+    for obj in facts.objects:
+        if obj.colour and obj.box.area >= SMALLEST:
+            found = next(relational(obj, facts, random), None) or next(references(obj, facts, random, colour=False), None)
+            if found and not set(found.attributes) & obj.colours:
                 yield Program("colour", (found,))
 
 
-def _photo_places(facts: Facts, random: Random) -> Iterator[Program]:
-    """Comparisons of things by place and size."""
-    known = landmarks(facts)[:]
+def _photo_positions(facts: Facts, random: Random) -> Iterator[Program]:
+    """Comparisons of objects by place and size."""
+    known = landmark_references(facts)[:]
     random.shuffle(known)
     refs = [ref for _, ref in known]
     for first, second in pairwise(refs[:6]):
@@ -178,9 +178,7 @@ def _photo_counts(facts: Facts, random: Random) -> Iterator[Program]:
     if not facts.exhaustive:
         return
     nouns = [
-        noun
-        for noun in dict.fromkeys(thing.noun for thing in facts.things)
-        if facts.count(noun) and number_of(noun) == "singular"
+        noun for noun in dict.fromkeys(obj.noun for obj in facts.objects) if facts.count(noun) and number_of(noun) == "singular"
     ]
     random.shuffle(nouns)
     for first, second in pairwise(nouns[:5]):
@@ -191,7 +189,7 @@ def _photo_counts(facts: Facts, random: Random) -> Iterator[Program]:
             yield Program("difference", (every(second), every(first)))
     for noun in nouns[:5]:
         if (facts.count(noun) or 0) > 1:
-            for anchor, ref in landmarks(facts):
+            for anchor, ref in landmark_references(facts):
                 if anchor.noun != noun:
                     side = random.choice(SIDES[:2])
                     program = Program("count", (every(noun, where=Where("side", side, ref)),))
@@ -202,68 +200,68 @@ def _photo_counts(facts: Facts, random: Random) -> Iterator[Program]:
 
 def _photo_names(facts: Facts, random: Random) -> Iterator[Program]:
     """Which animal, vehicle ... is on one side of something."""
-    for thing, kind in _broad(facts):
+    for obj, kind in _objects_by_class(facts):
         if facts.exhaustive:
-            for anchor, ref in landmarks(facts):
-                for side in facts.sides(thing, anchor)[:1]:
-                    if not is_a(anchor.noun, kind) or anchor.noun != thing.noun:
+            for anchor, ref in landmark_references(facts):
+                for side in facts.relative_positions(obj, anchor)[:1]:
+                    if not is_a(anchor.noun, kind) or anchor.noun != obj.noun:
                         yield Program("name", (every(kind, where=Where("side", side, ref)),))
-        for link in facts.links_from.get(thing.tag, ()):
-            for ref in references(facts.by_tag[link.object], facts, random, without=thing.tag):
+        for link in facts.links_from.get(obj.tag, ()):
+            for ref in references(facts.by_tag[link.object], facts, random, without=obj.tag):
                 if link.verb not in ("has", "wearing"):
                     yield Program("name", (every(kind, where=Where("does", link.verb, ref)),))
 
 
-def _broad(facts: Facts) -> Iterator[tuple[Thing, str]]:
-    """Things with the broad kind one can ask of, people left out: they are not told apart by kind."""
-    for thing in facts.things:
-        if thing.box.area >= SMALLEST and not thing.plural and not is_a(thing.phrase.core, "person"):
-            for kind in sorted(vocabulary.broad(thing.phrase.core) & vocabulary.broad_kinds()):
-                if kind != thing.noun and askable(kind, facts) and is_a(thing.phrase.core, kind):
-                    yield thing, kind
+def _objects_by_class(facts: Facts) -> Iterator[tuple[SceneObject, str]]:
+    """Objects with the broad kind one can ask of, people left out: they are not told apart by kind."""
+    for obj in facts.objects:
+        if obj.box.area >= SMALLEST and not obj.plural and not is_a(obj.phrase.core, "person"):
+            for kind in sorted(vocabulary.all_classes_of(obj.phrase.core) & vocabulary.parent_names()):
+                if kind != obj.noun and can_ask_class(kind, facts) and is_a(obj.phrase.core, kind):
+                    yield obj, kind
 
 
 def _photo_knowledge(facts: Facts, random: Random) -> Iterator[Program]:
-    """Knowledge about a thing that must be found in the picture first: by its broad kind, its place, or who holds it."""
-    for thing in facts.things:
-        if thing.box.area < SMALLEST or thing.phrase.head in PARTS or thing.plural and thing.phrase.count != 1:
+    """Knowledge about an object that must be found in the image first: by its broad kind, its place, or who holds it."""
+    for obj in facts.objects:
+        if obj.box.area < SMALLEST or obj.phrase.head in PARTS or obj.plural and obj.phrase.quantity != 1:
             continue
-        known = [field for field in fields() if known_of(thing, field)]
-        refs = list(islice(_veiled(thing, facts, random), 3)) if known else []
+        known = [field for field in fields() if known_of(obj, field)]
+        refs = list(islice(_indirect_references(obj, facts, random), 3)) if known else []
         if not refs:
             continue
         for field in known:
-            if field != "use" or not is_a(thing.phrase.core, "food"):
+            if field != "use" or not is_a(obj.phrase.core, "food"):
                 yield Program(field, (random.choice(refs),))
-        use = use_of_thing(thing)
-        if use and telling(thing, use):
+        use = use_of(obj)
+        if use and is_known_by_use(obj, use):
             yield Program("tool", (use,))
-    for noun in dict.fromkeys(thing.noun for thing in facts.things):
+    for noun in dict.fromkeys(obj.noun for obj in facts.objects):
         if facts.exhaustive and (facts.count(noun) or 0) > 1:
-            if know("legs", noun) and not is_a(noun, "person"):
+            if lookup("legs", noun) and not is_a(noun, "person"):
                 yield Program("all_legs", (every(noun),))
-            if know("wheels", noun) in ("2",):
+            if lookup("wheels", noun) in ("2",):
                 yield Program("all_wheels", (every(noun),))
 
 
-def _veiled(thing: Thing, facts: Facts, random: Random) -> Iterator[Ref]:
-    """References that do not name the thing, so that it must be recognised."""
-    for ref in relational(thing, facts, random):
-        if ref.noun not in (thing.noun, thing.phrase.core) and ref.where and ref.where.how != "for":
+def _indirect_references(obj: SceneObject, facts: Facts, random: Random) -> Iterator[Ref]:
+    """References that do not name the object, so that it must be recognised."""
+    for ref in relational(obj, facts, random):
+        if ref.noun not in (obj.noun, obj.phrase.core) and ref.where and ref.where.how != "for":
             yield ref
-    for found, kind in _broad(facts):
-        if found is thing:
+    for found, kind in _objects_by_class(facts):
+        if found is obj:
             ref = the(kind)
             outcome = resolve(ref, facts)
-            if outcome and outcome[0] is thing:
+            if outcome and outcome[0] is obj:
                 yield ref
 
 
-_DRAWN = (_drawn_looks, _drawn_counts, _drawn_places)
-_PHOTO = (_photo_links, _photo_colours, _photo_places, _photo_counts, _photo_names)
+_DRAWN = (_rendered_attributes, _rendered_counts, _rendered_positions)
+_PHOTO = (_photo_links, _photo_colours, _photo_positions, _photo_counts, _photo_names)
 
 
-def chosen(groups: Groups, count: int, facts: Facts, random: Random) -> list[Program]:
+def select_programs(groups: Groups, count: int, facts: Facts, random: Random) -> list[Program]:
     """Programs that have an answer, from as many different heads as there are, one after another, none twice."""
     heads = sorted(groups)
     random.shuffle(heads)

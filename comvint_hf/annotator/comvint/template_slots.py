@@ -1,6 +1,6 @@
 """The slots of question templates: references in words, and words that agree with them.
 
-`wordings` and `tails` give every way to say a reference; `Slots` works a slot out when a template asks for it.
+`phrase_variants` and `clause_variants` give every way to say a reference; `Slots` works a slot out when a template asks for it.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from comvint_hf.annotator.comvint.references import SHOWN
-from comvint_hf.annotator.facts.scene import FURTHEST, Facts, Thing
+from comvint_hf.annotator.facts.geometry import SIDE_WORDS
+from comvint_hf.annotator.facts.objects import SceneObject
+from comvint_hf.annotator.facts.scene import FURTHEST, Facts
 from comvint_hf.annotator.programs.execute import evaluate
-from comvint_hf.annotator.programs.knowledge import know
-from comvint_hf.annotator.programs.program import THEN, Program, Ref, Where, read_ref
+from comvint_hf.annotator.programs.knowledge import lookup
+from comvint_hf.annotator.programs.program import THEN, Program, Ref, Where, parse_ref
 from comvint_hf.annotator.programs.search import find, resolve
 from comvint_hf.annotator.words import knowledge, vocabulary
-from comvint_hf.annotator.words.english import be, counted, indefinite, listed, number_of, number_word, plural, sentence
-
-SIDE_WORDS = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
+from comvint_hf.annotator.words.english import add_article, be, format_count, join_phrases, number_of, number_word, sentence
+from comvint_hf.text import plural
 
 
 @lru_cache(maxsize=65536)
-def wordings(ref: Ref, inner: bool = False) -> tuple[str, ...]:
+def phrase_variants(ref: Ref, inner: bool = False) -> tuple[str, ...]:
     """Every way to say a definite reference: "the man holding the cup", "the man who is holding the cup".
 
     An `inner` one, by which another is described, says "that is to the left of", so that it is clear what stands where.
@@ -30,11 +31,11 @@ def wordings(ref: Ref, inner: bool = False) -> tuple[str, ...]:
     noun = " ".join((*outer, *ref.attributes, ref.noun))
     if noun in SHOWN and ref.where is None and not inner:
         return (f"the {noun} shown here",)
-    return tuple(f"the {noun}{tail}" for tail in tails(ref.where, ref.noun, inner))
+    return tuple(f"the {noun}{tail}" for tail in clause_variants(ref.where, ref.noun, inner))
 
 
 @lru_cache(maxsize=65536)
-def tails(where: Where | None, noun: str, inner: bool = False) -> tuple[str, ...]:
+def clause_variants(where: Where | None, noun: str, inner: bool = False) -> tuple[str, ...]:
     """Every way to say what narrows a reference, with a blank before it; "" for nothing."""
     if where is None or where.how == "furthest":
         return ("",)
@@ -44,8 +45,8 @@ def tails(where: Where | None, noun: str, inner: bool = False) -> tuple[str, ...
         shaped = any(where.word == shape.like for shape in knowledge.shapes().values())
         return (f" that is shaped like {where.word}",) if shaped else (f" with the colour of {where.word}",)
     assert where.anchor is not None
-    anchors = wordings(where.anchor, inner=True)
-    who = f"{'who' if living(noun) else 'that'} {be(number_of(noun))}"
+    anchors = phrase_variants(where.anchor, inner=True)
+    who = f"{'who' if is_person(noun) else 'that'} {be(number_of(noun))}"
     if where.how == "side":
         return tuple(f"{f' {who}' if inner else ''} {SIDE_WORDS[where.word]} {anchor}" for anchor in anchors)
     number = number_of(where.anchor.noun)
@@ -58,7 +59,7 @@ def tails(where: Where | None, noun: str, inner: bool = False) -> tuple[str, ...
     return clauses if inner else (*(f" {where.word} {anchor}" for anchor in anchors), *clauses)
 
 
-def living(noun: str) -> bool:
+def is_person(noun: str) -> bool:
     """Whether one says "who" of it."""
     return vocabulary.is_a(noun, "person")
 
@@ -79,53 +80,53 @@ class Slots:
     def ref(self, place: int) -> Ref:
         return self.refs[place]
 
-    def said(self, ref: Ref) -> str:
-        return self.pick(wordings(ref, inner=self.program.head in ("across", "vertical", "relative")))
+    def phrase(self, ref: Ref) -> str:
+        return self.pick(phrase_variants(ref, inner=self.program.head in ("across", "vertical", "relative")))
 
     def group(self, place: int, form: Callable[[str], str]) -> str:
         """The first or second any(...) with its noun in a form: "red stars to the left of the circle"."""
         ref = self.ref(place)
-        return f"{' '.join((*ref.attributes, form(ref.noun)))}{self.pick(tails(ref.where, ref.noun))}"
+        return f"{' '.join((*ref.attributes, form(ref.noun)))}{self.pick(clause_variants(ref.where, ref.noun))}"
 
     def size(self, place: int) -> int:
-        """How many things the group has."""
+        """How many objects the group has."""
         found = evaluate(Program("count", (self.ref(place),)), self.facts)
         return int(found.value) if found else 0
 
-    def counted(self, place: int) -> str:
+    def count_phrase(self, place: int) -> str:
         """The group with its number: "two red stars to the left of the circle"."""
         ref = self.ref(place)
-        return f"{counted(' '.join((*ref.attributes, ref.noun)), self.size(place))}{self.pick(tails(ref.where, ref.noun))}"
+        return f"{format_count(' '.join((*ref.attributes, ref.noun)), self.size(place))}{self.pick(clause_variants(ref.where, ref.noun))}"
 
-    def winner(self) -> int:
+    def larger_group(self) -> int:
         """Which group the value names."""
         return [ref.noun for ref in self.refs].index(self.value)
 
-    def claimed(self) -> str:
+    def value_phrase(self) -> str:
         """The value with its definite article."""
-        return self.said(read_ref(self.value)) if self.value.startswith("the(") else f"the {self.value}"
+        return self.phrase(parse_ref(self.value)) if self.value.startswith("the(") else f"the {self.value}"
 
-    def thing(self) -> Thing:
-        """The thing that the program is about."""
+    def main_object(self) -> SceneObject:
+        """The object that the program is about."""
         found = evaluate(self.program, self.facts)
         assert found is not None
         return self.facts.by_tag[found.tags[0]]
 
-    def named(self) -> str:
-        """A sentence that says what the thing is; nothing if the question named it."""
-        thing = self.thing()
-        if self.ref(0).noun in (thing.noun, thing.phrase.core):
+    def name_sentence(self) -> str:
+        """A sentence that says what the object is; nothing if the question named it."""
+        obj = self.main_object()
+        if self.ref(0).noun in (obj.noun, obj.phrase.core):
             return ""
-        return sentence(f"{self['a']} {be(thing.phrase.number)} {thing.phrase.a}")
+        return sentence(f"{self['a']} {be(obj.phrase.number)} {obj.phrase.a}")
 
     def choices(self) -> tuple[Ref, ...]:
-        """The things among which a question asks to choose."""
+        """The objects among which a question asks to choose."""
         return self.refs[1:] if self.program.head == "nearer" else self.refs
 
-    def others(self) -> list[str]:
+    def other_phrases(self) -> list[str]:
         if self.program.head in ("like", "twin"):
             return list(self.program.words)
-        return [self.said(ref) for ref in self.choices()]
+        return [self.phrase(ref) for ref in self.choices()]
 
 
 def _value(slots: Slots) -> str:
@@ -133,7 +134,7 @@ def _value(slots: Slots) -> str:
         *first, last = slots.value.split(" and ")
         return " and ".join((*first, SIDE_WORDS[last]))
     if THEN in slots.value:
-        return listed([slots.said(read_ref(part)) for part in slots.value.split(THEN)])
+        return join_phrases([slots.phrase(parse_ref(part)) for part in slots.value.split(THEN)])
     return slots.value
 
 
@@ -144,61 +145,65 @@ def _number(slots: Slots) -> str:
     return number_word(number) if number else "none"
 
 
-def _agreeing(singular: str, several: str) -> Callable[[Slots], str]:
-    """A word that agrees with the first thing."""
+def _match_first(singular: str, several: str) -> Callable[[Slots], str]:
+    """A word that agrees with the first object."""
     return lambda slots: several if number_of(slots.ref(0).noun) == "plural" else singular
 
 
 def _pronoun(slots: Slots, place: int, several: str) -> str:
-    """ "it" for a thing; a person is named again."""
+    """ "it" for an object; a person is named again."""
     ref = slots.ref(place)
     if number_of(ref.noun) == "plural":
         return several
-    return f"the {ref.noun}" if living(ref.noun) else "it"
+    return f"the {ref.noun}" if is_person(ref.noun) else "it"
 
 
 def _some(slots: Slots, article: bool) -> str:
-    """The first group as one of its kind, "a red star" or "red star"; "another" where it is told by one that is such a thing, too."""
+    """The first group as one of its kind, "a red star" or "red star"; "another" where it is told by one that is such an object, too."""
     ref, text = slots.ref(0), slots.group(0, str)
     anchor = ref.where.anchor if ref.where else None
     place, alike = resolve(anchor, slots.facts) if anchor else None, find(ref._replace(where=None), slots.facts)
     if place and alike and place[0] in alike.sure and number_of(ref.noun) == "singular":
         return f"another {text}" if article else f"other {text}"
-    return indefinite(text, number_of(ref.noun)) if article else text
+    return add_article(text, number_of(ref.noun)) if article else text
 
 
-def _with_value(singular: str, several: str) -> Callable[[Slots], str]:
+def _match_value(singular: str, several: str) -> Callable[[Slots], str]:
     """A word that agrees with the value."""
 
     def agreed(slots: Slots) -> str:
         if slots.program.head == "count":
             return singular if slots.value == "1" else several
-        noun = read_ref(slots.value).noun if slots.value.startswith("the(") else slots.value
+        noun = parse_ref(slots.value).noun if slots.value.startswith("the(") else slots.value
         return several if number_of(noun) == "plural" else singular
 
     return agreed
 
 
-def _compared(two: str, several: str) -> Callable[[Slots], str]:
+def _comparative(two: str, several: str) -> Callable[[Slots], str]:
     """ "nearer" of two, "nearest" of several."""
     return lambda slots: two if len(slots.choices()) == 2 else several
 
 
+def _phrase_at(place: int) -> Callable[[Slots], str]:
+    return lambda slots: slots.phrase(slots.ref(place))
+
+
 SLOTS: dict[str, Callable[[Slots], str]] = {
-    **{letter: (lambda slots, place=place: slots.said(slots.ref(place))) for place, letter in enumerate("abcd")},
-    "is": _agreeing("is", "are"),
-    "does": _agreeing("does", "do"),
+    **{letter: _phrase_at(place) for place, letter in enumerate("abcd")},
+    "is": _match_first("is", "are"),
+    "does": _match_first("does", "do"),
     "it": lambda slots: _pronoun(slots, 0, "they"),
     "that": lambda slots: _pronoun(slots, 1, "them"),
-    "its": _agreeing("its", "their"),
-    "has": _agreeing("has", "have"),
-    "vis": _with_value("is", "are"),
-    "vdoes": _with_value("does", "do"),
-    "vs": _with_value("s", ""),
-    "who": lambda slots: "who" if living(slots["the"].split(" ", 1)[1]) else "that",
+    "its": _match_first("its", "their"),
+    "has": _match_first("has", "have"),
+    "vis": _match_value("is", "are"),
+    "vdoes": _match_value("does", "do"),
+    "vs": _match_value("s", ""),
+    "who": lambda slots: "who" if is_person(slots["the"].split(" ", 1)[1]) else "that",
     "value": _value,
-    "thing": lambda slots: indefinite(slots.value),
-    "the": Slots.claimed,
+    "thing": lambda slots: add_article(slots.value),
+    "the": Slots.value_phrase,
     "many": lambda slots: slots.group(0, plural),
     "many2": lambda slots: slots.group(1, plural),
     "no": lambda slots: _some(slots, article=False),
@@ -206,26 +211,26 @@ SLOTS: dict[str, Callable[[Slots], str]] = {
     "exactly": lambda slots: slots.group(0, str if slots.value == "1" else plural),
     "nis": lambda slots: be(int(slots.value)),
     "vis1": lambda slots: be(slots.size(0)),
-    "counted": lambda slots: slots.counted(0),
-    "counted2": lambda slots: slots.counted(1),
+    "counted": lambda slots: slots.count_phrase(0),
+    "counted2": lambda slots: slots.count_phrase(1),
     "number": _number,
-    "winner": lambda slots: slots.group(slots.winner(), plural),
-    "loser": lambda slots: slots.group(1 - slots.winner(), plural),
+    "winner": lambda slots: slots.group(slots.larger_group(), plural),
+    "loser": lambda slots: slots.group(1 - slots.larger_group(), plural),
     "kind": lambda slots: slots.ref(0).noun,
-    "tail": lambda slots: tails(slots.ref(0).where, slots.ref(0).noun)[0].strip(),
+    "tail": lambda slots: clause_variants(slots.ref(0).where, slots.ref(0).noun)[0].strip(),
     "verb": lambda slots: slots.program.words[0],
     "use": lambda slots: slots.program.words[0],
     "side": lambda slots: slots.program.words[0],
-    "alternatives": lambda slots: listed(slots.others(), "or"),
-    "list": lambda slots: listed(slots.others()),
-    "rest": lambda slots: listed([slots.said(ref) for ref in slots.choices() if str(ref) != slots.value]),
-    "further": _compared("further", "furthest"),
-    "nearer": _compared("nearer", "nearest"),
-    "closer": _compared("closer", "closest"),
-    "bigger": _compared("bigger", "biggest"),
-    "more": _compared("more of", "most of"),
-    "more_space": _compared("more space", "the most space"),
-    "nouned": Slots.named,
-    "colour": lambda slots: slots.thing().colour or "",
-    "each": lambda slots: number_word(int(know(slots.program.head[4:], slots.ref(0).noun) or 0)),
+    "alternatives": lambda slots: join_phrases(slots.other_phrases(), "or"),
+    "list": lambda slots: join_phrases(slots.other_phrases()),
+    "rest": lambda slots: join_phrases([slots.phrase(ref) for ref in slots.choices() if str(ref) != slots.value]),
+    "further": _comparative("further", "furthest"),
+    "nearer": _comparative("nearer", "nearest"),
+    "closer": _comparative("closer", "closest"),
+    "bigger": _comparative("bigger", "biggest"),
+    "more": _comparative("more of", "most of"),
+    "more_space": _comparative("more space", "the most space"),
+    "nouned": Slots.name_sentence,
+    "colour": lambda slots: slots.main_object().colour or "",
+    "each": lambda slots: number_word(int(lookup(slots.program.head[4:], slots.ref(0).noun) or 0)),
 }

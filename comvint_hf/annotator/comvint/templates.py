@@ -1,6 +1,6 @@
 """Programs in words: questions, answers and claims from the templates in `wording/comvint_questions.toml`.
 
-A template is chosen by the caller's random source. `asks` and `states` tell whether a text is one of the ways to say a
+A template is chosen by the caller's random source. `is_question_for` and `is_answer_to` tell whether a text is one of the ways to say a
 program, so that a judge can hold a text against what it is said to mean. This file decides nothing about truth.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from comvint_hf.annotator.comvint.references import follows
-from comvint_hf.annotator.comvint.template_slots import Slots, tails
+from comvint_hf.annotator.comvint.references import can_form_clause
+from comvint_hf.annotator.comvint.template_slots import Slots, clause_variants
 from comvint_hf.annotator.facts.scene import Facts
 from comvint_hf.annotator.programs.execute import evaluate
 from comvint_hf.annotator.programs.program import THING, Outcome, Program
@@ -24,12 +24,12 @@ MOST_WORDINGS = 8
 """Ways of wording one reference, at most: two for each of three nested ones."""
 _SLOT = re.compile(r"\{(\w+)\}")
 _LIKE = re.compile(r"things? like|thing that \{a\}")
-"""What reads badly of a thing whose kind is left open: "a thing like the thing that the man is holding"."""
+"""What reads badly of an object whose kind is left open: "a thing like the thing that the man is holding"."""
 _SPLIT = re.compile(
     r"\{a\} (?:to )?\{(?:value|thing)\}"
     r"|\{a\} (?:that|used|usually|normally|commonly|made|worn|powered|played|run|belong|called|serve|have)\b"
 )
-"""What reads badly after a thing told by what is done to it: "is the shirt that the man is wearing used ...?"."""
+"""What reads badly after an object told by what is done to it: "is the shirt that the man is wearing used ...?"."""
 _STRESSED = re.compile(r"^Is it ")
 """What reads badly of several: "is it some women who are wearing the jackets?"."""
 _START = re.compile(r"([.?!] )([a-z])")
@@ -62,7 +62,7 @@ class Form:
 
 
 @cache
-def forms() -> dict[str, Form]:
+def load_templates() -> dict[str, Form]:
     """Every form by its head."""
 
     def templates(entry: dict, name: str) -> tuple[Template, ...]:
@@ -72,10 +72,10 @@ def forms() -> dict[str, Form]:
         entry["head"]: Form(
             entry["head"],
             entry["topic"],
-            *(templates(entry, name) for name in ("ask", "more", "answer", "claim", "pick")),
-            Template.of(entry.get("brief", "{value}")),
+            **{name: templates(entry, name) for name in ("ask", "more", "answer", "claim", "pick")},
+            brief=Template.of(entry.get("brief", "{value}")),
         )
-        for entry in vocabulary.read("comvint_questions")["form"]
+        for entry in vocabulary.read_table("comvint_questions")["form"]
     }
 
 
@@ -89,20 +89,20 @@ def fill(template: Template, slots: Slots) -> str:
 
 def ask(program: Program, facts: Facts, random: Random) -> str:
     """A question that asks for the program's value; a claim is asked by yes or no."""
-    return _kept("asked", program, facts, fill(random.choice(questions(program, facts)), slots_of(program, facts, random)))
+    return _remember("asked", program, facts, fill(random.choice(questions(program, facts)), make_slots(program, facts, random)))
 
 
 def pick(program: Program, facts: Facts, random: Random) -> str:
     """A question above options, which it does not name itself."""
-    return fill(random.choice(form_of(program).pick or questions(program, facts)), slots_of(program, facts, random))
+    return fill(random.choice(form_of(program).pick or questions(program, facts)), make_slots(program, facts, random))
 
 
 def answer(program: Program, facts: Facts, random: Random) -> str:
     """A sentence or two that state the program's value."""
-    return _kept("answered", program, facts, fill(random.choice(answers(program, facts)), slots_of(program, facts, random)))
+    return _remember("answered", program, facts, fill(random.choice(answers(program, facts)), make_slots(program, facts, random)))
 
 
-def _kept(how: str, program: Program, facts: Facts, text: str) -> str:
+def _remember(how: str, program: Program, facts: Facts, text: str) -> str:
     """Keep a text with the program that it says, so that a judge need not go through all ways to say it."""
     facts.memory.setdefault((how, program), set()).add(text)
     return text
@@ -110,30 +110,30 @@ def _kept(how: str, program: Program, facts: Facts, text: str) -> str:
 
 def brief(program: Program, facts: Facts, value: str, random: Random) -> str:
     """A value as a short option, capitalised."""
-    text = form_of(program).brief.text.format_map(Slots(program, facts, value, _picking(random)))
+    text = form_of(program).brief.text.format_map(Slots(program, facts, value, _make_picker(random)))
     return f"{text[:1].upper()}{text[1:]}"
 
 
 def form_of(program: Program) -> Form:
     """The form of a program; of a claim that of its question."""
-    return forms()[program.args[0].head if program.head == "is" else program.head]
+    return load_templates()[program.claimed[0].head if program.head == "is" else program.head]
 
 
 def questions(program: Program, facts: Facts) -> tuple[Template, ...]:
-    """The templates that ask for a program's value; drawn scenes keep to the short ones."""
+    """The templates that ask for a program's value; rendered scenes keep to the short ones."""
     form = form_of(program)
-    asked = program.args[0] if program.head == "is" else program
-    fitting = form.claim if program.head == "is" else form.ask if facts.drawn else (*form.ask, *form.more)
+    asked = program.claimed[0] if program.head == "is" else program
+    fitting = form.claim if program.head == "is" else form.ask if facts.rendered else (*form.ask, *form.more)
     if any(ref.noun == THING for ref in asked.refs):
-        fitting = _without(_LIKE, fitting)
+        fitting = _exclude(_LIKE, fitting)
     if program.head == "is" and asked.head in ("what", "who") and number_of(str(program.args[1])) == "plural":
-        fitting = _without(_STRESSED, fitting)
-    if not facts.drawn and any(not ref.simple for ref in asked.refs[:1]):
-        fitting = _without(_SPLIT, fitting)
+        fitting = _exclude(_STRESSED, fitting)
+    if not facts.rendered and any(not ref.simple for ref in asked.refs[:1]):
+        fitting = _exclude(_SPLIT, fitting)
     return fitting
 
 
-def _without(odd: re.Pattern[str], templates: tuple[Template, ...]) -> tuple[Template, ...]:
+def _exclude(odd: re.Pattern[str], templates: tuple[Template, ...]) -> tuple[Template, ...]:
     """The templates without what reads badly here; all of them if none is left."""
     return tuple(template for template in templates if not odd.search(template.text)) or templates
 
@@ -145,47 +145,48 @@ def answers(program: Program, facts: Facts) -> tuple[Template, ...]:
         outcome = evaluate(program, facts)
         return form.answer[:1] if outcome and outcome.value == "yes" else form.answer[1:]
     outcome = evaluate(program, facts) if program.head == "who" else None
-    stranded = program.head == "what" and not follows(program.words[0])
+    stranded = program.head == "what" and not can_form_clause(program.words[0])
     return form.answer[:1] if stranded or outcome and number_of(outcome.value) == "plural" else form.answer
 
 
-def slots_of(program: Program, facts: Facts, random: Random) -> Slots:
+def make_slots(program: Program, facts: Facts, random: Random) -> Slots:
     """The slots of a program; of a claim those of its question with the claimed value."""
     if program.head == "is":
-        return Slots(program.args[0], facts, program.args[1], _picking(random))
+        question, value = program.claimed
+        return Slots(question, facts, value, _make_picker(random))
     outcome = evaluate(program, facts)
-    return Slots(program, facts, outcome.value if outcome else None, _picking(random))
+    return Slots(program, facts, outcome.value if outcome else None, _make_picker(random))
 
 
-def _picking(random: Random) -> Callable[[tuple[str, ...]], str]:
+def _make_picker(random: Random) -> Callable[[tuple[str, ...]], str]:
     """One choice for all references of a text, so that a judge can go through all texts."""
-    return _chosen(random.randrange(MOST_WORDINGS))
+    return _pick_by_index(random.randrange(MOST_WORDINGS))
 
 
-def _chosen(choice: int) -> Callable[[tuple[str, ...]], str]:
+def _pick_by_index(choice: int) -> Callable[[tuple[str, ...]], str]:
     return lambda ways: ways[choice % len(ways)]
 
 
-def asks(text: str, program: Program, facts: Facts) -> bool:
+def is_question_for(text: str, program: Program, facts: Facts) -> bool:
     """Whether a text is one of the ways to ask for a program's value."""
-    return text in facts.memory.get(("asked", program), ()) or _says(text, program, facts, questions(program, facts))
+    return text in facts.memory.get(("asked", program), ()) or _matches(text, program, facts, questions(program, facts))
 
 
-def states(text: str, program: Program, facts: Facts) -> bool:
+def is_answer_to(text: str, program: Program, facts: Facts) -> bool:
     """Whether a text is one of the ways to state a program's value."""
-    return text in facts.memory.get(("answered", program), ()) or _says(text, program, facts, answers(program, facts))
+    return text in facts.memory.get(("answered", program), ()) or _matches(text, program, facts, answers(program, facts))
 
 
-def _says(text: str, program: Program, facts: Facts, templates: tuple[Template, ...]) -> bool:
+def _matches(text: str, program: Program, facts: Facts, templates: tuple[Template, ...]) -> bool:
     folded, outcome = text.casefold(), evaluate(program, facts)
     return any(
-        template.mark in folded and any(text == said for said in _realisations(template, program, facts, outcome))
+        template.mark in folded and any(text == said for said in _all_texts(template, program, facts, outcome))
         for template in templates
     )
 
 
-def _realisations(template: Template, program: Program, facts: Facts, outcome: Outcome | None) -> Iterator[str]:
+def _all_texts(template: Template, program: Program, facts: Facts, outcome: Outcome | None) -> Iterator[str]:
     """Every text of a template: one for each way of choosing among the wordings of its references."""
-    ways = max((len(tails(ref.where, ref.noun)) for ref in program.refs), default=1)
+    ways = max((len(clause_variants(ref.where, ref.noun)) for ref in program.refs), default=1)
     for choice in range(MOST_WORDINGS if ways > 1 else 1):
-        yield fill(template, Slots(program, facts, outcome.value if outcome else None, _chosen(choice)))
+        yield fill(template, Slots(program, facts, outcome.value if outcome else None, _pick_by_index(choice)))

@@ -11,17 +11,18 @@ from functools import partial
 from itertools import permutations
 from random import Random
 
-from comvint_hf.annotator.comvint.candidates import DRAWN_COLOURS, SHAPES
-from comvint_hf.annotator.comvint.references import PARTS, UNWORTHY, describable, familiar, landmarks
-from comvint_hf.annotator.facts.geometry import overlap
-from comvint_hf.annotator.facts.scene import SIDES, Facts, Thing
+from comvint_hf.annotator.comvint.references import PARTS, UNWORTHY, is_common, landmark_references, unique_references
+from comvint_hf.annotator.facts.geometry import SIDES, overlap
+from comvint_hf.annotator.facts.objects import SceneObject
+from comvint_hf.annotator.facts.scene import Facts
 from comvint_hf.annotator.programs.compare import CORNERS
 from comvint_hf.annotator.programs.execute import evaluate
-from comvint_hf.annotator.programs.knowledge import GENERAL, fields, says_the_same, values
+from comvint_hf.annotator.programs.knowledge import GENERAL, fields, is_same_content, values
 from comvint_hf.annotator.programs.program import THEN, Outcome, Program, claim, the
 from comvint_hf.annotator.programs.search import known_of, one
 from comvint_hf.annotator.words import knowledge, vocabulary
 from comvint_hf.annotator.words.english import COLOURS, number_of
+from comvint_hf.annotator.words.knowledge import BASIC_COLOURS, RENDERED_COLOURS, SHAPE_NAMES
 from comvint_hf.annotator.words.vocabulary import could_be, is_a
 
 WORDS = ("EXIT", "TAXI", "MILK", "OPEN", "STOP", "SALE", "TEA", "ZOO", "BUS", "FISH", "GOLD", "MAP")
@@ -29,7 +30,7 @@ PAINTS = ("red and yellow", "blue and yellow", "blue and red", "black and white"
 NUMBERS = frozenset(("count", "total", "difference", "all_legs", "all_wheels", "all_corners", "corners"))
 NAMING = ("what", "who", "name", "tool")
 CHOSEN = frozenset(("further", "nearer", "bigger"))
-"""Heads whose value is one of the things they name."""
+"""Heads whose value is one of the objects they name."""
 
 
 def wrong_values(program: Program, facts: Facts, random: Random, count: int) -> list[str]:
@@ -44,9 +45,9 @@ def wrong_values(program: Program, facts: Facts, random: Random, count: int) -> 
             or value in picked
             or count == 1
             and value == "0"
-            or any(_same(program, value, other) for other in picked)
+            or any(_is_same(program, value, other) for other in picked)
             or program.head in NAMING
-            and _one_kind(value, right.value)
+            and _is_same_class(value, right.value)
         ):
             continue
         outcome = evaluate(claim(program, value), facts)
@@ -57,16 +58,16 @@ def wrong_values(program: Program, facts: Facts, random: Random, count: int) -> 
     return picked
 
 
-def _same(program: Program, value: str, other: str) -> bool:
+def _is_same(program: Program, value: str, other: str) -> bool:
     """Whether two wrong values could be taken for one another."""
     if program.head in fields():
-        return says_the_same(value, other)
+        return is_same_content(value, other)
     return program.head in NAMING and could_be(value, other)
 
 
-def _one_kind(value: str, right: str) -> bool:
+def _is_same_class(value: str, right: str) -> bool:
     """Whether one is the kind of the other: a bench is a seat."""
-    one, other = knowledge.known(value), knowledge.known(right)
+    one, other = knowledge.find_noun(value), knowledge.find_noun(right)
     return (one is not None and one.kind == right) or (other is not None and other.kind == value)
 
 
@@ -79,39 +80,39 @@ def _pool(program: Program, right: Outcome, facts: Facts, random: Random, count:
     if head in NAMING:
         return _nouns(program, value, facts, random)
     if head in fields():
-        near = sorted({value for thing in facts.things if (value := known_of(thing, head))})
-        kindred = _kindred(head, facts.by_tag[right.tags[0]], program.refs[0].noun)
+        near = sorted({known for obj in facts.objects if (known := known_of(obj, head))})
+        kindred = _related_values(head, facts.by_tag[right.tags[0]], program.refs[0].noun)
         if head in GENERAL and count == 1 and (kindred or head == "use"):
             return _shuffled(kindred, random)  # whether a bag lets daylight in is no question
-        usual = sorted(value for value in values(head) if head != "made_of" or not _UNLIKELY.search(value))
-        near = near if head != "made_of" else [value for value in near if not _UNLIKELY.search(value)]
+        usual = sorted(word for word in values(head) if head != "made_of" or not _UNLIKELY.search(word))
+        near = near if head != "made_of" else [word for word in near if not _UNLIKELY.search(word)]
         return _shuffled(kindred, random) + _shuffled(near, random) + _shuffled(usual, random)
     if head in CHOSEN:
         named = [str(ref) for ref in (program.refs[1:] if head == "nearer" else program.refs)]
-        absent = () if facts.drawn or len(named) > 3 else _alike(facts.absent(random, 6), "singular")
+        absent = () if facts.rendered or len(named) > 3 else _same_number(facts.sample_absent(random, 6), "singular")
         return (*_shuffled(named, random), *(str(the(noun)) for noun in absent))
-    return _shuffled(_listed(program, value), random)
+    return _shuffled(_fixed_values(program, value), random)
 
 
 _UNLIKELY = re.compile(r" with |\b(?:asphalt|concrete|bricks?)\b")
-"""Materials that nobody would guess: of one thing only, or of what is built on the ground."""
+"""Materials that nobody would guess: of one object only, or of what is built on the ground."""
 
 
-def _kindred(field: str, thing: Thing, asked: str) -> list[str]:
-    """What is known of other things of the same kind, or of the broad kind that is `asked` for, in fields that speak of many."""
-    known = knowledge.known(thing.phrase.core)
+def _related_values(field: str, obj: SceneObject, asked: str) -> list[str]:
+    """What is known of other objects of the same kind, or of the broad kind that is `asked` for, in fields that speak of many."""
+    known = knowledge.find_noun(obj.phrase.core)
     if known is None or field not in GENERAL:
         return []
-    broad = asked if asked in vocabulary.broad_kinds() else ""
+    broad = asked if asked in vocabulary.parent_names() else ""
     alike = (noun for noun in knowledge.nouns().values() if (is_a(noun.name, broad) if broad else noun.kind == known.kind))
     return sorted({getattr(noun, field) for noun in alike} & set(values(field)))
 
 
-def _listed(program: Program, value: str) -> list[str]:
+def _fixed_values(program: Program, value: str) -> list[str]:
     """The values of heads that have few."""
     match program.head:
         case "shape":
-            return list(SHAPES)
+            return list(SHAPE_NAMES)
         case "size":
             return ["large", "small"]
         case "across":
@@ -139,13 +140,10 @@ def _shuffled(pool: list[str], random: Random) -> list[str]:
 
 
 def _colours(facts: Facts, random: Random) -> list[str]:
-    """Colours of other things in the picture first, then the others."""
-    near = sorted({colour for thing in facts.things for colour in thing.colours})
-    others = sorted(DRAWN_COLOURS if facts.drawn else {*COMMON_COLOURS} & {*COLOURS.values()})
+    """Colours of other objects in the image first, then the others."""
+    near = sorted({colour for obj in facts.objects for colour in obj.colours})
+    others = sorted(RENDERED_COLOURS if facts.rendered else {*BASIC_COLOURS} & {*COLOURS.values()})
     return _shuffled(near, random) + _shuffled(others, random)
-
-
-COMMON_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white", "brown", "pink", "grey")
 
 
 def _step(head: str) -> int:
@@ -160,8 +158,10 @@ def _numbers(right: int, random: Random, least: int, step: int) -> list[str]:
 
 
 def _nouns(program: Program, value: str, facts: Facts, random: Random) -> Iterator[str]:
-    """Absent kinds of the same broad kind, other things of the picture, then any absent kind."""
-    broad = next((kind for kind in sorted(vocabulary.broad(value)) if kind in vocabulary.broad_kinds() and kind != value), "")
+    """Absent kinds of the same broad kind, other objects of the image, then any absent kind."""
+    broad = next(
+        (kind for kind in sorted(vocabulary.all_classes_of(value)) if kind in vocabulary.parent_names() and kind != value), ""
+    )
     if program.head == "name":
         broad = program.refs[0].noun
     number = number_of(value)
@@ -169,36 +169,26 @@ def _nouns(program: Program, value: str, facts: Facts, random: Random) -> Iterat
         yield from _shuffled([noun for noun in PEOPLE if number_of(noun) == number], random)
         return
     if program.head == "what" and program.words[0].split(" ")[0] in RESTING:
-        places = [*(thing.noun for thing in facts.things), *facts.absent(random, 24, beside=(value,))]
+        places = [*(obj.noun for obj in facts.objects), *facts.sample_absent(random, 24, beside=(value,))]
         found = one(program, facts)
         lifeless = found is not None and not found[0].animate
-        fits = _trodden if program.words[0].startswith(STRIDING) else partial(_holds, value) if lifeless else _carries
-        beside = {
-            thing.noun for thing in facts.things if found and overlap(thing.box, found[0].box)
-        }  # a plate's table holds, too
-        yield from _alike(
+        fits = _can_walk_on if program.words[0].startswith(STRIDING) else partial(_can_hold, value) if lifeless else _can_carry
+        beside = {obj.noun for obj in facts.objects if found and overlap(obj.box, found[0].box)}  # a plate's table holds, too
+        yield from _same_number(
             _shuffled([noun for noun in dict.fromkeys(places) if fits(noun) and noun not in beside], random), number
         )
         return
     if broad and broad != "person":
-        yield from _alike(facts.absent(random, 6, broad, beside=(value,)), number)
+        yield from _same_number(facts.sample_absent(random, 6, broad, beside=(value,)), number)
     if program.head != "name":
-        others = sorted({thing.noun for thing, _ in landmarks(facts) if not thing.animate})
-        yield from _alike(_shuffled(others, random)[:2], number)
-        yield from _alike(facts.absent(random, 12, beside=(value,)), number)
+        others = sorted({obj.noun for obj, _ in landmark_references(facts) if not obj.animate})
+        yield from _same_number(_shuffled(others, random)[:2], number)
+        yield from _same_number(facts.sample_absent(random, 12, beside=(value,)), number)
 
 
 RESTING = ("sitting", "standing", "lying", "parked", "walking", "on", "under", "behind", "in")
 """First words of verbs that say where somebody or something is: of "on a clock" no one needs to be told that it is wrong."""
-CARRYING = (
-    "piece of furniture",
-    "vehicle",
-    "street",
-    "sidewalk",
-    "grass",
-    "beach",
-    "building",
-    "skateboard",
+CARRYING = ("piece of furniture", "vehicle", "street", "sidewalk", "grass", "beach", "building", "skateboard") + (
     "surfboard",
     "snowboard",
 )
@@ -209,7 +199,7 @@ TRODDEN = ("street", "sidewalk", "grass", "beach", "bridge", "stairs", "floor", 
 """Where one goes: who walks on something is on no bed."""
 
 
-def _trodden(noun: str) -> bool:
+def _can_walk_on(noun: str) -> bool:
     return any(is_a(noun, kind) for kind in TRODDEN)
 
 
@@ -219,21 +209,21 @@ HOLDING = (
     ("building", "wall", "fence", "door", "sign", "piece of clothing"),
     ("vehicle",),
 )
-"""Kinds that hold things of one sort: no screen is on an airplane, and no parking meter on a couch."""
+"""Kinds that hold objects of one sort: no screen is on an airplane, and no parking meter on a couch."""
 
 
-def _holds(right: str, noun: str) -> bool:
-    """Whether a lifeless thing that is on or in the `right` one might have been on or in the other."""
+def _can_hold(right: str, noun: str) -> bool:
+    """Whether a lifeless object that is on or in the `right` one might have been on or in the other."""
     kinds = next((kinds for kinds in HOLDING if any(is_a(right, kind) for kind in kinds)), ())
     return any(is_a(noun, kind) for kind in kinds)
 
 
-def _carries(noun: str) -> bool:
-    """Whether people and things are often found on or in it."""
+def _can_carry(noun: str) -> bool:
+    """Whether people and objects are often found on or in it."""
     return any(is_a(noun, kind) for kind in CARRYING)
 
 
-def _alike(nouns: Iterable[str], number: str) -> Iterator[str]:
+def _same_number(nouns: Iterable[str], number: str) -> Iterator[str]:
     """Inanimate or not, but of one number: "a cup" among "a plate" and "a fork"."""
     return (noun for noun in nouns if number == "mass" or number_of(noun) == number)
 
@@ -244,14 +234,14 @@ PEOPLE = (
 )  # fmt: skip
 
 
-# Other questions about the same thing ---------------------------------------------------------------------------------
+# Other questions about the same object ---------------------------------------------------------------------------------
 
 
-def choosable(program: Program, facts: Facts, random: Random) -> Iterator[Program]:
+def multiple_choice_programs(program: Program, facts: Facts, random: Random) -> Iterator[Program]:
     """Programs for multiple choice, the given one first, then ones that ask for something close to it."""
     if program.head in CHOSEN:
         yield from _among_four(program, facts, random)
-        if not facts.drawn and _bare(program, facts):
+        if not facts.rendered and _is_plain_noun(program, facts):
             yield program
     elif program.head in ("across", "vertical"):
         yield Program("relative", program.refs)
@@ -265,12 +255,12 @@ def choosable(program: Program, facts: Facts, random: Random) -> Iterator[Progra
     else:
         yield program
     if program.refs and program.refs[0].article == "the":
-        yield from (Program(head, (program.refs[0],)) for head in ("colour", "shape") if _hidden(head, program))
-    yield from _seen(program, facts, random)
+        yield from (Program(head, (program.refs[0],)) for head in ("colour", "shape") if _is_hidden(head, program))
+    yield from _visible_class_programs(program, facts, random)
 
 
-def _hidden(head: str, program: Program) -> bool:
-    """Whether a program's first thing can be asked for its colour or shape, which it does not name."""
+def _is_hidden(head: str, program: Program) -> bool:
+    """Whether a program's first object can be asked for its colour or shape, which it does not name."""
     ref = program.refs[0]
     like = ref.where.word if ref.where and ref.where.how == "like" else ""
     if head == program.head:
@@ -283,11 +273,11 @@ def _hidden(head: str, program: Program) -> bool:
 
 
 def _among_four(program: Program, facts: Facts, random: Random) -> Iterator[Program]:
-    """The same comparison among four things."""
+    """The same comparison among four objects."""
     if len(program.refs) - (program.head == "nearer") >= 4:
         yield program
-    things = describable(facts) if facts.drawn else landmarks(facts)
-    known = [ref for _, ref in things if ref not in program.refs]
+    objects = unique_references(facts) if facts.rendered else landmark_references(facts)
+    known = [ref for _, ref in objects if ref not in program.refs]
     for _ in range(4):
         random.shuffle(known)
         yield Program(
@@ -295,8 +285,8 @@ def _among_four(program: Program, facts: Facts, random: Random) -> Iterator[Prog
         )
 
 
-def _bare(program: Program, facts: Facts) -> bool:
-    """Whether the right thing is called by its noun alone, as the absent things are that stand beside it."""
+def _is_plain_noun(program: Program, facts: Facts) -> bool:
+    """Whether the right object is called by its noun alone, as the absent objects are that stand beside it."""
     right = evaluate(program, facts)
     return right is not None and ";" not in right.value
 
@@ -306,24 +296,26 @@ def _four_words(program: Program, facts: Facts, random: Random) -> Iterator[Prog
     if right is None:
         return
     if program.head == "like":
-        pool = [knowledge.colours()[colour].hint for colour in (DRAWN_COLOURS if facts.drawn else sorted(knowledge.colours()))]
+        pool = [
+            knowledge.colours()[colour].hint for colour in (RENDERED_COLOURS if facts.rendered else sorted(knowledge.colours()))
+        ]
     else:
         pool = [shape.like for shape in knowledge.shapes().values()]
     wrong = random.sample(sorted(word for word in set(pool) if word != right.value), 3)
     yield Program(program.head, (program.refs[0], right.value, *wrong))
 
 
-def _seen(program: Program, facts: Facts, random: Random) -> Iterator[Program]:
-    """Which one of four kinds is in the picture at all."""
-    if facts.drawn:
+def _visible_class_programs(program: Program, facts: Facts, random: Random) -> Iterator[Program]:
+    """Which one of four kinds is in the image at all."""
+    if facts.rendered:
         return
     outcome = evaluate(program, facts)
     there = [facts.by_tag[tag] for tag in (outcome.tags if outcome else ()) if tag in facts.by_tag]
-    for thing in (*there, *facts.things):
-        plain = UNWORTHY & set(thing.category.split("/")) or any(
-            is_a(thing.phrase.core, kind) for kind in ("person", "piece of clothing")
+    for obj in (*there, *facts.objects):
+        plain = UNWORTHY & set(obj.category.split("/")) or any(
+            is_a(obj.phrase.core, kind) for kind in ("person", "piece of clothing")
         )
-        if number_of(thing.noun) == "singular" and familiar(thing) and not plain and thing.phrase.head not in PARTS:
-            absent = [noun for noun in facts.absent(random, 8, beside=(thing.noun,)) if number_of(noun) == "singular"]
+        if number_of(obj.noun) == "singular" and is_common(obj) and not plain and obj.phrase.head not in PARTS:
+            absent = [noun for noun in facts.sample_absent(random, 8, beside=(obj.noun,)) if number_of(noun) == "singular"]
             if len(absent) >= 3:
-                yield Program("seen", (thing.noun, *absent[:3]))
+                yield Program("seen", (obj.noun, *absent[:3]))

@@ -1,1 +1,1 @@
-"""What is certainly true of a scene: its things, where they lie, how they relate, what is absent."""
+"""What is certainly true of a scene: its objects, where they lie, how they relate, what is absent."""

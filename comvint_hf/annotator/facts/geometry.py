@@ -1,4 +1,4 @@
-"""Where boxes are to one another, with three outcomes: yes, no, and unsure. Boxes are fractions of the picture, xyxy.
+"""Where boxes are to one another, with three outcomes: yes, no, and unsure. Boxes are fractions of the image, xyxy.
 
 This file knows boxes and nothing else.
 """
@@ -10,20 +10,21 @@ from collections.abc import Sequence
 from comvint_hf.types import Box
 
 GAP, SPREAD = 0.08, 0.1
-"""Clear sides in photos: centres this far apart (share of the picture), boxes overlapping by this share of the narrower at most."""
+"""Clear sides in photos: centres this far apart (share of the image), boxes overlapping by this share of the narrower at most."""
 ALIGNED = 0.25
-"""Drawn shapes whose centres differ by at most this share of the smaller one are level: on no side of one another."""
+"""Rendered shapes whose centres differ by at most this share of the smaller one are level: on no side of one another."""
 AREA_RATIO = 2.0
 """One box is clearly larger than another from this ratio of areas on."""
 SAME_THING = 0.6
-"""IoU from which two boxes may be one thing under two names."""
-SIDES = ("left of", "right of", "above", "below")
+"""IoU from which two boxes may be one object under two names."""
+SIDE_WORDS = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
+SIDES = tuple(SIDE_WORDS)
 
 
-def beside(a: Box, b: Box, side: str, drawn: bool) -> bool | None:
+def is_on_side(a: Box, b: Box, side: str, rendered: bool) -> bool | None:
     """Whether `a` is clearly on that side of `b`; `None` where it depends on how one looks.
 
-    >>> beside(Box(x1=0, y1=0, x2=0.2, y2=1), Box(x1=0.5, y1=0, x2=0.9, y2=1), "left of", drawn=False)
+    >>> is_on_side(Box(x1=0, y1=0, x2=0.2, y2=1), Box(x1=0.5, y1=0, x2=0.9, y2=1), "left of", rendered=False)
     True
     """
     if side in ("left of", "right of"):
@@ -34,7 +35,7 @@ def beside(a: Box, b: Box, side: str, drawn: bool) -> bool | None:
         low, high, start, end = start, end, low, high
     shorter = min(high - low, end - start)
     apart = (start + end - low - high) / 2
-    if drawn:
+    if rendered:
         if high <= start + 1e-9 or end <= low + 1e-9:
             return high <= start + 1e-9
         return False if abs(apart) <= ALIGNED * shorter else None
@@ -42,8 +43,8 @@ def beside(a: Box, b: Box, side: str, drawn: bool) -> bool | None:
     return apart > 0 if abs(apart) >= GAP and overlap <= SPREAD * shorter else None
 
 
-def same(a: Box, b: Box) -> bool:
-    """Whether two boxes cover so much of one another that they may be one thing."""
+def may_coincide(a: Box, b: Box) -> bool:
+    """Whether two boxes cover so much of one another that they may be one object."""
     wide = min(a.x2, b.x2) - max(a.x1, b.x1)
     high = min(a.y2, b.y2) - max(a.y1, b.y1)
     if wide <= 0 or high <= 0:
@@ -58,7 +59,7 @@ def overlap(a: Box, b: Box) -> float:
     return max(wide, 0.0) * max(high, 0.0) / max(min(a.area, b.area), 1e-9)
 
 
-def around(boxes: Sequence[Box]) -> Box:
+def bounding_box(boxes: Sequence[Box]) -> Box:
     """The smallest box around several."""
     if len(boxes) == 1:
         return boxes[0]

@@ -1,4 +1,4 @@
-"""Things of a scene with clean names, read from annotated objects: what they may be called, their colours and attributes."""
+"""Objects of a scene with clean names, read from annotated objects: what they may be called, their colours and attributes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import pairwise
 
-from comvint_hf.annotator.facts.geometry import around, overlap
+from comvint_hf.annotator.facts.geometry import bounding_box, overlap
 from comvint_hf.annotator.words import vocabulary
-from comvint_hf.annotator.words.colors import coloured
-from comvint_hf.annotator.words.english import COLLECTIVES, COLOURS, PROPER, NounPhrase, noun_phrase, singular
+from comvint_hf.annotator.words.colors import find_colours
+from comvint_hf.annotator.words.english import COLLECTIVES, COLOURS, PROPER, NounPhrase, noun_phrase
 from comvint_hf.annotator.words.english import words as _words
-from comvint_hf.annotator.words.vocabulary import broad, could_be, is_a
+from comvint_hf.annotator.words.vocabulary import all_classes_of, could_be, is_a
+from comvint_hf.registry import Traits
+from comvint_hf.text import singular
 from comvint_hf.types import Box, Object, Region
 
 
 @dataclass(frozen=True, eq=False)
-class Thing:
-    """A visible thing or group with a clean name.
+class SceneObject:
+    """A visible object or group with a clean name.
 
     `cores` are its own names without tails, `calls` all names it may be called by without being wrong; `colours` all that
     its annotations say, `colour` the one when they agree; `box` is drawn around all of its `boxes`.
@@ -28,7 +30,7 @@ class Thing:
     tag: str
     phrase: NounPhrase
     cores: frozenset[str]
-    calls: frozenset[str]
+    possible_names: frozenset[str]
     attributes: tuple[str, ...]
     colours: frozenset[str]
     boxes: tuple[Box, ...]
@@ -54,50 +56,48 @@ class Thing:
 
 
 @cache
-def attribute_kinds() -> dict[str, str]:
+def attribute_types() -> dict[str, str]:
     """Attribute word -> what it describes ("wooden" -> "material"); colours included."""
-    table = {word: kind for kind, words in vocabulary.read("comvint_attributes").items() for word in words}
+    table = {word: kind for kind, words in vocabulary.read_table("comvint_attributes").items() for word in words}
     return {**table, **dict.fromkeys(COLOURS, "colour"), **dict.fromkeys(COLOURS.values(), "colour")}
 
 
 def word_of(kind: str) -> str:
     """What we call a kind: "ball" for the category "sports ball"."""
-    return vocabulary.kinds()[kind].word if kind in vocabulary.kinds() else kind
+    return vocabulary.kind_table()[kind].word if kind in vocabulary.kind_table() else kind
 
 
-def read_thing(item: Object, source: str) -> Thing | None:
-    """A visible thing from an annotated object; `None` if it has no box, no clean name, or is a crowd."""
+def read_object(item: Object, traits: Traits) -> SceneObject | None:
+    """A visible object from an annotated object; `None` if it has no box, no clean name, or is a crowd."""
     if not item.boxes or "crowd" in item.kind:
         return None
-    names = (word_of(item.name),) if source == "coco" else dict.fromkeys((item.name, *item.names))
+    names = (word_of(item.name),) if traits.category_names else dict.fromkeys((item.name, *item.names))
     phrases = [phrase for phrase in map(noun_phrase, names) if phrase and phrase.core not in COLOURS]
-    phrases = [*map(_untailed, phrases)] if source == "visual_genome" else phrases
-    phrase = _best(phrases, len(item.boxes)) if phrases and not _confused(phrases) else None
+    phrases = [*map(_strip_location, phrases)] if traits.free_text_names else phrases
+    phrase = _best_phrase(phrases, len(item.boxes)) if phrases and not _is_inconsistent(phrases) else None
     if phrase is None:
         return None
-    words = tuple(dict.fromkeys(word for word in map(str.lower, item.attributes) if word in attribute_kinds()))
+    words = tuple(dict.fromkeys(word for word in map(str.lower, item.attributes) if word in attribute_types()))
     calls = frozenset(
         name
         for known in (*phrases, phrase)
-        for name in (known.text, known.core, known.head, *(broad(known.core) if not known.plural else ()))
+        for name in (known.text, known.core, known.head, *(all_classes_of(known.core) if not known.plural else ()))
     )
-    colours = _colours(item, phrases, source)
-    calls |= {item.name, "object"} if source == "shapes" else {item.name}
+    colours = _colours(item, phrases, traits)
+    calls |= {item.name, "object"} if traits.rendered else {item.name}
     cores = frozenset(known.core for known in (*phrases, phrase))
-    return Thing(item.tag, phrase, cores, calls, words, colours, item.boxes, around(item.boxes), item.kind)
+    return SceneObject(item.tag, phrase, cores, calls, words, colours, item.boxes, bounding_box(item.boxes), item.kind)
 
 
-def doubtful(thing: Thing, things: Iterable[Thing], depicted: bool) -> bool:
+def is_category_uncertain(obj: SceneObject, objects: Iterable[SceneObject], depicted: bool) -> bool:
     """Whether COCO's category is likely a makeshift: a pannier that it calls a backpack, a scoreboard, or a cake on a poster."""
-    if depicted and thing.box.area < LARGE_DEPICTED:
+    if depicted and obj.box.area < LARGE_DEPICTED:
         return True
-    if is_a(thing.phrase.core, "tv"):
-        return any(is_a(other.phrase.core, kind) for other in things for kind in OUTDOORS)
-    if not is_a(thing.phrase.core, "bag"):
+    if is_a(obj.phrase.core, "tv"):
+        return any(is_a(other.phrase.core, kind) for other in objects for kind in OUTDOORS)
+    if not is_a(obj.phrase.core, "bag"):
         return False
-    near = {
-        kind for other in things for kind in CARRIERS if is_a(other.phrase.core, kind) and overlap(thing.box, other.box) > 0.3
-    }
+    near = {kind for other in objects for kind in CARRIERS if is_a(other.phrase.core, kind) and overlap(obj.box, other.box) > 0.3}
     return bool(near) and "person" not in near
 
 
@@ -105,35 +105,35 @@ OUTDOORS = ("baseball bat", "baseball glove", "car", "bus", "truck", "airplane",
 """Kinds beside which a screen is no television."""
 CARRIERS = ("bicycle", "motorcycle", "person")
 LARGE_DEPICTED = 0.05
-"""Share of the picture from which a thing of a drawn or papered scene is taken for real."""
+"""Share of the image from which an object of a drawn or papered scene is taken for real."""
 
 
-def contested(thing: Thing, regions: Iterable[Region]) -> Thing:
-    """The thing with the colours too that a region's text gives to what may be it: two describers may see two colours."""
+def add_region_colours(obj: SceneObject, regions: Iterable[Region]) -> SceneObject:
+    """The object with the colours too that a region's text gives to what may be it: two describers may see two colours."""
     seen = {
         colour
         for region in regions
-        for noun, colours in coloured(region.text).items()
-        if could_be(noun, thing.phrase.core) and overlap(region.box, thing.box) > 0.5
+        for noun, colours in find_colours(region.text).items()
+        if could_be(noun, obj.phrase.core) and overlap(region.box, obj.box) > 0.5
         for colour in colours
     }
-    return replace(thing, colours=thing.colours | seen) if thing.colours and seen else thing
+    return replace(obj, colours=obj.colours | seen) if obj.colours and seen else obj
 
 
-def pictured(thing: Thing, regions: Iterable[Region]) -> bool:
-    """Whether a region's text says that a living thing is a picture or a toy: "picture of a baby", "a stuffed bear"."""
-    return thing.animate and any(
-        overlap(region.box, thing.box) > 0.5 and _of_a_picture(region.text.lower().rstrip(". "), thing.phrase.core)
+def is_picture(obj: SceneObject, regions: Iterable[Region]) -> bool:
+    """Whether a region's text says that a living object is a picture or a toy: "picture of a baby", "a stuffed bear"."""
+    return obj.animate and any(
+        overlap(region.box, obj.box) > 0.5 and _describes_image_of(region.text.lower().rstrip(". "), obj.phrase.core)
         for region in regions
     )
 
 
-def _of_a_picture(text: str, core: str) -> bool:
+def _describes_image_of(text: str, core: str) -> bool:
     words = re.sub(r"\bin (?:the |this )?(?:picture|photo|photograph)\b", "", text).split()
     return any(singular(word) in PICTURED for word in words) and any(could_be(word, core) for word in words)
 
 
-def _untailed(phrase: NounPhrase) -> NounPhrase:
+def _strip_location(phrase: NounPhrase) -> NounPhrase:
     """A name without the place that its writer added in haste ("trees on roadside"); what a bowl is of belongs to it."""
     return phrase if phrase.text[len(phrase.core) :].startswith((" of ", " and ")) else phrase._replace(text=phrase.core)
 
@@ -141,26 +141,26 @@ def _untailed(phrase: NounPhrase) -> NounPhrase:
 PICTURED = _words("pictured")
 
 
-def _best(phrases: list[NounPhrase], boxes: int) -> NounPhrase | None:
+def _best_phrase(phrases: list[NounPhrase], boxes: int) -> NounPhrase | None:
     """The wording that most of its names agree on, without colours; `None` if they disagree on what it is."""
-    meant = [vocabulary.meanings(phrase.core) for phrase in phrases]
+    meant = [vocabulary.classes_of(phrase.core) for phrase in phrases]
     votes = [sum(not mine.isdisjoint(other) for other in meant) for mine in meant]
 
     def rank(place: int) -> tuple:
         phrase = phrases[place]
         fits = (boxes > 1) == (phrase.plural or phrase.head in COLLECTIVES)
-        usual = phrase.core in vocabulary.kinds()
+        usual = phrase.core in vocabulary.kind_table()
         return (-votes[place], not fits, phrase.text != phrase.core, not usual, len(phrase.text), phrase.text)
 
     first = min(range(len(phrases)), key=rank)
     agreed = sum(could_be(phrases[first].core, phrase.core) for phrase in phrases)
     if 2 * agreed <= len(phrases):
         return None
-    best = uncoloured(_unclaimed(phrases[first], phrases))
-    return best._replace(count=boxes if best.count == boxes else (1 if not best.plural and boxes == 1 else None))
+    best = strip_colours(_drop_country(phrases[first], phrases))
+    return best._replace(quantity=boxes if best.quantity == boxes else (1 if not best.plural and boxes == 1 else None))
 
 
-def _unclaimed(best: NounPhrase, phrases: list[NounPhrase]) -> NounPhrase:
+def _drop_country(best: NounPhrase, phrases: list[NounPhrase]) -> NounPhrase:
     """The phrase without a country that another wording contradicts: what one calls a Japanese flag and one a Korean is a flag."""
     mine, *others = (_proper(phrase) for phrase in (best, *phrases))
     if not mine or all(not other or mine & other for other in others):
@@ -173,9 +173,9 @@ def _proper(phrase: NounPhrase) -> frozenset[str]:
     return frozenset(word for word in phrase.core.split(" ")[:-1] if word in PROPER)
 
 
-def _confused(phrases: list[NounPhrase]) -> bool:
-    """Whether somebody is also called a thing: one tag for a man and his guitar."""
-    known = [phrase.core for phrase in phrases if vocabulary.meanings(phrase.core) & vocabulary.kinds().keys()]
+def _is_inconsistent(phrases: list[NounPhrase]) -> bool:
+    """Whether somebody is also called an object: one tag for a man and his guitar."""
+    known = [phrase.core for phrase in phrases if vocabulary.classes_of(phrase.core) & vocabulary.kind_table().keys()]
     return len({is_a(core, "person") for core in known}) > 1
 
 
@@ -185,7 +185,7 @@ NAMED_BY_COLOUR = frozenset(("board", "juice", "wine", "light", "onion", "pepper
 
 
 @lru_cache(maxsize=16384)
-def uncoloured(phrase: NounPhrase) -> NounPhrase:
+def strip_colours(phrase: NounPhrase) -> NounPhrase:
     """The phrase without colours and tastes before its head: "lovely green apron" is an apron, its colours are kept apart."""
     words = phrase.core.split(" ")
     named = any(word.lower() in COLOURS and after in NAMED_BY_COLOUR for word, after in pairwise(words))
@@ -200,11 +200,11 @@ def uncoloured(phrase: NounPhrase) -> NounPhrase:
 PATTERNED = re.compile(
     r"strip|plaid|check|print|pattern|polka|colou?rful|multi|floral|flower|camouflage|tie-dye|tie dye| and | trim", re.IGNORECASE
 )
-"""Words for things that have more colours than are said."""
+"""Words for objects that have more colours than are said."""
 
 
-def _colours(item: Object, phrases: list[NounPhrase], source: str) -> frozenset[str]:
-    """The colours that attributes and names state. People, food and named colours of things ("orange juice") are left out."""
+def _colours(item: Object, phrases: list[NounPhrase], traits: Traits) -> frozenset[str]:
+    """The colours that attributes and names state. People, food and named colours of objects ("orange juice") are left out."""
     if any(PATTERNED.search(name) for name in (*item.names, *item.attributes)):
         return frozenset()
     found = {COLOURS[word] for word in map(str.lower, item.attributes) if word in COLOURS}
@@ -212,7 +212,7 @@ def _colours(item: Object, phrases: list[NounPhrase], source: str) -> frozenset[
         words = phrase.core.lower().split(" ")
         found.update(COLOURS[word] for word, after in pairwise(words) if word in COLOURS and after not in NAMED_BY_COLOUR)
     living = any(is_a(phrase.core, "person") or is_a(phrase.core, "food") for phrase in phrases)
-    return frozenset() if living and source != "shapes" else frozenset(found)
+    return frozenset() if living and not traits.rendered else frozenset(found)
 
 
 ALIKE = (
@@ -220,17 +220,17 @@ ALIKE = (
     {"yellow", "gold", "blond", "tan", "beige", "orange"}, {"brown", "tan", "dark red", "beige"}, {"green", "turquoise", "khaki"}, {"khaki", "tan", "beige", "brown", "grey"},
     {"blue", "turquoise"}, {"black", "dark blue", "grey", "brown"}, {"purple", "pink"}, {"white", "yellow", "blond"},
 )  # fmt: skip
-"""Colours that two people may both use for one thing: neither is held against the other."""
+"""Colours that two people may both use for one object: neither is held against the other."""
 
 
-def _alike(colour: str, others: Iterable[str]) -> bool:
+def _is_similar_colour(colour: str, others: Iterable[str]) -> bool:
     return any(colour in group and other in group for other in others for group in ALIKE)
 
 
-def unlike(colour: str, others: Iterable[str]) -> bool:
+def is_different_colour(colour: str, others: Iterable[str]) -> bool:
     """Whether nobody would call something of these colours `colour`.
 
-    >>> unlike("green", {"red"}), unlike("grey", {"silver"})
+    >>> is_different_colour("green", {"red"}), is_different_colour("grey", {"silver"})
     (True, False)
     """
-    return colour not in others and not _alike(colour, others)
+    return colour not in others and not _is_similar_colour(colour, others)

@@ -1,7 +1,7 @@
-"""Relations that a corpus states: its own triples, and what captions say between two things they name.
+"""Relations that a corpus states: its own triples, and what captions say between two objects they name.
 
-A caption is read from left to right: what stands between two named things is a relation if it is a known verb phrase, and
-its subject is the nearest living thing before it when only clothes and body parts lie between ("a man in a blue shirt
+A caption is read from left to right: what stands between two named objects is a relation if it is a known verb phrase, and
+its subject is the nearest living object before it when only clothes and body parts lie between ("a man in a blue shirt
 holding a cup"). Where another clause begins, or two may be meant ("a girl in a crowd holding a sign"), nothing is said.
 """
 
@@ -14,21 +14,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from comvint_hf.annotator.facts.geometry import overlap
 from comvint_hf.annotator.words import vocabulary
-from comvint_hf.annotator.words.english import COLLECTIVES, PLURAL_ONLY, noun_phrase, singular, words
-from comvint_hf.grounding import REFERENCE, tags_in
+from comvint_hf.annotator.words.english import COLLECTIVES, noun_phrase, words
+from comvint_hf.grounding import REFERENCE, find_tags
+from comvint_hf.text import PLURAL_ONLY, singular
 
 if TYPE_CHECKING:
-    from comvint_hf.annotator.facts.scene import Facts, Thing
+    from comvint_hf.annotator.facts.objects import SceneObject
+    from comvint_hf.annotator.facts.scene import Facts
 
 WORN = frozenset(("clothing", "bodyparts"))
 ADVERBS, CLAUSE_STARTS = words("adverbs"), words("clause_starts")
 NEAR = ("in", "on", "at", "by", "with", "near", "to", "of", "behind", "beside", "among", "through", "under", "between")
-"""Last words before a second living thing after which either of the two may do what follows."""
+"""Last words before a second living object after which either of the two may do what follows."""
 _TOKEN = re.compile(r"[a-z][a-z'\-]*|[.,;]")
 
 
 class Named(NamedTuple):
-    """A thing where a caption names it: its tag, the characters it stands at, and whether a name and no "one" stands there."""
+    """An object where a caption names it: its tag, the characters it stands at, and whether a name and no "one" stands there."""
 
     tag: str
     start: int
@@ -36,81 +38,82 @@ class Named(NamedTuple):
     clean: bool = True
 
 
-def found(facts: Facts) -> Iterator[tuple[str, str, str]]:
-    """Every (subject, verb, object) that the scene's annotations state of things with clean names."""
+def find_relations(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Every (subject, verb, object) that the scene's annotations state of objects with clean names."""
     for relation in facts.scene.relations:
-        verb = vocabulary.verb_of(relation.predicate)
+        verb = vocabulary.normalise_predicate(relation.predicate)
         subject, target = facts.by_tag.get(relation.subject), facts.by_tag.get(relation.object)
-        if not (verb and subject and target) or subject is target or not _sensible(subject, verb, target):
+        if not (verb and subject and target) or subject is target or not _is_plausible(subject, verb, target):
             continue
-        if facts.scene.source != "visual_genome" or _visible(subject, verb, target):
+        if facts.traits.reliable_relations or _is_visible(subject, verb, target):
             yield relation.subject, verb, relation.object
-    if facts.scene.source == "flickr30k":
+    if facts.traits.phrase_objects:
         for caption in facts.scene.meta.get("grounded_captions", ()):
-            yield from _spoken(facts, caption, list(_referred(caption)))
-    if facts.scene.source == "coco":
+            yield from _caption_relations(facts, caption, list(_find_tagged_names(caption)))
+    if facts.traits.category_names:
         for caption in facts.scene.captions:
             text = caption.lower()
-            yield from _spoken(facts, text, list(_recognised(facts, text)))
+            yield from _caption_relations(facts, text, list(_find_known_names(facts, text)))
 
 
-def doubted(facts: Facts) -> frozenset[tuple[str, str, str]]:
+def uncertain_relations(facts: Facts) -> frozenset[tuple[str, str, str]]:
     """What Visual Genome's annotators stated and a viewer might not confirm: nothing is said of it, nor of the contrary."""
-    if facts.scene.source != "visual_genome":
+    if facts.traits.reliable_relations:
         return frozenset()
-    if doubted not in facts.memory:
+    if uncertain_relations not in facts.memory:
         stated = (
-            (relation.subject, vocabulary.verb_of(relation.predicate), relation.object) for relation in facts.scene.relations
+            (relation.subject, vocabulary.normalise_predicate(relation.predicate), relation.object)
+            for relation in facts.scene.relations
         )
-        facts.memory[doubted] = frozenset(link for link in stated if link[1]) - {tuple(link) for link in facts.links}
-    return facts.memory[doubted]
+        facts.memory[uncertain_relations] = frozenset(link for link in stated if link[1]) - {tuple(link) for link in facts.links}
+    return facts.memory[uncertain_relations]
 
 
-def _spoken(facts: Facts, caption: str, named: list[Named]) -> Iterator[tuple[str, str, str]]:
+def _caption_relations(facts: Facts, caption: str, named: list[Named]) -> Iterator[tuple[str, str, str]]:
     """Relations between neighbours in one caption. Whoever is joined by "and" does together what follows."""
-    doers: list[Thing] = []
+    doers: list[SceneObject] = []
     before = ""
     for first, second in pairwise(named):
         between = caption[first.end : second.start]
         a, b = (facts.by_tag.get(item.tag) if item.clean else None for item in (first, second))
-        doers = _doers(a, doers, before)
+        doers = _update_agents(a, doers, before)
         before = between
         words = _clean(between)
-        verb = vocabulary.verb_of(words) if words else None
+        verb = vocabulary.normalise_predicate(words) if words else None
         if verb and a and b:
             verb = "wearing" if verb in ("in", "has") and _is_clothing(b) else verb
             together = len(doers) > 1 and _many(b)
-            for subject in () if together else _subjects(a, doers, verb, opens=first is named[0]):
-                if subject is not b and _sensible(subject, verb, b) and facts.apart(subject, b):
+            for subject in () if together else _select_agents(a, doers, verb, opens=first is named[0]):
+                if subject is not b and _is_plausible(subject, verb, b) and facts.are_distinct(subject, b):
                     yield subject.tag, verb, b.tag
 
 
-def _referred(caption: str) -> Iterator[Named]:
+def _find_tagged_names(caption: str) -> Iterator[Named]:
     """The references of a caption; "a third" and "the bottom of a slide" name nothing that a relation could take."""
     for match in REFERENCE.finditer(caption):
-        yield Named(tags_in(match[0])[0], match.start(), match.end(), noun_phrase(match["phrase"]) is not None)
+        yield Named(find_tags(match[0])[0], match.start(), match.end(), noun_phrase(match["phrase"]) is not None)
 
 
-def _doers(thing: Thing | None, doers: list[Thing], before: str) -> list[Thing]:
-    """Who does what follows a thing: it, those joined to it, or who wears it; nobody where that is open."""
-    if thing and thing.animate:
-        if _joins(before):
-            return [*doers, thing]
-        return [] if doers and before.split()[-1:] and before.split()[-1] in NEAR else [thing]
-    return doers if thing and _worn(thing) else []
+def _update_agents(obj: SceneObject | None, doers: list[SceneObject], before: str) -> list[SceneObject]:
+    """Who does what follows an object: it, those joined to it, or who wears it; nobody where that is open."""
+    if obj and obj.animate:
+        if _is_conjunction(before):
+            return [*doers, obj]
+        return [] if doers and before.split()[-1:] and before.split()[-1] in NEAR else [obj]
+    return doers if obj and _is_worn(obj) else []
 
 
-def _subjects(before: Thing, doers: list[Thing], verb: str, opens: bool) -> list[Thing]:
-    """Who does it: the thing just before and those joined to it, or the wearers where that is a piece of clothing."""
+def _select_agents(before: SceneObject, doers: list[SceneObject], verb: str, opens: bool) -> list[SceneObject]:
+    """Who does it: the object just before and those joined to it, or the wearers where that is a piece of clothing."""
     relation = vocabulary.relations()[verb]
-    if _worn(before):
+    if _is_worn(before):
         return [] if relation.place or verb in ("has", "wearing") else doers
     if before.animate:
         return [before] if verb in ("wearing", "has") else doers
     return [before] if opens and not relation.animate else []
 
 
-def _joins(between: str) -> bool:
+def _is_conjunction(between: str) -> bool:
     """Whether only "and" or a comma stands between two that are named."""
     tokens = [token for token in _TOKEN.findall(between.lower()) if token not in ADVERBS]
     return bool(tokens) and all(token in ("and", ",") for token in tokens)
@@ -130,8 +133,8 @@ NOT_ON_WALLS = ("book", "container", "food", "person", "animal", "vehicle")
 """Kinds that stand on a shelf, or at a wall, where somebody wrote "on the wall"."""
 
 
-def _sensible(subject: Thing, verb: str, target: Thing) -> bool:
-    """Whether a relation can be meant: living subjects act, one eats food and rides one thing, and two share no shirt."""
+def _is_plausible(subject: SceneObject, verb: str, target: SceneObject) -> bool:
+    """Whether a relation can be meant: living subjects act, one eats food and rides one object, and two share no shirt."""
     if vocabulary.relations()[verb].animate and not subject.animate:
         return False
     if verb == "wearing" and vocabulary.is_a(subject.phrase.core, "animal"):
@@ -150,15 +153,15 @@ APART = frozenset(
     + ("looking at", "talking to", "using", "playing", "playing with", "throwing", "catching", "kicking", "chasing")
     + ("feeding", "jumping over", "has")
 )
-"""Verbs of things whose boxes need not meet."""
+"""Verbs of objects whose boxes need not meet."""
 CARRIERS = ("piece of furniture", "vehicle", "animal", "bridge", "stairs", "skateboard", "surfboard", "snowboard", "skis", "rock")
 """Kinds that somebody may be on, beside the grounds: nobody is on a cable."""
 GROUNDS = words("surfaces") | {"court", "platform", "pier", "deck", "stage", "mat", "blanket", "towel", "swing", "ramp", "slope"}
 ONLY_ON = {"train": ("track", "rail", "railway", "railroad", "bridge"), "building": ("hill", "mountain", "cliff", "island")}
 
 
-def _visible(subject: Thing, verb: str, target: Thing) -> bool:
-    """Whether a viewer would confirm what one of Visual Genome's annotators stated, by the boxes and by what things are."""
+def _is_visible(subject: SceneObject, verb: str, target: SceneObject) -> bool:
+    """Whether a viewer would confirm what one of Visual Genome's annotators stated, by the boxes and by what objects are."""
     if "'s " in subject.noun:
         return False
     if verb not in APART and not any(overlap(a, b) for a in subject.boxes for b in target.boxes):
@@ -177,26 +180,26 @@ def _visible(subject: Thing, verb: str, target: Thing) -> bool:
     return not vocabulary.is_a(target.phrase.core, "person")
 
 
-def _single(thing: Thing) -> bool:
-    return len(thing.boxes) == 1 and not thing.plural and thing.phrase.number == "singular"
+def _single(obj: SceneObject) -> bool:
+    return len(obj.boxes) == 1 and not obj.plural and obj.phrase.number == "singular"
 
 
-def _many(thing: Thing) -> bool:
+def _many(obj: SceneObject) -> bool:
     """Whether several are meant, by a plural or by a word for a group; a pair of skis is one."""
-    return thing.plural and thing.phrase.core.split(" ")[-1] not in PLURAL_ONLY or thing.phrase.head in COLLECTIVES
+    return obj.plural and obj.phrase.core.split(" ")[-1] not in PLURAL_ONLY or obj.phrase.head in COLLECTIVES
 
 
-def _is_clothing(thing: Thing) -> bool:
-    worn = thing.category.startswith("clothing") or vocabulary.is_a(thing.phrase.core, "piece of clothing")
-    return worn and not vocabulary.is_a(thing.phrase.core, "bag")
+def _is_clothing(obj: SceneObject) -> bool:
+    worn = obj.category.startswith("clothing") or vocabulary.is_a(obj.phrase.core, "piece of clothing")
+    return worn and not vocabulary.is_a(obj.phrase.core, "bag")
 
 
-def _worn(thing: Thing) -> bool:
-    return bool(WORN & set(thing.category.split("/")))
+def _is_worn(obj: SceneObject) -> bool:
+    return bool(WORN & set(obj.category.split("/")))
 
 
 def _clean(between: str) -> str | None:
-    """The words between two named things; `None` if the sentence ends, a comma cuts, or another clause begins there."""
+    """The words between two named objects; `None` if the sentence ends, a comma cuts, or another clause begins there."""
     tokens = _TOKEN.findall(between.lower())
     if any(token in ".;," for token in tokens):
         return None
@@ -207,8 +210,8 @@ def _clean(between: str) -> str | None:
     return None if CLAUSE_STARTS & set(tokens) else " ".join(tokens)
 
 
-def _recognised(facts: Facts, caption: str) -> Iterator[Named]:
-    """Words of a caption that can only mean one annotated thing: its kind is there once."""
+def _find_known_names(facts: Facts, caption: str) -> Iterator[Named]:
+    """Words of a caption that can only mean one annotated object: its kind is there once."""
     words = list(re.finditer(r"[a-z][a-z'\-]*", caption))
     place = 0
     while place < len(words):
@@ -226,8 +229,8 @@ def _recognised(facts: Facts, caption: str) -> Iterator[Named]:
 
 
 def _only(facts: Facts, word: str) -> str | None:
-    """The tag of the one thing a singular word can mean."""
-    if word not in vocabulary.known():
+    """The tag of the one object a singular word can mean."""
+    if word not in vocabulary.known_words():
         return None
     key = ("only", word)
     if key not in facts.memory:
@@ -238,5 +241,5 @@ def _only(facts: Facts, word: str) -> str | None:
 def _only_one(facts: Facts, word: str) -> str | None:
     if singular(word) != word:
         return None
-    things = [thing for thing in facts.things if vocabulary.could_be(word, thing.phrase.core)]
-    return things[0].tag if len(things) == 1 else None
+    objects = [obj for obj in facts.objects if vocabulary.could_be(word, obj.phrase.core)]
+    return objects[0].tag if len(objects) == 1 else None

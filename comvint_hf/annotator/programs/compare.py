@@ -1,17 +1,21 @@
-"""Programs that compare things by where they are and how much of the picture they take up."""
+"""Programs that compare objects by where they are and how much of the image they take up."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from comvint_hf.annotator.facts.geometry import overlap
-from comvint_hf.annotator.facts.scene import Facts, Thing
+from comvint_hf.annotator.facts.objects import SceneObject
 from comvint_hf.annotator.programs.program import THEN, Outcome, Program
 from comvint_hf.annotator.programs.search import all_of
 
+if TYPE_CHECKING:
+    from comvint_hf.annotator.facts.scene import Facts
+
 
 def side(program: Program, facts: Facts) -> Outcome | None:
-    """On which side of the second thing the first one is, along one axis: across (left or right) or up and down."""
+    """On which side of the second object the first one is, along one axis: across (left or right) or up and down."""
     found = all_of(program, facts)
     if found is None:
         return None
@@ -20,17 +24,17 @@ def side(program: Program, facts: Facts) -> Outcome | None:
     return Outcome(side, tags) if side else None
 
 
-def _clear_side(a: Thing, b: Thing, pair: tuple[str, str], facts: Facts) -> str | None:
+def _clear_side(a: SceneObject, b: SceneObject, pair: tuple[str, str], facts: Facts) -> str | None:
     """The one of two opposite sides of `b` on which `a` clearly is."""
     return next((side for side in pair if facts.side(a, b, side)), None)
 
 
-def further(program: Program, facts: Facts) -> Outcome | None:
+def furthest(program: Program, facts: Facts) -> Outcome | None:
     found = all_of(program, facts)
-    outermost = facts.outermost(found[0], program.words[0], margin=1e-6 if facts.drawn else None) if found else None
+    outermost = facts.find_extreme(found[0], program.words[0], margin=1e-6 if facts.rendered else None) if found else None
     if found is None or outermost is None:
         return None
-    others = [thing for thing in found[0] if thing is not outermost]
+    others = [obj for obj in found[0] if obj is not outermost]
     side = {"left": "left of", "right": "right of", "top": "above", "bottom": "below"}[program.words[0]]
     if not all(facts.side(outermost, other, side) for other in others):
         return None
@@ -38,54 +42,54 @@ def further(program: Program, facts: Facts) -> Outcome | None:
 
 
 NEARER = 1.6
-"""One thing is clearly nearer than another from this ratio of centre distances on."""
+"""One object is clearly nearer than another from this ratio of centre distances on."""
 
 
-def nearer(program: Program, facts: Facts) -> Outcome | None:
-    """Which of the other things is clearly nearest to the first, by centre distance in pixels; on photos none of the rest touches it."""
+def nearest(program: Program, facts: Facts) -> Outcome | None:
+    """Which of the other objects is clearly nearest to the first, by centre distance in pixels; on photos none of the rest touches it."""
     found = all_of(program, facts)
     if found is None:
         return None
     (anchor, *others), tags = found
-    touching = [] if facts.drawn else [place for place, other in enumerate(others) if overlap(anchor.box, other.box)]
+    touching = [] if facts.rendered else [place for place, other in enumerate(others) if overlap(anchor.box, other.box)]
     ranked = sorted((_distance(anchor, other, facts), place) for place, other in enumerate(others))
     (nearest, place), (second, _) = ranked[:2]
     clear = second >= NEARER * nearest and second - nearest >= 0.1 and not (touching and touching != [place])
     return Outcome(str(program.refs[place + 1]), tags) if clear else None
 
 
-def _distance(a: Thing, b: Thing, facts: Facts) -> float:
-    """Between centres, in units of the picture's longer side."""
+def _distance(a: SceneObject, b: SceneObject, facts: Facts) -> float:
+    """Between centres, in units of the image's longer side."""
     wide, high = facts.scene.width, facts.scene.height
     (ax, ay), (bx, by) = a.box.centre, b.box.centre
     return (((ax - bx) * wide) ** 2 + ((ay - by) * high) ** 2) ** 0.5 / max(wide, high)
 
 
-def bigger(program: Program, facts: Facts) -> Outcome | None:
+def largest(program: Program, facts: Facts) -> Outcome | None:
     found = all_of(program, facts)
     if found is None:
         return None
-    things, tags = found
-    largest = max(things, key=lambda thing: thing.box.area)
-    if not all(facts.larger(largest, other) for other in things if other is not largest):
+    objects, tags = found
+    largest = max(objects, key=lambda obj: obj.box.area)
+    if not all(facts.larger(largest, other) for other in objects if other is not largest):
         return None
-    return Outcome(str(program.refs[things.index(largest)]), tags)
+    return Outcome(str(program.refs[objects.index(largest)]), tags)
 
 
 def order(program: Program, facts: Facts) -> Outcome | None:
-    """The things from left to right, each clearly right of the one before."""
+    """The objects from left to right, each clearly right of the one before."""
     found = all_of(program, facts)
     if found is None:
         return None
-    things, tags = found
-    ranked = sorted(things, key=lambda thing: thing.box.centre[0])
+    objects, tags = found
+    ranked = sorted(objects, key=lambda obj: obj.box.centre[0])
     if not all(facts.side(a, b, "left of") for a, b in pairwise(ranked)):
         return None
-    return Outcome(THEN.join(str(program.refs[things.index(thing)]) for thing in ranked), tags)
+    return Outcome(THEN.join(str(program.refs[objects.index(obj)]) for obj in ranked), tags)
 
 
 def relative(program: Program, facts: Facts) -> Outcome | None:
-    """Where the first thing is as seen from the second: one of the four sides, or of the four corners between them."""
+    """Where the first object is as seen from the second: one of the four sides, or of the four corners between them."""
     found = all_of(program, facts)
     if found is None:
         return None

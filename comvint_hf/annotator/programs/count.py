@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from comvint_hf.annotator.facts.scene import Facts
-from comvint_hf.annotator.programs.knowledge import know
+from comvint_hf.annotator.programs.knowledge import lookup
 from comvint_hf.annotator.programs.program import Outcome, Program, Ref
 from comvint_hf.annotator.programs.search import find
 from comvint_hf.annotator.words.vocabulary import could_be
 
 
-def number_of(ref: Ref, facts: Facts) -> tuple[int, tuple[str, ...]] | None:
-    """How many things fit a description, only where that is certain."""
+def count_certain(ref: Ref, facts: Facts) -> tuple[int, tuple[str, ...]] | None:
+    """How many objects fit a description, only where that is certain."""
     found = find(ref, facts)
     if found is None or found.unsure or facts.count(ref.noun) is None:
         return None
-    return len(found.sure), (*(thing.tag for thing in found.sure), *found.anchors)
+    return len(found.sure), (*(obj.tag for obj in found.sure), *found.anchors)
 
 
 def count(program: Program, facts: Facts) -> Outcome | None:
-    counted = number_of(program.refs[0], facts)
+    counted = count_certain(program.refs[0], facts)
     return Outcome(str(counted[0]), counted[1]) if counted else None
 
 
 def _two_counts(program: Program, facts: Facts) -> tuple[int, int, tuple[str, ...]] | None:
     first, second = program.refs
-    a, b = number_of(first, facts), number_of(second, facts)
+    a, b = count_certain(first, facts), count_certain(second, facts)
     if (
         a is None
         or b is None
@@ -54,12 +54,12 @@ def more(program: Program, facts: Facts) -> Outcome | None:
     return Outcome(program.refs[counts[1] > counts[0]].noun, counts[2])
 
 
-def each(field: str) -> Callable[[Program, Facts], Outcome | None]:
+def multiply_by(field: str) -> Callable[[Program, Facts], Outcome | None]:
     """Times the number, of several: the legs of all the sheep, the corners of all the squares."""
 
     def evaluated(program: Program, facts: Facts) -> Outcome | None:
-        counted = number_of(program.refs[0], facts)
-        each = know(field, program.refs[0].noun)
+        counted = count_certain(program.refs[0], facts)
+        each = lookup(field, program.refs[0].noun)
         return Outcome(str(counted[0] * int(each)), counted[1]) if counted and counted[0] > 1 and each else None
 
     return evaluated

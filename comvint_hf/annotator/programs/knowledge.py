@@ -9,18 +9,19 @@ import re
 from functools import cache, lru_cache
 
 from comvint_hf.annotator.words import knowledge, vocabulary
-from comvint_hf.annotator.words.english import singular, words
+from comvint_hf.annotator.words.english import words
+from comvint_hf.text import singular
 
 
 @cache
 def _short_answers() -> dict[str, dict[str, str]]:
     """Field -> kind -> value, read from `wording/comvint_knowledge.toml`."""
-    return vocabulary.read("comvint_knowledge")
+    return vocabulary.read_table("comvint_knowledge")
 
 
 CORNERED = ("triangle", "square")
 """Shapes whose corners everybody counts alike."""
-NARROWER: dict[str, str] = vocabulary.read("english")["narrower"]
+NARROWER: dict[str, str] = vocabulary.read_table("english")["narrower"]
 """Materials, works and parts of the body, and the narrower ones that each takes in."""
 GENERAL = ("use", "made_of")
 """Fields that `knowledge.toml` holds as whole phrases."""
@@ -28,35 +29,34 @@ GENERAL = ("use", "made_of")
 
 @cache
 def fields() -> tuple[str, ...]:
-    """Every field of knowledge about a thing that a program may ask for."""
+    """Every field of knowledge about an object that a program may ask for."""
     return (*GENERAL, *_short_answers())
 
 
 @cache
 def values(field: str) -> tuple[str, ...]:
     """Every value of a field, none twice: where wrong options come from."""
-    if field in GENERAL:
-        found = (getattr(noun, field) for noun in knowledge.nouns().values())
-    else:
-        found = _short_answers()[field].values()
+    found = (
+        [getattr(noun, field) for noun in knowledge.nouns().values()] if field in GENERAL else _short_answers()[field].values()
+    )
     return tuple(dict.fromkeys(value for value in found if value and not set(value) & set(",();")))
 
 
 @lru_cache(maxsize=65536)
-def know(field: str, noun: str) -> str | None:
+def lookup(field: str, noun: str) -> str | None:
     """What is known of a noun: by its own words first ("water bottle"), then by its kind; `None` if nothing or not surely."""
     if field == "corners":
         return str(knowledge.shapes()[noun].corners) if noun in CORNERED else None
-    known = knowledge.known(noun)
+    known = knowledge.find_noun(noun)
     if field in (*GENERAL, "legs", "wheels"):
-        value = str(getattr(known, field) or "") if known and known.kind != "human being" else ""
-        return value if value and not set(value) & set(",();") else None
+        text = str(getattr(known, field) or "") if known and known.kind != "human being" else ""
+        return text if text and not set(text) & set(",();") else None
     table = _short_answers()[field]
     if (value := table.get(singular(noun.lower()))) is not None:
         return value
     if field == "young" and singular(noun.lower()).rpartition(" ")[2] in table.values():
         return None
-    kinds = {table.get(kind) for kind in vocabulary.meanings(noun)}
+    kinds = {table.get(kind) for kind in vocabulary.classes_of(noun)}
     return kinds.pop() if len(kinds) == 1 else None
 
 
@@ -69,13 +69,13 @@ def overlap(first: str, second: str) -> bool:
     >>> overlap("drink hot drinks", "drink wine"), overlap("tell the time", "cut the paper"), overlap("metal", "steel and rubber")
     (True, False, True)
     """
-    return not (_stems(first).isdisjoint(_widely(second)) and _widely(first).isdisjoint(_stems(second)))
+    return not (_stems(first).isdisjoint(_expand_stems(second)) and _expand_stems(first).isdisjoint(_stems(second)))
 
 
-def says_the_same(first: str, second: str) -> bool:
+def is_same_content(first: str, second: str) -> bool:
     """Whether one of two phrases has no word that matters beyond the other's, in any order.
 
-    >>> says_the_same("metal and plastic", "plastic and metal"), says_the_same("wood", "wood or metal"), says_the_same("wood", "glass")
+    >>> is_same_content("metal and plastic", "plastic and metal"), is_same_content("wood", "wood or metal"), is_same_content("wood", "glass")
     (True, True, False)
     """
     return _stems(first) <= _stems(second) or _stems(second) <= _stems(first)
@@ -87,20 +87,22 @@ def _stems(phrase: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=16384)
-def _widely(phrase: str) -> frozenset[str]:
+def _expand_stems(phrase: str) -> frozenset[str]:
     """The stems with those of whatever is narrower: "metal" may be steel."""
     return _stems(phrase).union(*(_stems(narrower) for word, narrower in NARROWER.items() if _stems(word) <= _stems(phrase)))
 
 
 @lru_cache(maxsize=4096)
-def uses_alike(noun: str) -> frozenset[str]:
-    """What things of the same kind on as many wheels are used for: a bike may serve where a scooter does."""
-    known = knowledge.known(noun)
-    alike = (other for other in knowledge.nouns().values() if known and known.wheels and other.kind == known.kind)
-    return frozenset(other.use for other in alike if other.use and other.wheels == known.wheels)
+def similar_uses(noun: str) -> frozenset[str]:
+    """What objects of the same kind on as many wheels are used for: a bike may serve where a scooter does."""
+    known = knowledge.find_noun(noun)
+    if known is None or not known.wheels:
+        return frozenset()
+    similar = (other for other in knowledge.nouns().values() if (other.kind, other.wheels) == (known.kind, known.wheels))
+    return frozenset(other.use for other in similar if other.use)
 
 
 @lru_cache(maxsize=4096)
-def serving(use: str) -> tuple[str, ...]:
+def nouns_with_use(use: str) -> tuple[str, ...]:
     """Every noun that may serve a use."""
     return tuple(name for name, noun in knowledge.nouns().items() if noun.use and overlap(noun.use, use))

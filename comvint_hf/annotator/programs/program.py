@@ -5,8 +5,8 @@
     use(the(thing; which the(man) is holding))    What is the thing that the man is holding used for?
     is(colour(the(circle)), red)                  Is the circle red?
 
-`the(noun; attributes; where)` is one thing, `any(...)` all things of that description. What they come
-to on a scene is `evaluation.py`'s business, how they read in English `phrasing.py`'s; this file knows their form only.
+`the(noun; attributes; where)` is one object, `any(...)` all objects of that description. `execute.py` evaluates
+programs on a scene, `comvint/templates.py` puts them into words; this module knows their form only.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from comvint_hf.errors import InputError
 
 ARROW = " => "
 THEN = " then "
-"""Between the things of an order."""
+"""Between the objects of an order."""
 THING = "thing"
 """The noun of a reference whose kind is left open: "the thing that the man is holding"."""
 
 
 class Where(NamedTuple):
-    """What narrows a reference. `word` is a side, a verb, "left"/"right" (furthest), a use or a likeness; `anchor` the other thing.
+    """What narrows a reference. `word` is a side, a verb, "left"/"right" (furthest), a use or a likeness; `anchor` the other object.
 
     `does`: it is the subject of the verb ("holding the umbrella"); `done`: its object ("which the man is holding");
     `like`: it has the colour or the shape of something well known ("a coin").
@@ -49,7 +49,7 @@ class Where(NamedTuple):
 
 
 class Ref(NamedTuple):
-    """One thing (`the`) or all things (`any`) of a description."""
+    """One object (`the`) or all objects (`any`) of a description."""
 
     article: Literal["the", "any"]
     noun: str
@@ -61,7 +61,7 @@ class Ref(NamedTuple):
 
     @property
     def simple(self) -> bool:
-        """Whether it is found by its own looks, without another thing and without knowledge."""
+        """Whether it is found by its own looks, without another object and without knowledge."""
         return self.where is None or self.where.how == "furthest"
 
 
@@ -81,6 +81,13 @@ class Program(NamedTuple):
     @property
     def words(self) -> tuple[str, ...]:
         return tuple(arg for arg in self.args if isinstance(arg, str))
+
+    @property
+    def claimed(self) -> tuple[Program, str]:
+        """The question and the value of a claim, `is(question, value)`."""
+        question, value = self.args
+        assert isinstance(question, Program)
+        return question, str(value)
 
 
 class Outcome(NamedTuple):
@@ -104,23 +111,23 @@ def claim(question: Program, value: str) -> Program:
 
 
 @lru_cache(maxsize=16384)
-def read(text: str) -> Program:
+def parse_program(text: str) -> Program:
     """Read a printed program. Raises `InputError` if the text is none.
 
-    >>> str(read("is(colour(the(circle; left of the(star))), red)"))
+    >>> str(parse_program("is(colour(the(circle; left of the(star))), red)"))
     'is(colour(the(circle; left of the(star))), red)'
     """
     head, inside = _call(text.strip())
     return Program(head, tuple(_argument(part) for part in _parts(inside, ",")))
 
 
-def chain(text: str) -> list[Program]:
+def parse_chain(text: str) -> list[Program]:
     """Read a chain of programs, each one made from the one before. Raises `InputError` for anything else.
 
-    >>> [program.head for program in chain("colour(the(circle)) => is(colour(the(circle)), red)")]
+    >>> [program.head for program in parse_chain("colour(the(circle)) => is(colour(the(circle)), red)")]
     ['colour', 'is']
     """
-    return [read(part) for part in text.split(ARROW)]
+    return [parse_program(part) for part in text.split(ARROW)]
 
 
 def extend(reasoning: str, program: Program) -> str:
@@ -150,12 +157,12 @@ def _argument(text: str) -> Ref | str | Program:
     if THEN in text:
         return text
     if text.startswith(("the(", "any(")):
-        return read_ref(text)
-    return read(text) if "(" in text else text
+        return parse_ref(text)
+    return parse_program(text) if "(" in text else text
 
 
 @lru_cache(maxsize=16384)
-def read_ref(text: str) -> Ref:
+def parse_ref(text: str) -> Ref:
     """Read a printed reference."""
     article, inside = _call(text)
     noun, *rest = _parts(inside, ";")
@@ -164,18 +171,19 @@ def read_ref(text: str) -> Ref:
     where = None
     if rest and ("(" in rest[-1] or rest[-1].startswith(("furthest ", "for ", "like "))):
         where = _where(rest.pop())
-    return Ref(article, noun, tuple(rest), where)
+    return Ref("the" if article == "the" else "any", noun, tuple(rest), where)
 
 
 def _where(text: str) -> Where:
-    how, _, word = text.partition(" ")
-    if how in ("furthest", "for", "like"):
-        return Where(how, word)
+    how: Literal["furthest", "for", "like"]
+    for how in ("furthest", "for", "like"):
+        if text.startswith(f"{how} "):
+            return Where(how, text.removeprefix(f"{how} "))
     if text.startswith("which "):
         anchor, _, verb = text[6:].rpartition(" is ")
-        return Where("done", verb, read_ref(anchor))
+        return Where("done", verb, parse_ref(anchor))
     word, _, anchor = text.partition(" the(")
-    return Where("side" if word in SIDES else "does", word, read_ref(f"the({anchor}"))
+    return Where("side" if word in SIDES else "does", word, parse_ref(f"the({anchor}"))
 
 
 def refs_in(program: Program) -> Iterator[Ref]:
@@ -196,15 +204,15 @@ def _nested(ref: Ref) -> Iterator[Ref]:
 def replace(program: Program, old: Ref, new: Ref) -> Program:
     """The program with one reference put for another, at any depth."""
     args = tuple(
-        replace(arg, old, new) if isinstance(arg, Program) else _replaced(arg, old, new) if isinstance(arg, Ref) else arg
+        replace(arg, old, new) if isinstance(arg, Program) else _replace_in(arg, old, new) if isinstance(arg, Ref) else arg
         for arg in program.args
     )
     return Program(program.head, args)
 
 
-def _replaced(ref: Ref, old: Ref, new: Ref) -> Ref:
+def _replace_in(ref: Ref, old: Ref, new: Ref) -> Ref:
     if ref == old:
         return new
     if ref.where and ref.where.anchor:
-        return ref._replace(where=ref.where._replace(anchor=_replaced(ref.where.anchor, old, new)))
+        return ref._replace(where=ref.where._replace(anchor=_replace_in(ref.where.anchor, old, new)))
     return ref

@@ -1,6 +1,6 @@
 """Captions as whole sentences: those that are one, or become one with an "is", in the words of their writers.
 
-This file knows captions only; whether a sentence is true of the picture is its writer's word.
+This file knows captions only; whether a sentence is true of the image is its writer's word.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import re
 from functools import lru_cache
 
 from comvint_hf.annotator.words import knowledge
-from comvint_hf.annotator.words.colors import agree, is_known
-from comvint_hf.annotator.words.english import ARTICLES, COLLECTIVES, PLURAL_ONLY, PROPER_OF, number_of
+from comvint_hf.annotator.words.colors import is_known, may_describe_same
+from comvint_hf.annotator.words.english import ARTICLES, COLLECTIVES, PROPER_OF, number_of
 from comvint_hf.annotator.words.english import words as _listed
 from comvint_hf.annotator.words.vocabulary import is_a
-from comvint_hf.grounding import tags_in
+from comvint_hf.grounding import find_tags
+from comvint_hf.text import PLURAL_ONLY
 from comvint_hf.types import Scene
 
 _SINGULAR = (
@@ -67,7 +68,7 @@ _SECOND_VERB = re.compile(
     r"splashes|floats|props|stares|rolls|competes|practices|tumbles|points)\b"
 )
 _HAVING = frozenset(
-    ["wearing", "holding", "riding", "carrying", "with", "behind", "near", "during", "using", "driving", "pulling"]
+    ("wearing", "holding", "riding", "carrying", "with", "behind", "near", "during", "using", "driving") + ("pulling",)
 )
 """Words after which a countable noun has a determiner: "wearing jacket" was written in haste."""
 _OWN = ARTICLES | {"his", "her", "its", "their", "my", "our", "one", "each", "another", "no"}
@@ -77,38 +78,38 @@ FEWEST, MOST = 6, 16
 """Words of a caption that says something; the longer ones were often written in haste."""
 
 
-def spoken(scene: Scene) -> list[str]:
+def caption_sentences(scene: Scene) -> list[str]:
     """The captions that are grammatical sentences about what is seen; the others are left out.
 
-    >>> spoken(Scene(id="x/1", source="coco", width=1, height=1, captions=("A man riding a wave on a surfboard", "Surf!")))
+    >>> caption_sentences(Scene(id="x/1", source="coco", width=1, height=1, captions=("A man riding a wave on a surfboard", "Surf!")))
     ['A man is riding a wave on a surfboard.']
     """
     return list(dict.fromkeys(sentence for caption in scene.captions if (sentence := _sentence(caption))))
 
 
-def named(scene: Scene, sentence: str) -> list[str]:
-    """The tags of what a spoken caption names, where the corpus ties captions to things."""
+def named_tags(scene: Scene, sentence: str) -> list[str]:
+    """The tags of what a spoken caption names, where the corpus ties captions to objects."""
     grounded = scene.meta.get("grounded_captions", ())
-    return next((tags_in(tied) for raw, tied in zip(scene.captions, grounded, strict=False) if _sentence(raw) == sentence), [])
+    return next((find_tags(tied) for raw, tied in zip(scene.captions, grounded, strict=False) if _sentence(raw) == sentence), [])
 
 
-def says_more(caption: str, before: str) -> bool:
-    """Whether a caption speaks of other things than the one before, tells of another activity, and sees no other colours.
+def adds_content(caption: str, before: str) -> bool:
+    """Whether a caption speaks of other objects than the one before, tells of another activity, and sees no other colours.
 
-    >>> says_more("Two children are practicing martial arts.", "Two boys are practicing karate."), says_more("A man is singing.", "A dog runs.")
+    >>> adds_content("Two children are practicing martial arts.", "Two boys are practicing karate."), adds_content("A man is singing.", "A dog runs.")
     (False, True)
     """
     words, known = ({word for word in text.lower().rstrip(".").split()} for text in (caption, before))
     starts = {word[:3] for word in known}
     doing = [word for word in words if word.endswith("ing") or word in DOES - {"is", "has"}]
     again = any(word[:3] in starts for word in doing) or _about_people(words) and _about_people(known)
-    return bool(doing) and not again and not (words & known) - SMALL_WORDS and agree(before, caption)
+    return bool(doing) and not again and not (words & known) - SMALL_WORDS and may_describe_same(before, caption)
 
 
-def of_several(caption: str) -> bool:
+def names_several_people(caption: str) -> bool:
     """Whether a caption names people in the plural: "two adults" may be the man and the woman that another one names.
 
-    >>> of_several("Two children and two adults are gathered."), of_several("A man is singing.")
+    >>> names_several_people("Two children and two adults are gathered."), names_several_people("A man is singing.")
     (True, False)
     """
     words = caption.lower().rstrip(".").replace(",", "").split()
@@ -125,7 +126,7 @@ def _sentence(caption: str) -> str | None:
     text = re.sub(r"\s+([,.])", r"\1", " ".join(caption.split())).rstrip(". ")
     text = re.sub(r"\b([A-Za-z]+) - ([a-z]+)\b", r"\1-\2", text)
     text = " ".join(PROPER_OF.get(word, word) for word in text.split(" "))
-    if _CLUMSY.search(text) or "." in text or not FEWEST <= len(text.split()) <= MOST or text.isupper() or _hasty(text):
+    if _CLUMSY.search(text) or "." in text or not FEWEST <= len(text.split()) <= MOST or text.isupper() or _lacks_article(text):
         return None
     for pattern, verb in ((_ONE_DOING, "is"), (_MANY_DOING, "are")):
         changed, count = pattern.subn(rf"\1 {verb} \2", text, count=1)
@@ -138,20 +139,20 @@ def _sentence(caption: str) -> str | None:
     return f"{text}." if _ACTS.match(text) else None
 
 
-def _garments(word: str) -> bool:
+def _is_plural_clothing(word: str) -> bool:
     return word not in PLURAL_ONLY and number_of(word) == "plural" and is_a(word, "piece of clothing")
 
 
-def _hasty(text: str) -> bool:
+def _lacks_article(text: str) -> bool:
     """Whether a noun and its determiner do not fit: "wearing jacket", "riding bike", "a plaid shirts"."""
     words = text.lower().split(" ")
     for place, word in enumerate(words[:-1]):
-        if word in ("a", "an") and any(_garments(after) for after in words[place + 1 : place + 3]):
+        if word in ("a", "an") and any(_is_plural_clothing(after) for after in words[place + 1 : place + 3]):
             return True
         if word in COUNTS and all(number_of(later.rstrip(",")) == "singular" for later in words[place + 1 : place + 4]):
             return True
         after = words[place + 1].rstrip(",")
-        noun = knowledge.known(after) if word in _HAVING and after not in _OWN else None
+        noun = knowledge.find_noun(after) if word in _HAVING and after not in _OWN else None
         if noun and not noun.mass and number_of(after) == "singular" and after not in PLURAL_ONLY:
             last = words[place + 2].rstrip(",") if place + 2 < len(words) else ""
             if not (last and number_of(last) != "singular" and is_known(last)):

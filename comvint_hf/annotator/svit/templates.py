@@ -9,19 +9,20 @@ from __future__ import annotations
 import re
 from functools import cache
 from random import Random
+from typing import Any
 
-from comvint_hf.annotator.words.vocabulary import read
+from comvint_hf.annotator.words.vocabulary import read_table
 
 PLAIN = 7
-"""How many of a list's first wordings drawn scenes use: a small model should not need many words."""
+"""How many of a list's first wordings rendered scenes use: a small model should not need many words."""
 _SENTENCE_START = re.compile(r"(^|[.!?] )(<st>)?([a-z])")
 _INITIALS = re.compile(r"\b(tv|suv|dvd|cd)(s?)\b")
 
 
 @cache
-def tables(name: str) -> dict[str, dict]:
+def tables(name: str) -> dict[str, Any]:
     """The tables of one file of `wording/`."""
-    return read(name)
+    return read_table(name)
 
 
 def prose(text: str) -> str:
@@ -42,7 +43,7 @@ class Speaker:
         self.random = random
         self.plain = plain
 
-    def say(self, table: str, form: str, /, **blanks: object) -> str:
+    def render(self, table: str, form: str, /, **blanks: object) -> str:
         """One wording of a table with its blanks filled."""
         return prose(self.draw(self.tables[table][form]).format_map(blanks))
 

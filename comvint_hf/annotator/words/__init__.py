@@ -1,1 +1,1 @@
-"""What the annotator knows of English and of the world: words, kinds of things, their uses."""
+"""What the annotator knows of English and of the world: words, kinds of objects, their uses."""

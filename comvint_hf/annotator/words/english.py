@@ -11,6 +11,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from comvint_hf.text import MASS, PLURAL_ONLY, SAME, is_plural, plural, singular
+
 Number = Literal["singular", "plural", "mass"]
 
 
@@ -24,12 +26,10 @@ def words(name: str) -> frozenset[str]:
     return frozenset(_english()[name].split())
 
 
-IRREGULAR: dict[str, str] = _english()["irregular"]
 COLOURS: dict[str, str] = _english()["colours"]
 RENAMED: dict[str, str] = _english()["renamed"]
 """Words for colours and the one name we use for each."""
-SAME, PLURAL_ONLY, PAIRS, MASS = words("same"), words("plural_only"), words("pairs"), words("mass")
-NOT_PLURAL, COLLECTIVES, PRONOUNS, PROPER = words("not_plural"), words("collectives"), words("pronouns"), words("proper")
+PAIRS, COLLECTIVES, PRONOUNS, PROPER = words("pairs"), words("collectives"), words("pronouns"), words("proper")
 VERBS_OF_NAMES = words("verbs_of_names")
 POSSESSIVES, ARTICLES, VAGUE_COUNTS = words("possessives"), words("articles"), words("vague_counts")
 BREAKS, ONLY_ONES = words("breaks"), words("only_ones")
@@ -51,9 +51,9 @@ NUMBER_OF_WORD = {word: number for number, word in enumerate(NUMBERS) if number}
 
 
 class NounPhrase(NamedTuple):
-    """A corpus's wording of a thing, without its determiner.
+    """A corpus's wording of an object, without its determiner.
 
-    `core` is `text` up to its first preposition or participle, `head` the core's last word in the singular; `count` is the number
+    `core` is `text` up to its first preposition or participle, `head` the core's last word in the singular; `quantity` is the number
     the phrase itself states (1 for "a man", 2 for "two men", `None` where it does not say).
     """
 
@@ -61,7 +61,7 @@ class NounPhrase(NamedTuple):
     core: str
     head: str
     number: Number
-    count: int | None = None
+    quantity: int | None = None
 
     @property
     def plural(self) -> bool:
@@ -75,9 +75,9 @@ class NounPhrase(NamedTuple):
     @property
     def a(self) -> str:
         """As first mentioned: "a young man", "two men", "some people", "snow"."""
-        if self.count is not None and self.count > 1 and self.plural:
-            return f"{number_word(self.count)} {self.text}"
-        return indefinite(self.text, self.number)
+        if self.quantity is not None and self.quantity > 1 and self.plural:
+            return f"{number_word(self.quantity)} {self.text}"
+        return add_article(self.text, self.number)
 
 
 def article(phrase: str) -> str:
@@ -93,10 +93,10 @@ def article(phrase: str) -> str:
     return "an" if phrase[:1].lower() in "aeiou" else "a"
 
 
-def indefinite(phrase: str, number: Number | None = None) -> str:
+def add_article(phrase: str, number: Number | None = None) -> str:
     """A phrase as first mentioned: with its article, "some" for several, "a pair of" for scissors, bare for snow.
 
-    >>> [indefinite(word) for word in ("old oven", "trees", "scissors", "snow")]
+    >>> [add_article(word) for word in ("old oven", "trees", "scissors", "snow")]
     ['an old oven', 'some trees', 'a pair of scissors', 'snow']
     """
     number = number or number_of(phrase)
@@ -105,69 +105,6 @@ def indefinite(phrase: str, number: Number | None = None) -> str:
     if number == "mass":
         return phrase
     return f"a pair of {phrase}" if head_word(phrase) in PAIRS else f"some {phrase}"
-
-
-@lru_cache(maxsize=8192)
-def plural(noun: str) -> str:
-    """The plural of a noun or of a phrase's last word; a plural stays as it is.
-
-    >>> [plural(word) for word in ("person", "knife", "bus", "sheep", "baby", "box", "hot dog", "scissors", "day")]
-    ['people', 'knives', 'buses', 'sheep', 'babies', 'boxes', 'hot dogs', 'scissors', 'days']
-    """
-    before, _, last = noun.rpartition(" ")
-    return f"{before} {_plural(last)}" if before else _plural(last)
-
-
-def _plural(word: str) -> str:
-    if word in SAME or word in PLURAL_ONLY or word in MASS or _is_plural_word(word):
-        return word
-    if word in IRREGULAR:
-        return IRREGULAR[word]
-    if re.search(r"(?:s|x|z|ch|sh)$", word):
-        return f"{word}es"
-    if re.search(r"[^aeiou]y$", word):
-        return f"{word[:-1]}ies"
-    return f"{word}s"
-
-
-SINGULAR_OF = {many: one for one, many in IRREGULAR.items()}
-
-
-@lru_cache(maxsize=8192)
-def singular(noun: str) -> str:
-    """The singular of a noun or of a phrase's last word; good enough for the nouns of captions.
-
-    >>> [singular(word) for word in ("people", "knives", "buses", "glasses", "babies", "boxes", "horses", "trees", "grass", "houses")]
-    ['person', 'knife', 'bus', 'glasses', 'baby', 'box', 'horse', 'tree', 'grass', 'house']
-    """
-    before, _, last = noun.rpartition(" ")
-    return f"{before} {_singular(last)}" if before else _singular(last)
-
-
-def _singular(word: str) -> str:
-    if word in SINGULAR_OF:
-        return SINGULAR_OF[word]
-    if word in SAME or word in PLURAL_ONLY or word in NOT_PLURAL or len(word) < 4 and word != "tvs":
-        return word
-    if (
-        word.endswith("ies")
-        and len(word) > 4
-        and word not in ("cookies", "movies", "brownies", "hoodies", "selfies", "zombies", "hippies")
-    ):
-        return f"{word[:-3]}y"
-    if re.search(r"(?:sses|xes|ches|shes|zzes)$", word) and word not in ("caches", "headaches", "axes"):
-        return word[:-2]
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        return word[:-1]
-    return word
-
-
-def _is_plural_word(word: str) -> bool:
-    if word in SINGULAR_OF or word in PLURAL_ONLY:
-        return True
-    if word in NOT_PLURAL or word in MASS or len(word) < 4 and word != "tvs":
-        return False
-    return word.endswith("s") and not word.endswith(("ss", "us", "is"))
 
 
 def head_word(phrase: str) -> str:
@@ -190,7 +127,7 @@ def core(phrase: str) -> str:
 
 @lru_cache(maxsize=8192)
 def number_of(phrase: str) -> Number:
-    """Whether a phrase is one thing, several, or a stuff.
+    """Whether a phrase is one object, several, or a stuff.
 
     >>> [number_of(word) for word in ("dog", "people", "blue jeans", "snow", "bowl of apples")]
     ['singular', 'plural', 'plural', 'mass', 'singular']
@@ -198,7 +135,7 @@ def number_of(phrase: str) -> Number:
     whole, head = core(phrase).lower(), head_word(phrase).lower()
     if re.search(r"\band\b", phrase) and " " not in whole:
         return "plural"
-    if _is_plural_word(head):
+    if is_plural(head):
         return "plural"
     return "mass" if head in MASS else "singular"
 
@@ -212,9 +149,9 @@ def be(number: Number | int) -> str:
     return "are" if number == "plural" or (isinstance(number, int) and number != 1) else "is"
 
 
-def have(number: Number) -> str:
+def have(number: Number | int) -> str:
     """ "has" or "have"."""
-    return "have" if number == "plural" else "has"
+    return "have" if be(number) == "are" else "has"
 
 
 def number_word(number: int) -> str:
@@ -226,10 +163,10 @@ def number_word(number: int) -> str:
     return NUMBERS[number] if 0 <= number < len(NUMBERS) else str(number)
 
 
-def counted(noun: str, number: int) -> str:
+def format_count(noun: str, number: int) -> str:
     """A noun with its number.
 
-    >>> counted("person", 2), counted("bus", 1), counted("scissors", 2), counted("dog", 0)
+    >>> format_count("person", 2), format_count("bus", 1), format_count("scissors", 2), format_count("dog", 0)
     ('two people', 'one bus', 'two pairs of scissors', 'no dogs')
     """
     if noun in PAIRS:
@@ -237,10 +174,10 @@ def counted(noun: str, number: int) -> str:
     return f"{number_word(number)} {noun if number == 1 else plural(noun)}"
 
 
-def listed(items: list[str] | tuple[str, ...], last: str = "and") -> str:
+def join_phrases(items: list[str] | tuple[str, ...], last: str = "and") -> str:
     """Join as in a sentence; "" for nothing.
 
-    >>> listed(["a dog", "a cat", "two cows"]), listed(["left", "right"], "or")
+    >>> join_phrases(["a dog", "a cat", "two cows"]), join_phrases(["left", "right"], "or")
     ('a dog, a cat and two cows', 'left or right')
     """
     return f" {last} ".join(filter(None, (", ".join(items[:-1]), items[-1]))) if items else ""
@@ -264,7 +201,7 @@ _ODD = re.compile(r"[^A-Za-z0-9 '\-]")
 
 @lru_cache(maxsize=65536)
 def noun_phrase(raw: str) -> NounPhrase | None:
-    """Read a corpus's wording of a thing; `None` if no clean phrase can be had.
+    """Read a corpus's wording of an object; `None` if no clean phrase can be had.
 
     >>> noun_phrase("A young man in a blue shirt").the, noun_phrase("Two men").a, noun_phrase("WOMAN'S arm").the
     ('the young man in a blue shirt', 'two men', "the woman's arm")
@@ -274,10 +211,10 @@ def noun_phrase(raw: str) -> NounPhrase | None:
     text = _CLITIC.sub(r"\1", _EDGE.sub("", _SPACE.sub(" ", raw)).replace("`", "'"))
     if not text or _ODD.search(text):
         return None
-    words = _lowered(text).split(" ")
+    words = _lower(text).split(" ")
     if words[0] == "no":
         return None
-    count, words = _without_determiner(words)
+    count, words = _split_article(words)
     text = RENAMED.get(" ".join(words), " ".join(words))
     words = text.split(" ")
     if not text or not text[0].isalpha() or len(text) < 2 or words[-1] in BREAKS | ARTICLES or words[0] in BREAKS:
@@ -288,8 +225,8 @@ def noun_phrase(raw: str) -> NounPhrase | None:
         head in PRONOUNS
         or text in PRONOUNS
         or any(word.endswith(("one's", "body's")) for word in words)
-        or _halved(words, head)
-        or _states(words)
+        or _is_incomplete(words, head)
+        or _is_sentence(words)
     ):
         return None
     number = number_of(text)
@@ -304,7 +241,7 @@ def noun_phrase(raw: str) -> NounPhrase | None:
     return NounPhrase(text, whole, singular(head), number, count)
 
 
-def _halved(words: list[str], head: str) -> bool:
+def _is_incomplete(words: list[str], head: str) -> bool:
     """Whether a phrase was cut off or lacks a word: "some stacked orange", "a couple guys", "group of woman", "men or boys"."""
     if len(words) > 1 and head in COLOURS or "or" in words:
         return True
@@ -314,19 +251,19 @@ def _halved(words: list[str], head: str) -> bool:
     return words[0] == "couple" and words[1] not in BREAKS or words[1:-1] == ["of"] and plural(last) != last
 
 
-def _states(words: list[str]) -> bool:
+def _is_sentence(words: list[str]) -> bool:
     """Whether a name is a sentence: "floor is wood", "see cupboard"; "man who is waiting" is none."""
     return not VERBS_OF_NAMES.isdisjoint(words) and "who" not in words and "that" not in words
 
 
-def _lowered(text: str) -> str:
+def _lower(text: str) -> str:
     """Lower case, but names are capitals ("American flag", "a Hispanic woman"), and so are short acronyms in mixed text ("old TV")."""
     if text.isupper() or text.islower():
         return " ".join(PROPER_OF.get(word, word) for word in text.lower().split(" "))
-    return " ".join(map(_lowered_word, text.split(" ")))
+    return " ".join(map(_lower_word, text.split(" ")))
 
 
-def _lowered_word(word: str) -> str:
+def _lower_word(word: str) -> str:
     if word in PROPER_OF:
         return PROPER_OF[word]
     if (
@@ -339,7 +276,7 @@ def _lowered_word(word: str) -> str:
     return word.lower()
 
 
-def _without_determiner(words: list[str]) -> tuple[int | None, list[str]]:
+def _split_article(words: list[str]) -> tuple[int | None, list[str]]:
     """The count that leading determiners state, and the words after them."""
     count: int | None = None
     while len(words) > 1:

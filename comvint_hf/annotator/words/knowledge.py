@@ -1,7 +1,7 @@
-"""What everybody knows about things: kinds, uses, materials, dangers, and what several things together suggest.
+"""What everybody knows about objects: kinds, uses, materials, dangers, and what several objects together suggest.
 
 Read from `knowledge.toml`, whose first lines say how each field reads in a sentence. This file knows no scene: it takes
-nouns and gives facts that hold without a picture.
+nouns and gives facts that hold without an image.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
-from comvint_hf.annotator.words.english import plural, singular
+from comvint_hf.text import plural, singular
 from comvint_hf.types import Record
 
+BASIC_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white", "brown", "pink", "grey")
+RENDERED_COLOURS, SHAPE_NAMES = BASIC_COLOURS[:6], ("circle", "square", "triangle", "star")
+"""Colours and shapes of rendered scenes."""
 FILE = Path(__file__).parents[1] / "knowledge.toml"
 Trait = Literal[
     "electric", "edible", "alive", "flies", "floats", "fragile", "sharp", "seat", "container", "readable", "warm", "summery",
@@ -22,7 +25,7 @@ Trait = Literal[
 
 
 class Noun(Record):
-    """What is known of things that are called `name`; an empty field says nothing. `size` is metres along the longest side.
+    """What is known of objects that are called `name`; an empty field says nothing. `size` is metres along the longest side.
 
     `unless` are words that make something else of it when they stand before it ("license" before "plate").
     """
@@ -46,7 +49,7 @@ class Noun(Record):
 
 
 class Rule(Record):
-    """What visible things suggest: one thing of each group of `all`, none of `none`.
+    """What visible objects suggest: one object of each group of `all`, none of `none`.
 
     `touch` is the share of the smaller box that the first two must have in common; one of the words `said`, if there are any,
     must have been used of the scene, and none of the words `unsaid`.
@@ -65,7 +68,7 @@ class Rule(Record):
 
 
 class Colour(Record):
-    """`hint` is a thing that everybody knows in this colour; `warm` is `None` for colours that are neither."""
+    """`hint` is an object that everybody knows in this colour; `warm` is `None` for colours that are neither."""
 
     name: str
     hint: str
@@ -74,7 +77,7 @@ class Colour(Record):
 
 
 class Shape(Record):
-    """`like` and `also` are everyday things of this shape."""
+    """`like` and `also` are everyday objects of this shape."""
 
     name: str
     corners: int
@@ -104,10 +107,10 @@ def _by_word() -> dict[str, Noun]:
 
 
 @lru_cache(maxsize=65536)
-def known(noun: str) -> Noun | None:
+def find_noun(noun: str) -> Noun | None:
     """What is known of a noun, singular or plural, with or without attributes; `None` where nothing surely holds.
 
-    >>> known("young men").name, known("red bikes").name, known("license plate"), known("gravestone")
+    >>> find_noun("young men").name, find_noun("red bikes").name, find_noun("license plate"), find_noun("gravestone")
     ('man', 'bicycle', None, None)
     """
     words = noun.lower().replace("-", " ").split(" ")
@@ -120,9 +123,9 @@ def known(noun: str) -> Noun | None:
 
 
 def word_for(called: str, noun: Noun) -> str:
-    """The name of a noun that somebody used when calling a thing `called`, its own name if none of them.
+    """The name of a noun that somebody used when calling an object `called`, its own name if none of them.
 
-    >>> word_for("red bike", known("red bike")), word_for("cab", nouns()["car"])
+    >>> word_for("red bike", find_noun("red bike")), word_for("cab", nouns()["car"])
     ('bike', 'car')
     """
     words = called.lower().split(" ")
@@ -143,7 +146,7 @@ def colours() -> dict[str, Colour]:
 
 
 @cache
-def mixtures() -> dict[frozenset[str], str]:
+def paint_results() -> dict[frozenset[str], str]:
     """What two paints give when they are mixed."""
     return {frozenset(entry["of"]): entry["gives"] for entry in _tables()["mixtures"]}
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from comvint_hf.annotator.words.english import singular
+from comvint_hf.text import singular
 
 WORDING = Path(__file__).parents[1] / "wording"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of thing: the word we say, its broader kind, its settings, whether nobody overlooks it, whether COCO has it."""
+    """A kind of object: the word we say, its broader kind, its settings, whether nobody overlooks it, whether COCO has it."""
 
     name: str
     word: str
@@ -34,13 +34,13 @@ class Relation:
     place: bool
 
 
-def read(name: str) -> dict:
+def read_table(name: str) -> dict:
     """Read one data file of `wording/`."""
     return tomllib.loads((WORDING / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 @cache
-def kinds() -> dict[str, Kind]:
+def kind_table() -> dict[str, Kind]:
     """Every known kind by its name."""
     return {
         name: Kind(
@@ -51,7 +51,7 @@ def kinds() -> dict[str, Kind]:
             entry.get("big", False),
             entry.get("coco", False),
         )
-        for name, entry in read("comvint_kinds").items()
+        for name, entry in read_table("comvint_kinds").items()
     }
 
 
@@ -59,20 +59,20 @@ def kinds() -> dict[str, Kind]:
 def _canonical() -> dict[str, frozenset[str]]:
     """Word -> the kinds it may mean. A word may mean several ("glass": a cup or a wine glass)."""
     meanings: dict[str, set[str]] = {}
-    for name, entry in read("comvint_kinds").items():
+    for name, entry in read_table("comvint_kinds").items():
         for word in (name, entry.get("word", name), *(word.replace("-", " ") for word in entry.get("words", "").split())):
             meanings.setdefault(word, set()).add(name)
             meanings.setdefault(singular(word), set()).add(name)
-    for parent in {entry["is"] for entry in read("comvint_kinds").values() if "is" in entry}:
+    for parent in {entry["is"] for entry in read_table("comvint_kinds").values() if "is" in entry}:
         meanings.setdefault(parent, set()).add(parent)
     return {word: frozenset(names) for word, names in meanings.items()}
 
 
 @lru_cache(maxsize=65536)
-def meanings(noun: str) -> frozenset[str]:
+def classes_of(noun: str) -> frozenset[str]:
     """The kinds that a noun (a phrase's core, singular or plural) may mean; the noun's own head if no kind is known.
 
-    >>> sorted(meanings("young men")), sorted(meanings("hot dog")), sorted(meanings("gravestone"))
+    >>> sorted(classes_of("young men")), sorted(classes_of("hot dog")), sorted(classes_of("gravestone"))
     (['man'], ['hot dog'], ['gravestone'])
     """
     words = noun.lower().replace("-", " ").split(" ")
@@ -91,14 +91,14 @@ def ancestors(kind: str) -> frozenset[str]:
     >>> sorted(ancestors("boy"))
     ['boy', 'child', 'person']
     """
-    parent = kinds()[kind].parent if kind in kinds() else ""
+    parent = kind_table()[kind].parent if kind in kind_table() else ""
     return frozenset((kind,)) | (ancestors(parent) if parent else frozenset())
 
 
 @lru_cache(maxsize=65536)
-def broad(noun: str) -> frozenset[str]:
+def all_classes_of(noun: str) -> frozenset[str]:
     """All kinds, narrow and broad, that a noun may mean."""
-    return frozenset().union(*(ancestors(kind) for kind in meanings(noun)))
+    return frozenset().union(*(ancestors(kind) for kind in classes_of(noun)))
 
 
 @lru_cache(maxsize=262144)
@@ -108,8 +108,8 @@ def could_be(noun: str, name: str) -> bool:
     >>> could_be("boy", "person"), could_be("person", "boy"), could_be("man", "woman"), could_be("cab", "car")
     (True, True, False, True)
     """
-    mine, other = meanings(noun), meanings(name)
-    return not mine.isdisjoint(broad(name)) or not other.isdisjoint(broad(noun))
+    mine, other = classes_of(noun), classes_of(name)
+    return not mine.isdisjoint(all_classes_of(name)) or not other.isdisjoint(all_classes_of(noun))
 
 
 @lru_cache(maxsize=65536)
@@ -119,7 +119,7 @@ def is_a(noun: str, kind: str) -> bool:
     >>> is_a("puppy", "animal"), is_a("table", "animal")
     (True, False)
     """
-    return all(kind in ancestors(meaning) for meaning in meanings(noun))
+    return all(kind in ancestors(meaning) for meaning in classes_of(noun))
 
 
 @cache
@@ -129,37 +129,39 @@ def relations() -> dict[str, Relation]:
         entry["verb"]: Relation(
             entry["verb"], frozenset(entry.get("asks", "").split()), entry.get("animate", False), entry.get("place", False)
         )
-        for entry in read("comvint_relations")["relation"]
+        for entry in read_table("comvint_relations")["relation"]
     }
 
 
 @cache
-def _forms() -> dict[str, str]:
-    return {form: entry["verb"] for entry in read("comvint_relations")["relation"] for form in (entry["verb"], *entry["forms"])}
+def _predicate_table() -> dict[str, str]:
+    return {
+        form: entry["verb"] for entry in read_table("comvint_relations")["relation"] for form in (entry["verb"], *entry["forms"])
+    }
 
 
 @lru_cache(maxsize=16384)
-def verb_of(predicate: str) -> str | None:
+def normalise_predicate(predicate: str) -> str | None:
     """The verb phrase that a corpus's predicate means, `None` for what has no grammatical reading.
 
-    >>> verb_of("ON"), verb_of("is holding a"), verb_of("wood floors here") is None
+    >>> normalise_predicate("ON"), normalise_predicate("is holding a"), normalise_predicate("wood floors here") is None
     ('on', 'holding', True)
     """
     words = predicate.lower().strip(" .,").split()
     while words and words[0] in ("is", "are", "was", "who", "that", "which", "he", "she", "being"):
         words = words[1:]
-    forms = _forms()
+    forms = _predicate_table()
     text = " ".join(words)
     return forms.get(text) or forms.get(" ".join(word for word in words if word not in ("a", "an", "the")))
 
 
 @cache
-def known() -> frozenset[str]:
-    """Every word of the lexicon."""
+def known_words() -> frozenset[str]:
+    """Every word that names a kind."""
     return frozenset(_canonical())
 
 
 @cache
-def broad_kinds() -> frozenset[str]:
+def parent_names() -> frozenset[str]:
     """Kinds that have narrower ones: "animal", "vehicle", "person"."""
-    return frozenset(kind.parent for kind in kinds().values() if kind.parent)
+    return frozenset(kind.parent for kind in kind_table().values() if kind.parent)

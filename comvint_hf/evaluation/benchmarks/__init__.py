@@ -1,93 +1,101 @@
-"""Benchmarks in their official formats, one a file. Each reads questions, writes answers and scores answer files.
+"""Benchmarks in their official formats, one a file; `@benchmark("name")` registers a `Benchmark`.
 
-`BENCHMARKS` names them for the command line; which files each needs is written in its entry.
+An own benchmark needs no change here: `train/evaluate.py --benchmark my_file:my_benchmark` reads it from `my_file.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 from comvint_hf.errors import InputError
-from comvint_hf.evaluation.benchmarks import chair, mme, pope, refcoco, seed, textvqa
-from comvint_hf.evaluation.benchmarks.files import Question
+from comvint_hf.evaluation.benchmarks.files import write_records
+from comvint_hf.registry import benchmarks
+
+BoxNotation = Literal["text", "xywh", "xyxy"]
+"""How answers hold boxes: in the model's text, as fractions of the image, or as four pixel numbers in a field `box`."""
 
 
 @dataclass(frozen=True)
-class Files:
-    """What a user gives: the model's `answers`, the `questions`, the true answers (`gold`), and what some formats need."""
+class BenchmarkQuestion:
+    """A question of a benchmark.
 
-    answers: Path
+    Args:
+        id: The benchmark's own id.
+        image: The image file, relative to the folder of images.
+        text: The question.
+        group: The benchmark's task or category.
+        gold: The true answer, if the question file holds it.
+    """
+
+    id: str | int
+    image: str
+    text: str
+    group: str = ""
+    gold: str = ""
+
+
+@dataclass(frozen=True)
+class BenchmarkFiles:
+    """The files and options of one run, as the flags of train/evaluate.py name them."""
+
+    answers: Path = Path("answers.jsonl")
     questions: Path | None = None
     gold: Path | None = None
     images: Path | None = None
     synonyms: Path | None = None
     category: str | None = None
-    boxes: str = "text"
+    boxes: BoxNotation = "text"
 
-    def need(self, name: str, what: str) -> Path:
-        """The file of this name. Raises `InputError` saying what it should be."""
+    def require(self, name: str, expected: str) -> Path:
+        """Return the file of this name. Raises `InputError` that describes what is `expected` if it is missing."""
         path = getattr(self, name)
         if path is None:
-            raise InputError(f"--{name} is missing: expected {what}.")
+            raise InputError(f"--{name} is missing: expected {expected}.")
         return path
 
 
-class Benchmark(NamedTuple):
-    """How one benchmark is asked, how its answers are written, and how they are scored."""
-
-    questions: Callable[[Files], list[Question]]
-    write: Callable[[Sequence[Question], Sequence[str], Path], None]
-    score: Callable[[Files], dict[str, Any]]
+WriteAnswers = Callable[[Sequence[BenchmarkQuestion], Sequence[str], Path], None]
 
 
-def _labels(files: Files) -> Path:
-    return files.gold or files.need("questions", "POPE's question file with labels, coco_pope_random.json")
+def json_lines_writer(to_record: Callable[[BenchmarkQuestion, str], dict[str, Any]]) -> WriteAnswers:
+    """Make a function that writes one JSON record for each question and its reply."""
+    return lambda questions, replies, path: write_records(path, starmap(to_record, zip(questions, replies, strict=True)))
 
 
-def _chairs(files: Files) -> tuple[Path, Path]:
-    """CHAIR's two files, asked for together: what the score needs is missed before a model is asked."""
-    gold = files.need("gold", "image ids and their COCO objects as JSON")
-    return gold, files.need("synonyms", "CHAIR's synonyms.txt")
+write_answers = json_lines_writer(lambda item, reply: {"question_id": item.id, "question": item.text, "answer": reply})
 
 
-BENCHMARKS = {
-    "mme": Benchmark(
-        lambda files: mme.questions(files.need("questions", "the folder Your_Results of MME's eval tool")),
-        mme.write,
-        lambda files: mme.score(files.answers),
-    ),
-    "pope": Benchmark(
-        lambda files: pope.questions(files.need("questions", "POPE's question file, coco_pope_random.json")),
-        pope.write,
-        lambda files: pope.score(files.answers, _labels(files), files.questions, files.category),
-    ),
-    "seed": Benchmark(
-        lambda files: seed.questions(files.need("questions", "SEED-Bench.json")),
-        seed.write,
-        lambda files: seed.score(files.answers, files.questions),
-    ),
-    "chair": Benchmark(
-        lambda files: chair.questions(_chairs(files)[0], files.need("images", "the photos")),
-        chair.write,
-        lambda files: chair.score(files.answers, *_chairs(files)),
-    ),
-    "refcoco": Benchmark(
-        lambda files: refcoco.questions(
-            files.need("questions", "expressions with gt_box as [x, y, width, height]"), "Where is the {}?"
-        ),
-        refcoco.write,
-        lambda files: refcoco.score(
-            files.answers, files.gold or files.need("questions", "expressions with gt_box"), files.boxes, files.images
-        ),
-    ),
-    "textvqa": Benchmark(
-        lambda files: textvqa.questions(files.need("questions", "TextVQA's questions, LLaVA's .jsonl or the official .json")),
-        textvqa.write,
-        lambda files: textvqa.score(
-            files.answers, files.gold or files.need("questions", "TextVQA's .json with ten answers each")
-        ),
-    ),
-}
+@dataclass(frozen=True)
+class Benchmark:
+    """How a benchmark is asked and scored.
+
+    Args:
+        read_questions: Reads the questions.
+        score: Scores the answer file: numbers, and dictionaries of numbers for groups, in the order of the table.
+        write_answers: Writes the replies to the questions as the answer file, by default as JSON Lines with `question_id`,
+            `question` and `answer`.
+        flags: The flags of train/evaluate.py that only some benchmarks use: "synonyms", "category", "boxes", and "images" if the
+            score needs the images.
+    """
+
+    read_questions: Callable[[BenchmarkFiles], list[BenchmarkQuestion]]
+    score: Callable[[BenchmarkFiles], dict[str, Any]]
+    write_answers: WriteAnswers = write_answers
+    flags: tuple[str, ...] = ()
+
+
+def load_benchmark(name: str) -> Benchmark:
+    """Load a benchmark by its name, or as `MODULE:NAME` from a module of the working directory.
+
+    Raises:
+        InputError: If there is none, or it is something else.
+    """
+    entry = benchmarks.get(name)
+    found = entry() if callable(entry) else entry
+    if not isinstance(found, Benchmark):
+        raise InputError(f"{name} is a {type(found).__name__}; expected a Benchmark, or a function that returns one.")
+    return found

@@ -1,7 +1,7 @@
-"""CHAIR: which COCO objects a caption speaks of, and which of them are not there (Rohrbach et al. 2018).
+"""CHAIR: which COCO objects a caption mentions, and which of them are not in the image (Rohrbach et al. 2018).
 
-Knows the rule and a small plural-stripper of its own in place of the original's, so figures on long captions can differ
-from the official script's by up to a point. The synonym list is the user's file (80 lines, the category's name first).
+Plurals are reduced by a few rules, not by the original's library, so scores of long captions can differ from the official
+script's by up to a point. The synonym list is the user's file: 80 lines, the category's name first.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from comvint_hf.errors import InputError
-from comvint_hf.evaluation.benchmarks.files import Question, field, read_json, read_records, write_records
+from comvint_hf.evaluation.benchmarks import Benchmark, BenchmarkFiles, BenchmarkQuestion, json_lines_writer
+from comvint_hf.evaluation.benchmarks.files import get_field, read_json, read_records
+from comvint_hf.registry import benchmark
+from comvint_hf.text import SingularRules, singular
 
 _TOKEN = re.compile(r"'(?:s|re|ve|ll|d|m)\b|n't\b|[a-z0-9]+(?:[-.][a-z0-9]+)*|[^\sa-z0-9]")
-_IRREGULAR = {
+_SINGULARS = {
     "men": "man",
     "women": "woman",
     "children": "child",
@@ -35,6 +38,13 @@ _IRREGULAR = {
     "shoes": "shoe",
     "cookies": "cookie",
 }
+SINGULAR_RULES = SingularRules(
+    irregular=_SINGULARS,
+    unchanged=frozenset(("is", "us", "as")),
+    shortest=2,
+    endings=((r"(ch|sh|x|ss|o)es$", r"\1"), (r"(?<=[^aeiouy])ies$", "y"), (r"(?<!u)s$", "")),
+)
+"""The blunt rule that CHAIR's word lists count on: it makes "proces" of "process"."""
 _PAIRS = (
     *("motor bike", "motor cycle", "air plane", "traffic light", "street light", "traffic signal", "stop light", "fire hydrant"),
     *("stop sign", "parking meter", "suit case", "sports ball", "baseball bat", "baseball glove", "tennis racket", "wine glass"),
@@ -42,7 +52,7 @@ _PAIRS = (
     "train track",
 )
 _ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub")
-# Two words that count as one thing; "baby bird" must not be heard as a person.
+# Word pairs that name one object. Without them the "baby" of a "baby bird" would count as a person.
 _COMPOUNDS = (
     {pair: pair for pair in _PAIRS}
     | {f"{age} {animal}": animal for age in ("baby", "adult") for animal in _ANIMALS}
@@ -51,8 +61,18 @@ _COMPOUNDS = (
 )
 
 
-class Caption(NamedTuple):
-    """What one caption mentions: COCO names in order, those that are not in the picture, and all its words."""
+PROMPT = "Describe this image in detail."
+write_answers = json_lines_writer(lambda item, reply: {"image_id": int(item.id), "caption": reply})
+
+
+@benchmark("chair")
+def chair() -> Benchmark:
+    """Declare CHAIR, which asks for captions and scores the objects that they mention."""
+    return Benchmark(read_questions, score, write_answers, flags=("synonyms",))
+
+
+class CaptionObjects(NamedTuple):
+    """The COCO objects that a caption mentions, in order, those of them that are not in the image, and all its words."""
 
     image_id: str
     mentioned: list[str]
@@ -60,49 +80,53 @@ class Caption(NamedTuple):
     words: list[str]
 
 
-def questions(gold: Path, images: Path, wording: str = "Describe this image in detail.") -> list[Question]:
-    """Ask for a description of every picture of `gold` that lies under `images` with a COCO file name."""
+def read_questions(files: BenchmarkFiles) -> list[BenchmarkQuestion]:
+    """Ask for a description of every image of `gold` that is in the folder under a COCO file name."""
+    # A missing synonym list would be noticed only after the model has answered everything.
+    gold, _, images = *_gold_files(files), files.require("images", "the folder of images")
     found = {int(match[1]): path.name for path in sorted(images.iterdir()) if (match := re.search(r"(\d{12})\.\w+$", path.name))}
-    asked = [Question(image, found[int(image)], wording) for image in read_json(gold) if int(image) in found]
-    if not asked:
-        raise InputError(f"{images} holds none of the pictures of {gold}; expected names like COCO_val2014_000000001290.jpg.")
-    return asked
+    questions = [BenchmarkQuestion(image, found[int(image)], PROMPT) for image in read_json(gold) if int(image) in found]
+    if not questions:
+        raise InputError(f"{images} holds none of the images of {gold}; expected names like COCO_val2014_000000001290.jpg.")
+    return questions
 
 
-def write(asked: Sequence[Question], replies: Sequence[str], path: Path) -> None:
-    """Write captions as the official tool reads them."""
-    pairs = zip(asked, replies, strict=True)
-    write_records(path, ({"image_id": int(item.id), "caption": reply} for item, reply in pairs))
+def _gold_files(files: BenchmarkFiles) -> tuple[Path, Path]:
+    gold = files.require("gold", "image ids and their COCO objects as JSON")
+    return gold, files.require("synonyms", "CHAIR's synonyms.txt")
 
 
-def score(answers: Path, gold: Path, synonyms: Path) -> dict[str, Any]:
-    """Score captions in percent.
+def score(files: BenchmarkFiles) -> dict[str, Any]:
+    """Score captions in percent, given the COCO names of each image's objects in `gold`.
 
-    `chair_s` is the share of captions with a hallucinated object, `chair_i` the share of mentions that are, `recall`
-    the share of the pictures' objects that are mentioned. `gold` maps image ids to COCO names.
+    `chair_s` is the fraction of captions with a hallucinated object, `chair_i` the fraction of hallucinated mentions, `recall`
+    the fraction of the images' objects that are mentioned.
     """
+    answers, (gold, synonyms) = files.answers, _gold_files(files)
     truth = {str(image): set(names) for image, names in read_json(gold).items()}
     names = read_synonyms(synonyms)
     captions = [
-        read_caption(str(field(record, ("image_id",), answers)), field(record, ("caption", "text"), answers), names, truth)
+        read_caption(
+            str(get_field(record, ("image_id",), answers)), get_field(record, ("caption", "text"), answers), names, truth
+        )
         for record in read_records(answers)
     ]
     mentions = sum(len(caption.mentioned) for caption in captions)
-    invented = sum(len(caption.hallucinated) for caption in captions)
+    hallucinated = sum(len(caption.hallucinated) for caption in captions)
     recalled = sum(len(set(caption.mentioned) & truth[caption.image_id]) for caption in captions)
     present = sum(len(truth[caption.image_id]) for caption in captions)
     return {
         "n": len(captions),
         "chair_s": 100 * sum(bool(caption.hallucinated) for caption in captions) / len(captions),
-        "chair_i": 100 * invented / mentions if mentions else 0.0,
+        "chair_i": 100 * hallucinated / mentions if mentions else 0.0,
         "recall": 100 * recalled / present if present else 0.0,
         "mentions": mentions,
-        "hallucinated": invented,
+        "hallucinated": hallucinated,
     }
 
 
 def read_synonyms(path: Path) -> dict[str, str]:
-    """Read the synonym list: each line a category's name, then its other names. Returns name -> category."""
+    """Read the synonym list, whose lines are a category's name and its other names. Returns the category of each name."""
     names: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         own = [name.strip() for name in line.split(",") if name.strip()]
@@ -112,37 +136,22 @@ def read_synonyms(path: Path) -> dict[str, str]:
     return names
 
 
-def read_caption(image_id: str, text: str, names: Mapping[str, str], truth: Mapping[str, set[str]]) -> Caption:
-    """Find the COCO objects of one caption. Raises `InputError` for a picture that the truth does not hold."""
+def read_caption(image_id: str, text: str, names: Mapping[str, str], truth: Mapping[str, set[str]]) -> CaptionObjects:
+    """Find the COCO objects of one caption. Raises `InputError` for an image without known objects."""
     if image_id not in truth:
-        raise InputError(f"The captions speak of image {image_id}, which the ground truth does not hold; use the same image set.")
-    words = [singular(token) for token in _TOKEN.findall(text.lower())]
-    merged = list(_merged(words))
+        raise InputError(
+            f"The captions have an image {image_id}, which the ground truth does not have; use the same set of images."
+        )
+    words = [singular(token, SINGULAR_RULES) for token in _TOKEN.findall(text.lower())]
+    merged = list(_merge_compounds(words))
     if "toilet" in merged:
-        # A toilet's seat is not a chair.
+        # CHAIR counts "seat" as a chair, which the seat of a toilet is not.
         merged = [word for word in merged if word != "seat"]
     mentioned = [names[word] for word in merged if word in names]
-    return Caption(image_id, mentioned, [name for name in mentioned if name not in truth[image_id]], words)
+    return CaptionObjects(image_id, mentioned, [name for name in mentioned if name not in truth[image_id]], words)
 
 
-def singular(word: str) -> str:
-    """Strip a word's plural ending, in the blunt way that CHAIR's word lists count on.
-
-    >>> [singular(word) for word in ("benches", "puppies", "knives", "process", "is")]
-    ['bench', 'puppy', 'knife', 'proces', 'is']
-    """
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if len(word) < 2 or not word.endswith("s") or word in ("is", "us", "as") or word.endswith("us"):
-        return word
-    if re.search(r"(?:ch|sh|x|ss|o)es$", word):
-        return word[:-2]
-    if re.search(r"[^aeiouy]ies$", word):
-        return word[:-3] + "y"
-    return word[:-1]
-
-
-def _merged(words: Sequence[str]) -> Iterable[str]:
+def _merge_compounds(words: Sequence[str]) -> Iterable[str]:
     position = 0
     while position < len(words):
         pair = " ".join(words[position : position + 2])

@@ -1,7 +1,7 @@
-"""POPE: is there an X in the picture? (Li et al. 2023). Knows its question files and its rule for reading an answer.
+"""POPE: is there an X in the image? (Li et al. 2023).
 
-The published files differ between versions (the random set of August 2023 has 2,910 questions, today's 3,000), and
-zipping answers to the wrong version silently gives about 50 %: so answers are matched by text and id, or refused.
+The published files differ between versions: the random set of August 2023 has 2,910 questions, today's 3,000. Pairing
+answers with the wrong version would give about 50 % without any error, so answers are matched by text and id, or refused.
 """
 
 from __future__ import annotations
@@ -11,16 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import InputError
-from comvint_hf.evaluation.benchmarks.files import Question, field, read_records, same_number, write_records
+from comvint_hf.evaluation.benchmarks import Benchmark, BenchmarkFiles, BenchmarkQuestion
+from comvint_hf.evaluation.benchmarks.files import check_same_length, get_field, read_records
+from comvint_hf.registry import benchmark
 
 
-def questions(path: Path) -> list[Question]:
-    """Read a question file with labels, or LLaVA's one without (then `group` is its category)."""
+@benchmark("pope")
+def pope() -> Benchmark:
+    """Declare POPE."""
+    return Benchmark(read_questions, score, flags=("category",))
+
+
+def read_questions(files: BenchmarkFiles) -> list[BenchmarkQuestion]:
+    """Read the question file."""
+    return _read_questions(files.require("questions", "POPE's question file, coco_pope_random.json"))
+
+
+def _read_questions(path: Path) -> list[BenchmarkQuestion]:
+    """Read a question file with labels, or LLaVA's, which has categories (`group`) in place of labels."""
     return [
-        Question(
-            field(record, ("question_id",), path),
-            field(record, ("image",), path),
-            field(record, ("text", "question"), path),
+        BenchmarkQuestion(
+            get_field(record, ("question_id",), path),
+            get_field(record, ("image",), path),
+            get_field(record, ("text", "question"), path),
             group=record.get("category", ""),
             gold=record.get("label", "").strip().lower(),
         )
@@ -28,32 +41,27 @@ def questions(path: Path) -> list[Question]:
     ]
 
 
-def write(asked: Sequence[Question], replies: Sequence[str], path: Path) -> None:
-    """Write answers as the official script reads them, with the question's id beside."""
-    pairs = zip(asked, replies, strict=True)
-    write_records(path, ({"question_id": item.id, "question": item.text, "answer": reply} for item, reply in pairs))
+def score(files: BenchmarkFiles) -> dict[str, float]:
+    """Score an answer file against the question file with labels, `gold` or `questions`.
 
+    If LLaVA's answer file holds the answers to several sets, `questions` is its question file, and `category` (random, popular,
+    adversarial) names the set of `gold`.
 
-def score(answers: Path, labels: Path, asked: Path | None = None, category: str | None = None) -> dict[str, float]:
-    """Score answers against the labels they were asked from.
-
-    Where one file holds the answers to several question sets, as LLaVA's does, `asked` is its question file and
-    `category` (random, popular, adversarial) names the set of `labels`. Raises `InputError` if answers and labels are
-    not the same questions in the same order.
+    Raises:
+        InputError: If answers and labels are not the same questions in the same order.
     """
-    records, truth = read_records(answers), questions(labels)
-    if category is not None:
-        records = _of_category(records, asked, category, answers)
-    same_number(records, truth, str(answers))
-    for number, (record, question) in enumerate(zip(records, truth, strict=True), start=1):
-        _check_same(record, question, records[0], truth[0], f"{answers}, answer {number}")
-    said = [read_answer(field(record, ("answer", "text"), answers)) for record in records]
-    return score_answers(said, [question.gold for question in truth])
+    labels = _read_questions(files.gold or files.require("questions", "POPE's question file with labels, coco_pope_random.json"))
+    records = _select_category(files) if files.category is not None else read_records(files.answers)
+    check_same_length(records, labels, str(files.answers))
+    for number, (record, question) in enumerate(zip(records, labels, strict=True), start=1):
+        _check_match(record, question, records[0], labels[0], f"{files.answers}, answer {number}")
+    predictions = [read_answer(get_field(record, ("answer", "text"), files.answers)) for record in records]
+    return compute_scores(predictions, [question.gold for question in labels])
 
 
-def score_answers(said: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
-    """Count yes and no ("yes" is the positive class) and give the five official figures."""
-    pairs = list(zip(said, truth, strict=True))
+def compute_scores(predictions: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
+    """Compute the five official metrics, with "yes" as the positive class, and the counts behind them."""
+    pairs = list(zip(predictions, truth, strict=True))
     tp, fp = pairs.count(("yes", "yes")), pairs.count(("yes", "no"))
     tn, fn = pairs.count(("no", "no")), pairs.count(("no", "yes"))
     if tp + fp + tn + fn != len(pairs) or not pairs:
@@ -83,26 +91,28 @@ def read_answer(text: str) -> str:
     return "no" if {"No", "no", "not"} & set(words) else "yes"
 
 
-def _of_category(records: list[dict[str, Any]], asked: Path | None, category: str, answers: Path) -> list[dict[str, Any]]:
-    if asked is None:
-        raise InputError(f"{answers}: the category {category!r} is given but not the question file that tells categories.")
-    groups = {question.id: question.group for question in questions(asked)}
-    if category not in groups.values():
-        raise InputError(f"{asked} has the categories {', '.join(sorted(set(groups.values())))}; {category!r} is not among them.")
-    return [record for record in records if groups.get(record.get("question_id")) == category]
+def _select_category(files: BenchmarkFiles) -> list[dict[str, Any]]:
+    questions = files.require("questions", "LLaVA's question file, which holds the categories")
+    groups = {question.id: question.group for question in _read_questions(questions)}
+    if files.category not in groups.values():
+        known = ", ".join(sorted(set(groups.values())))
+        raise InputError(f"{questions} has the categories {known}; {files.category!r} is not among them.")
+    return [record for record in read_records(files.answers) if groups.get(record.get("question_id", "")) == files.category]
 
 
-def _check_same(
-    record: dict[str, Any], question: Question, first_record: dict[str, Any], first_question: Question, where: str
+def _check_match(
+    record: dict[str, Any],
+    question: BenchmarkQuestion,
+    first_record: dict[str, Any],
+    first_question: BenchmarkQuestion,
+    where: str,
 ) -> None:
     text = record.get("question", record.get("prompt"))
     if text is None and "question_id" not in record:
         raise InputError(f"{where} has neither a question nor a question_id; it cannot be matched with the labels.")
-    # The task sentence ("Answer the question using ...") comes on lines of its own.
+    # Prompts may add a task sentence ("Answer the question using ...") on lines of its own.
     if text is not None and text.split("\n")[0].strip() != question.text.split("\n")[0].strip():
-        raise InputError(
-            f"{where} is about {text!r}, the labels ask {question.text!r}; use the version of POPE it was made from."
-        )
+        raise InputError(f"{where} is about {text!r}, the labels ask {question.text!r}; use the version of POPE that was asked.")
     if "question_id" in record and "question_id" in first_record:
         # LLaVA shifts the ids of each question set by a constant.
         offset = int(first_record["question_id"]) - int(first_question.id)

@@ -1,7 +1,7 @@
-"""TextVQA: short answers about text in pictures, ten human answers a question. Knows the m4c rule of scoring.
+"""TextVQA: short answers about text in images, scored against ten human answers by the rule of the m4c evaluator.
 
-An answer is normalised (case, articles, number words, apostrophes, punctuation) and earns, for each human answer left
-out in turn, a third for every other human who gave the same, 1 at most.
+The answer is normalised: case, articles, number words, apostrophes, punctuation. Its accuracy is the mean over all subsets of
+nine human answers of min(1, matches / 3).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import InputError
-from comvint_hf.evaluation.benchmarks.files import Question, field, read_json, read_records, write_records
+from comvint_hf.evaluation.benchmarks import Benchmark, BenchmarkFiles, BenchmarkQuestion, json_lines_writer
+from comvint_hf.evaluation.benchmarks.files import get_field, read_json, read_records
+from comvint_hf.registry import benchmark
 
 _PUNCTUATION = (";", "/", "[", "]", '"', "{", "}", "(", ")", "=", "+", "\\", "_", "-", ">", "<", "@", "`", ",", "?", "!")
 _FINAL_PERIOD = re.compile(r"\.(?!\d)")
@@ -30,79 +32,88 @@ there're there's they'd they'd've they'll they're they've 'twas wasn't we'd've w
 what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've
 wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
-# Each short form with one apostrophe left out stands for it; the last entry is an oddity of the official table.
+# A short form that lacks one apostrophe gets it back; the last entry is an error of the official table, kept for equal scores.
 _CONTRACTIONS = {
     word[: mark.start()] + word[mark.end() :]: word for word in _SHORT_FORMS.split() for mark in re.finditer("'", word)
 } | {"somebody'd": "somebodyd"}
 
 
-def questions(path: Path) -> list[Question]:
+# LLaVA's format, in which `question_id` is the image's id.
+write_answers = json_lines_writer(lambda item, reply: {"question_id": item.id, "prompt": item.text, "text": reply})
+
+
+@benchmark("textvqa")
+def textvqa() -> Benchmark:
+    """Declare TextVQA."""
+    return Benchmark(read_questions, score, write_answers)
+
+
+def read_questions(files: BenchmarkFiles) -> list[BenchmarkQuestion]:
     """Read LLaVA's question file (question_id, image, text) or the official one ({"data": [...]})."""
-    if "image_id" in (first := _gold_records(path)[0]) and "text" not in first:
-        return [Question(item["image_id"], f"{item['image_id']}.jpg", item["question"]) for item in _gold_records(path)]
-    return [Question(item["question_id"], item["image"], item["text"]) for item in _gold_records(path)]
+    items = _read_items(files.require("questions", "TextVQA's questions, LLaVA's .jsonl or the official .json"))
+    if "image_id" in items[0] and "text" not in items[0]:
+        return [BenchmarkQuestion(item["image_id"], f"{item['image_id']}.jpg", item["question"]) for item in items]
+    return [BenchmarkQuestion(item["question_id"], item["image"], item["text"]) for item in items]
 
 
-def write(asked: Sequence[Question], replies: Sequence[str], path: Path) -> None:
-    """Write answers as LLaVA does: the image's id as `question_id`, the prompt, the text."""
-    pairs = zip(asked, replies, strict=True)
-    write_records(path, ({"question_id": item.id, "prompt": item.text, "text": reply} for item, reply in pairs))
-
-
-def score(answers: Path, gold: Path) -> dict[str, float]:
-    """Score answers in percent. Each is matched by image and question; one without a partner raises `InputError`."""
-    truth = _truth(gold)
+def score(files: BenchmarkFiles) -> dict[str, float]:
+    """Score answers in percent, each matched by image and question. Raises `InputError` for an unknown question."""
+    answers, gold = files.answers, files.gold or files.require("questions", "TextVQA's .json with ten answers each")
+    references = _read_references(gold)
     scores = []
     for number, record in enumerate(read_records(answers), start=1):
-        image = str(field(record, ("question_id", "image_id"), answers))
-        question = str(field(record, ("prompt", "question"), answers)).split("\n")[0].strip().lower()
-        if (image, question) not in truth:
+        image = str(get_field(record, ("question_id", "image_id"), answers))
+        question = str(get_field(record, ("prompt", "question"), answers)).split("\n")[0].strip().lower()
+        if (image, question) not in references:
             raise InputError(f"{answers}, answer {number}: {gold} has no question {question!r} for the image {image}.")
-        scores.append(accuracy(str(field(record, ("text", "answer"), answers)), truth[image, question]))
+        scores.append(accuracy(str(get_field(record, ("text", "answer"), answers)), references[image, question]))
     return {"n": len(scores), "accuracy": 100 * sum(scores) / len(scores)}
 
 
-def accuracy(answer: str, humans: Sequence[str]) -> float:
-    """The share that an answer earns from the humans' answers.
+def accuracy(answer: str, references: Sequence[str]) -> float:
+    """Compute the accuracy of an answer, from 0 to 1.
 
     >>> accuracy("Two.", ["2"] * 4 + ["three"] * 6)
     1.0
     """
-    said, given = normalise(answer), [normalise(human) for human in humans]
-    same = given.count(said)
-    # Leaving one out: the `same` humans who agree each see one partner less.
-    return (same * min(1.0, (same - 1) / 3) + (len(given) - same) * min(1.0, same / 3)) / len(given) if same else 0.0
+    matches = list(map(normalise, references)).count(normalise(answer))
+    if not matches:
+        return 0.0
+    # Leaving a matching reference out leaves one match less.
+    without_match, without_other = min(1.0, (matches - 1) / 3), min(1.0, matches / 3)
+    return (matches * without_match + (len(references) - matches) * without_other) / len(references)
 
 
 def normalise(text: str) -> str:
-    """Bring a short answer into the evaluator's form.
+    """Normalise an answer as the official evaluator does.
 
     >>> normalise("The two  dogs, isnt it?")
     "2 dogs isn't it"
     """
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
-    text = _without_punctuation(text.replace("\n", " ").replace("\t", " ").strip())
+    text = _strip_punctuation(text.replace("\n", " ").replace("\t", " ").strip())
     words = (_NUMBERS.get(word, word) for word in text.split())
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in ("a", "an", "the"))
 
 
-def _without_punctuation(text: str) -> str:
+def _strip_punctuation(text: str) -> str:
     cleaned = text
     for mark in _PUNCTUATION:
-        at_an_edge = f"{mark} " in text or f" {mark}" in text or _DIGIT_COMMA.search(text)
-        cleaned = cleaned.replace(mark, "" if at_an_edge else " ")
+        # The official rule looks at the original text here, not at the cleaned one.
+        at_word_edge = f"{mark} " in text or f" {mark}" in text or _DIGIT_COMMA.search(text)
+        cleaned = cleaned.replace(mark, "" if at_word_edge else " ")
     return _FINAL_PERIOD.sub("", cleaned)
 
 
-def _truth(path: Path) -> dict[tuple[str, str], list[str]]:
-    truth: dict[tuple[str, str], list[str]] = {}
-    for record in _gold_records(path):
-        image = record["image_id"] if "image_id" in record else Path(field(record, ("image_path",), path)).stem
-        truth[str(image), record["question"].strip().lower()] = field(record, ("answers", "gt_answers"), path)
-    return truth
+def _read_references(path: Path) -> dict[tuple[str, str], list[str]]:
+    references: dict[tuple[str, str], list[str]] = {}
+    for record in _read_items(path):
+        image = record["image_id"] if "image_id" in record else Path(get_field(record, ("image_path",), path)).stem
+        references[str(image), record["question"].strip().lower()] = get_field(record, ("answers", "gt_answers"), path)
+    return references
 
 
-def _gold_records(path: Path) -> list[dict[str, Any]]:
+def _read_items(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".json" and isinstance(document := read_json(path), dict):
         return document.get("data", [document])
     return read_records(path)

@@ -1,1 +1,1 @@
-"""Asking a language model behind an OpenAI-compatible endpoint: cache, pace, money, batches. Knows no recipe."""
+"""An OpenAI-compatible client for `LLM`: reply cache, rate limits, retries, budget and batches. It knows no recipe."""

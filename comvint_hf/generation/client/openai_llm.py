@@ -1,57 +1,64 @@
-"""An `LLM` behind any OpenAI-compatible endpoint: cached, paced, metered, and asked again until the form fits.
+"""An `LLM` behind any OpenAI-compatible endpoint: cached, rate-limited, within a budget, asked again until a reply matches.
 
-Every paid reply is in the cache before it is used, good or bad, so a run that dies anywhere asks only what is missing. This
-file keeps questions, keys and attempts; how a request is sent is `requester`'s, how a reply is read `forms`'.
+Every paid reply is in the cache before it is used, so an interrupted run asks only for what is missing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import re
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import ReplyError
-from comvint_hf.generation.client import image_input
-from comvint_hf.generation.client.ask_again import again
-from comvint_hf.generation.client.cache import Cache, Paid
-from comvint_hf.generation.client.completion import Question
-from comvint_hf.generation.client.cost import Meter, needs_price, price_of
-from comvint_hf.generation.client.credentials import access
-from comvint_hf.generation.client.rate_limit import Pace
-from comvint_hf.generation.client.reply_parsing import Misfit, form_of
-from comvint_hf.generation.client.request import CAP, Requester
-from comvint_hf.generation.client.usage import Usage, bill
+from comvint_hf.generation.client.cache import Cache, RawReply
+from comvint_hf.generation.client.completion import ReplyRequest, hash_image
+from comvint_hf.generation.client.cost import BudgetMeter
+from comvint_hf.generation.client.rate_limit import RateLimiter
+from comvint_hf.generation.client.reply_parsing import ReplyMismatch, build_schema
+from comvint_hf.generation.client.request import Requester
+from comvint_hf.generation.client.retry import is_retrying_failed
+from comvint_hf.generation.client.settings import LLMSettings
+from comvint_hf.generation.client.usage import Usage, record_cost
 from comvint_hf.generation.llm import R
 from comvint_hf.generation.prompt import Prompt
 
-DRAWS = ("attempt", "generation")
-"""Blanks by which a recipe says "once more": they make a question a new one even where the text is the same."""
+SALT_BLANKS = ("attempt", "generation")
+"""Blanks with which a recipe asks once more: they change the cache key even where the text is the same."""
 
 
-def public_name(model: str) -> str:
-    """What rows and cards call a model: servers of one's own often call it by its folder, and that is nobody's business.
+def to_display_name(model: str) -> str:
+    """The name of a model in rows and cards, without the private path that local servers often have as its name.
 
-    >>> public_name("/data/models/Tiny-7B/"), public_name("C:\\\\models\\\\Tiny-7B"), public_name("org/Tiny-7B")
+    >>> to_display_name("/data/models/Tiny-7B/"), to_display_name("C:\\\\models\\\\Tiny-7B"), to_display_name("org/Tiny-7B")
     ('Tiny-7B', 'Tiny-7B', 'org/Tiny-7B')
     """
-    is_place = model.startswith(("/", "./", "../", "~")) or re.match(r"[A-Za-z]:[\\/]", model)
-    return re.split(r"[\\/]", model.rstrip("\\/"))[-1] if is_place else model
+    is_path = model.startswith(("/", "./", "../", "~")) or re.match(r"[A-Za-z]:[\\/]", model)
+    return re.split(r"[\\/]", model.rstrip("\\/"))[-1] if is_path else model
 
 
 class OpenAILLM:
-    """Ask `model` at `base_url`; the key comes from the environment.
+    """A language model at an OpenAI-compatible endpoint; the API key comes from the environment.
 
-    `cache` is the reply cache, or its file. `attempts` is how often a prompt may be asked before it is given up for replies that do not fit;
-    within `asking_again` it may be asked so often once more. `meter` holds the budget and is shared by the LLMs of a run, as is `usage`;
-    LLMs of one model share a `pace`, which stands for `concurrency` and the rates a minute. `see` attaches the scene's picture, at most
-    `see_pixels` pixels. `temperature`, `max_tokens` and `settings` (any further fields of the request) are part of the question: changing
-    them asks anew. `prices` is a file read over the package's own. `name` is what rows and cards call the model.
+    >>> llm = OpenAILLM("gpt-4o-mini", cache="replies.sqlite", concurrency=16, budget=5)  # doctest: +SKIP
 
-    Raises `EndpointError` for a missing key and `InputError` for a budget without a price.
+    Args:
+        model: Name of the model at the endpoint.
+        settings: How it is asked.
+        cache: The reply cache, or its file; that of the settings by default.
+        meter: Budget shared with other LLMs of the cache; one with the budget of the settings by default.
+        usage: Counts shared with other LLMs.
+        limiter: Rate limiter shared with other LLMs of the same model.
+        **options: Single fields of `LLMSettings`, which take precedence over `settings`.
+
+    Attributes:
+        name: What rows and cards call the model.
+
+    Raises:
+        EndpointError: For a missing API key.
+        InputError: For a budget without a price.
     """
 
     deterministic = False
@@ -59,134 +66,114 @@ class OpenAILLM:
     def __init__(
         self,
         model: str,
+        settings: LLMSettings | None = None,
         *,
-        cache: Cache | Path | str,
-        base_url: str | None = None,
-        concurrency: int = 32,
-        attempts: int = 3,
-        meter: Meter | None = None,
+        cache: Cache | Path | str | None = None,
+        meter: BudgetMeter | None = None,
         usage: Usage | None = None,
-        see: bool = False,
-        see_pixels: int = image_input.PIXELS,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        requests_per_minute: float | None = None,
-        tokens_per_minute: float | None = None,
-        pace: Pace | None = None,
-        settings: Mapping[str, Any] | None = None,
-        prices: Path | None = None,
-        timeout: float = 300.0,
-        patience: float = 300.0,
+        limiter: RateLimiter | None = None,
+        **options: Any,
     ) -> None:
-        self.name = public_name(model)
-        self.attempts = attempts
-        self.see = see
-        self.cache = cache if isinstance(cache, Cache) else Cache(cache)
-        meter = meter or Meter(self.cache)
-        price = price_of(model, prices)
-        needs_price(model, meter.budget, price)
-        given = {"temperature": temperature, **(settings or {})}
-        given = {name: value for name, value in given.items() if value is not None}
+        self.name = to_display_name(model)
+        self.settings = settings = replace(settings or LLMSettings(), **options)
+        self.cache = cache if isinstance(cache, Cache) else Cache(cache or settings.cache or "replies.sqlite")
         self.requester = Requester(
             model=model,
-            access=access(base_url),
+            settings=settings,
             cache=self.cache,
-            meter=meter,
+            meter=meter or BudgetMeter(self.cache, settings.budget),
             usage=usage or Usage(),
-            pace=pace or Pace(concurrency, requests_per_minute, tokens_per_minute),
-            price=price,
-            cap=max_tokens or (CAP if meter.budget is not None else None),
-            see_pixels=see_pixels if see else None,
-            settings=given,
-            timeout=timeout,
-            patience=patience,
+            limiter=limiter or RateLimiter(settings.concurrency, settings.requests_per_minute, settings.tokens_per_minute),
         )
-        identity = [model, given, max_tokens, see_pixels if see else None]
-        self._identity = json.dumps(identity, sort_keys=True).encode()
+        self._identity = settings.cache_identity(model)
         self._hashes: dict[type, Any] = {}
-        self._asking: dict[bytes, asyncio.Future[None]] = {}
-        self._again: dict[bytes, int] = {}
+        self._in_progress: dict[bytes, asyncio.Future[None]] = {}
+        self._reply_limits: dict[bytes, int] = {}
 
     @property
     def usage(self) -> Usage:
-        """What was asked, got and paid."""
+        """Counts of requests, tokens and costs."""
         return self.requester.usage
 
     async def ask(self, prompt: Prompt, reply_type: type[R]) -> R:
-        """Fill in the form, from the cache where it is known.
+        """Get a reply, from the cache where it is known.
 
-        Raises `ReplyError` when no attempt fits, `EndpointError` when the endpoint refuses for good and `BudgetError` when
-        the budget could be passed.
+        Raises:
+            ReplyError: When no attempt matches the schema.
+            EndpointError: When the endpoint refuses for good.
+            BudgetError: When the budget could be exceeded.
         """
-        question = await self.question(prompt, reply_type)
-        while (twin := self._asking.get(question.key) or self.requester.under_way.get(question.key)) is not None:
-            await asyncio.wait((twin,))
-        replies = self.cache.replies(question.key)
-        reply, problem = self.first_fit(question, replies)
-        most = self.most_replies(question, replies) if reply is None else 0
-        if len(replies) >= most:
-            self.requester.count(question).cached += 1
+        request = await self.make_request(prompt, reply_type)
+        # The same request may be in progress in another task: it is sent and paid for once.
+        while (other := self._in_progress.get(request.key) or self.requester.in_flight.get(request.key)) is not None:
+            await asyncio.wait((other,))
+        replies = self.cache.find_replies(request.key)
+        reply, problem = self.parse_first_match(request, replies)
+        limit = self.compute_reply_limit(request, replies) if reply is None else 0
+        if len(replies) >= limit:
+            self.requester.get_counts(request).cached += 1
         if reply is not None:
-            self.settle(question, replies, good=True)
+            self.record_cost(request, replies, matched=True)
             return reply
-        turn = self._asking[question.key] = asyncio.get_running_loop().create_future()
+        done = self._in_progress[request.key] = asyncio.get_running_loop().create_future()
         try:
-            while len(replies) < most:
-                replies.append(await self.requester.buy(question, replies))
-                reply, problem = self.first_fit(question, replies[-1:])
+            while len(replies) < limit:
+                replies.append(await self.requester.request_reply(request, replies))
+                reply, problem = self.parse_first_match(request, replies[-1:])
                 if reply is not None:
-                    self.settle(question, replies, good=True)
+                    self.record_cost(request, replies, matched=True)
                     return reply
-                self.requester.count(question).rejected += 1
+                self.requester.get_counts(request).rejected += 1
         finally:
-            del self._asking[question.key]
-            turn.set_result(None)
-        self.settle(question, replies, good=False)
-        raise self.no_fit(question, replies, problem)
+            del self._in_progress[request.key]
+            done.set_result(None)
+        self.record_cost(request, replies, matched=False)
+        raise self.make_error(request, replies, problem)
 
-    async def question(self, prompt: Prompt, reply_type: type[R]) -> Question:
-        """The question a prompt poses, with its key: model, settings, schema, text, and the picture where it is seen."""
-        form = form_of(reply_type)
-        started = self._hashes.get(reply_type)
-        if started is None:
-            started = self._hashes[reply_type] = hashlib.blake2b(self._identity + form.fingerprint, digest_size=16)
-        hashed = started.copy()
-        hashed.update(repr([prompt.blanks.get(name, 0) for name in DRAWS]).encode())
-        hashed.update(prompt.text.encode())
-        if self.see:
-            hashed.update(await asyncio.to_thread(image_input.picture_hash, prompt.scene))
-        return Question(hashed.digest(), prompt, form)
+    async def make_request(self, prompt: Prompt, reply_type: type[R]) -> ReplyRequest:
+        """Make the request of a prompt; its cache key covers the model, the settings, the schema, the text and a shown image."""
+        schema = build_schema(reply_type)
+        prefix = self._hashes.get(reply_type)
+        if prefix is None:
+            prefix = self._hashes[reply_type] = hashlib.blake2b(self._identity + schema.fingerprint, digest_size=16)
+        key = prefix.copy()
+        key.update(repr([prompt.blanks.get(name, 0) for name in SALT_BLANKS]).encode())
+        key.update(prompt.text.encode())
+        if self.settings.see:
+            key.update(await asyncio.to_thread(hash_image, prompt.scene))
+        return ReplyRequest(key.digest(), prompt, schema)
 
-    def first_fit(self, question: Question, replies: list[Paid]) -> tuple[Any, str]:
-        """The first reply that fits, or `None`, and the last one's problem."""
+    def parse_first_match(self, request: ReplyRequest, replies: list[RawReply]) -> tuple[Any, str]:
+        """The first reply that matches, or `None`, and the problem of the last one."""
         problem = "none"
-        for paid in replies:
+        for reply in replies:
             try:
-                return question.form.read(paid.text, paid.finish, paid.mode), ""
-            except Misfit as misfit:
-                problem = str(misfit)
+                return request.schema.parse(reply.text, reply.finish_reason, reply.mode), ""
+            except ReplyMismatch as mismatch:
+                problem = str(mismatch)
         return None, problem
 
-    def settle(self, question: Question, replies: list[Paid], *, good: bool) -> None:
-        """Put a question that is over on the open bill."""
-        bill(question.key, self.name, question.prompt.name, replies, len(replies) - good)
+    def record_cost(self, request: ReplyRequest, replies: list[RawReply], *, matched: bool) -> None:
+        """Add the replies to a finished request to the current cost record."""
+        record_cost(request.key, self.name, request.prompt.name, replies, len(replies) - matched)
 
-    def most_replies(self, question: Question, replies: list[Paid]) -> int:
-        """How many replies a question may have that has these and none that fits.
+    def compute_reply_limit(self, request: ReplyRequest, replies: list[RawReply]) -> int:
+        """How many replies a request without a match may have.
 
-        Where it is asked again, what it had when this process first saw it gives the measure, however often it is looked at.
+        `retrying_failed` adds attempts to those that this process found in the cache at first, however often it is asked.
         """
-        if not again():
-            return self.attempts
-        had = len(replies) if len(replies) >= self.attempts else 0
-        return self._again.setdefault(question.key, had + self.attempts)
+        attempts = self.settings.attempts
+        if not is_retrying_failed():
+            return attempts
+        found = len(replies) if len(replies) >= attempts else 0
+        return self._reply_limits.setdefault(request.key, found + attempts)
 
-    def no_fit(self, question: Question, replies: list[Paid], problem: str) -> ReplyError:
-        """The error for a question whose attempts are used up."""
+    def make_error(self, request: ReplyRequest, replies: list[RawReply], problem: str) -> ReplyError:
+        """Make the error for a request whose attempts are used up."""
         return ReplyError(
-            f"{self.name} gave no usable reply to {question.prompt.name} in {len(replies)} attempts; the last problem: {problem}."
+            f"{self.name} gave no usable reply to {request.prompt.name} in {len(replies)} attempts; the last problem: {problem}."
         )
 
     async def close(self) -> None:
-        """Send nothing more, wait for the replies under way and close the connections; the cache stays open for others."""
+        """Send nothing more, wait for requests in flight and close the connections; the cache stays open for others."""
         await self.requester.close()

@@ -1,7 +1,7 @@
-"""How many requests may be out at once, and how many a minute: bounded, and adapting to what the endpoint bears.
+"""The rate limiter: bounds requests in flight and requests and tokens a minute, and adapts to what the endpoint accepts.
 
-A single "too many requests" holds back nobody but the request itself. When their share grows, the number at once shrinks to
-what got through; when they stop, it climbs again. This file knows times and counts; it knows no endpoint.
+A single "too many requests" delays its own request only. When the share of such answers grows, the concurrency shrinks to
+what got through; when they stop, it grows again.
 """
 
 from __future__ import annotations
@@ -10,111 +10,128 @@ import asyncio
 import time
 from collections import deque
 
-WINDOW = 20
-"""Answers that are looked at together before the number at once changes, at least."""
-TOLERATED = 0.1
-"""Share of throttled answers in a window that is no reason to send less."""
-STORM = 0.5
-"""Share of throttled answers in a window from which on everybody waits as long as the endpoint asked."""
+MIN_WINDOW = 20
+"""Fewest answers between two changes of the concurrency."""
+TOLERATED_SHARE = 0.1
+"""Share of throttled answers in a window that leaves the concurrency as it is."""
+PAUSE_SHARE = 0.5
+"""Share of throttled answers in a window from which on all requests wait as long as the endpoint asked."""
 
 
-class Drip:
-    """A rate a minute, kept evenly: each taker is told how long to wait."""
+class LeakyBucket:
+    """A rate a minute, kept evenly."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._seconds_each = 60 / per_minute if per_minute else 0.0
         self._free_at = 0.0
 
-    def take(self, amount: float, now: float) -> float:
-        """Seconds until `amount` may go."""
+    def reserve(self, amount: float, now: float) -> float:
+        """Reserve `amount` and return the seconds to wait for it."""
         start = max(self._free_at, now)
         self._free_at = start + amount * self._seconds_each
         return start - now
 
-    def correct(self, amount: float) -> None:
-        """Take `amount` more, or give it back where negative, once the truth is known."""
+    def adjust(self, amount: float) -> None:
+        """Reserve `amount` more, or release it where it is negative."""
         self._free_at += amount * self._seconds_each
 
 
-class Pace:
-    """The gate that requests to one model pass: `enter` before sending, `leave` after the answer.
+class RateLimiter:
+    """The gate of all requests to one model: `acquire` before sending, `release` after the answer.
 
-    `most` bounds the requests at once, `limit` is how many may be now. `requests_per_minute` and `tokens_per_minute` are
-    this process's share of the endpoint's limits.
+    Args:
+        concurrency: Most requests in flight.
+        requests_per_minute: This process's share of the endpoint's limit.
+        tokens_per_minute: This process's share of the endpoint's limit, prompt and reply tokens together.
+
+    Attributes:
+        limit: The concurrency allowed at present.
+        active: Requests in flight at present.
     """
 
     def __init__(
-        self, concurrency: int = 32, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
+        self, concurrency: int, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
     ) -> None:
-        self.most = concurrency
+        self.concurrency = concurrency
         self.limit = float(concurrency)
         self.active = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._requests = Drip(requests_per_minute)
-        self._tokens = Drip(tokens_per_minute)
+        self._requests = LeakyBucket(requests_per_minute)
+        self._tokens = LeakyBucket(tokens_per_minute)
         self._resume_at = 0.0
-        self._pause_asked = 0.0
-        self._epoch = 0
+        self._requested_pause = 0.0
+        self._window = 0
         self._answers = self._throttled = 0
 
-    async def enter(self, tokens: float, *, urgent: bool = False) -> int:
-        """Wait for a turn for a request of about `tokens`; `urgent` ones go first. Gives the ticket that `leave` wants."""
+    async def acquire(self, tokens: float, *, urgent: bool = False) -> int:
+        """Wait until a request of about `tokens` may be sent; `urgent` ones go first.
+
+        Returns:
+            The number of the present window, for `release`.
+        """
         if self.active < int(self.limit) and not self._waiting:
             self.active += 1
         else:
-            await self._wait_in_line(urgent)
+            await self._wait_for_slot(urgent)
         now = time.monotonic()
-        seconds = max(self._requests.take(1, now), self._tokens.take(tokens, now))
+        seconds = max(self._requests.reserve(1, now), self._tokens.reserve(tokens, now))
         try:
             while (wait := max(self._resume_at - time.monotonic(), seconds)) > 0:
                 seconds = 0.0
                 await asyncio.sleep(wait)
         except asyncio.CancelledError:
-            self._free_one()
+            self._free_slot()
             raise
-        return self._epoch
+        return self._window
 
-    async def _wait_in_line(self, urgent: bool) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        (self._waiting.appendleft if urgent else self._waiting.append)(turn)
+    async def _wait_for_slot(self, urgent: bool) -> None:
+        slot = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if urgent else self._waiting.append)(slot)
         try:
-            await turn
+            await slot
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._free_one()
+            if slot.done() and not slot.cancelled():
+                self._free_slot()
             raise
 
-    def leave(
-        self, ticket: int, *, throttled: bool = False, retry_after: float | None = None, unexpected_tokens: float = 0
+    def release(
+        self, window: int, *, throttled: bool = False, retry_after: float | None = None, unexpected_tokens: float = 0
     ) -> None:
-        """Give the turn back and tell how it went; `retry_after` seconds are what the endpoint asked to wait."""
-        self._tokens.correct(unexpected_tokens)
-        if ticket == self._epoch:
+        """End a request that was acquired in `window`.
+
+        Args:
+            throttled: Whether the endpoint wants fewer requests.
+            retry_after: Seconds that the endpoint asked to wait.
+            unexpected_tokens: Tokens used beyond those of `acquire`.
+        """
+        self._tokens.adjust(unexpected_tokens)
+        # Answers to requests that were sent before the last change say nothing about the present limit.
+        if window == self._window:
             self._answers += 1
             if throttled:
                 self._throttled += 1
-                self._pause_asked = max(self._pause_asked, time.monotonic() + (retry_after or 0.0))
+                self._requested_pause = max(self._requested_pause, time.monotonic() + (retry_after or 0.0))
             self._adapt()
-        self._free_one()
+        self._free_slot()
 
     def _adapt(self) -> None:
-        window = max(WINDOW, int(self.limit))
-        if self._answers < window and self._throttled < window * STORM:
+        window = max(MIN_WINDOW, int(self.limit))
+        if self._answers < window and self._throttled < window * PAUSE_SHARE:
             return
         share = self._throttled / self._answers
-        if share > TOLERATED:
+        if share > TOLERATED_SHARE:
             self.limit = max(1.0, self.limit * max(1 - share, 0.25))
-            if share >= STORM:
-                self._resume_at = self._pause_asked
+            if share >= PAUSE_SHARE:
+                self._resume_at = self._requested_pause
         else:
-            self.limit = min(float(self.most), self.limit + (1 if share else max(1, self.limit / 4)))
-        self._epoch += 1
+            self.limit = min(float(self.concurrency), self.limit + (1 if share else max(1, self.limit / 4)))
+        self._window += 1
         self._answers = self._throttled = 0
 
-    def _free_one(self) -> None:
+    def _free_slot(self) -> None:
         self.active -= 1
         while self._waiting and self.active < int(self.limit):
-            turn = self._waiting.popleft()
-            if not turn.done():
+            slot = self._waiting.popleft()
+            if not slot.done():
                 self.active += 1
-                turn.set_result(None)
+                slot.set_result(None)

@@ -1,188 +1,204 @@
-"""Sends one question to an endpoint until a reply comes: in its turn, within the budget, in a form the endpoint can do.
+"""Sends requests to one model until a reply comes: rate-limited, within the budget, retried, in a format the endpoint supports.
 
-What was sent is paid for, so it is let come back and put into the cache even if whoever asked for it is cancelled. This file
-joins pace, money, ability and persistence; it knows the endpoint and no recipe, and leaves judging replies to others.
+A request that was sent is paid for, so its reply is awaited and cached even if the caller is cancelled. Whether a reply
+matches its schema is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from comvint_hf.errors import EndpointError, ReplyError
-from comvint_hf.generation.client import image_input
-from comvint_hf.generation.client.cache import Cache, Paid
-from comvint_hf.generation.client.capabilities import Ability
-from comvint_hf.generation.client.completion import Completion, Question, messages, prompt_bytes, read_completion
-from comvint_hf.generation.client.cost import Meter, Price
-from comvint_hf.generation.client.credentials import Access
-from comvint_hf.generation.client.errors import CapRefused, FormatRefused, Trouble, diagnose
-from comvint_hf.generation.client.rate_limit import Pace
-from comvint_hf.generation.client.retry import Health, Persistence
-from comvint_hf.generation.client.usage import Count, Usage
+from comvint_hf.generation.client.cache import Cache, RawReply
+from comvint_hf.generation.client.capabilities import Capabilities
+from comvint_hf.generation.client.completion import (
+    Completion,
+    ReplyRequest,
+    build_messages,
+    count_prompt_bytes,
+    parse_body,
+    to_data_url,
+)
+from comvint_hf.generation.client.cost import BudgetMeter, find_price, require_price
+from comvint_hf.generation.client.endpoint import resolve_endpoint
+from comvint_hf.generation.client.errors import RetryableError, UnsupportedFormatError, UnsupportedMaxTokensError, classify_error
+from comvint_hf.generation.client.rate_limit import RateLimiter
+from comvint_hf.generation.client.reply_parsing import Mode
+from comvint_hf.generation.client.retry import EndpointHealth, RetryState
+from comvint_hf.generation.client.settings import LLMSettings
+from comvint_hf.generation.client.usage import Usage, UsageCounts
 
-CAP = 8192
+DEFAULT_MAX_TOKENS = 8192
 """Most tokens of a reply where a budget needs a bound and none is given."""
-_MARGIN = 64
+_TEMPLATE_BYTES = 64
+"""Upper bound on the bytes that a chat template adds to a prompt."""
 
 
 @dataclass
 class Requester:
-    """One model at one endpoint. `cap` bounds a reply's tokens, `settings` are further fields of every request.
+    """Requests to one model at one endpoint.
 
-    `see_pixels` bounds the picture that goes along; `None` for models that are shown none. `under_way` holds what was sent
-    and has not come back, by the question's key.
+    Attributes:
+        in_flight: Requests that were sent and have no answer yet, by cache key.
+
+    Raises:
+        EndpointError: For a missing API key.
+        InputError: For a budget without a price.
     """
 
     model: str
-    access: Access
+    settings: LLMSettings
     cache: Cache
-    meter: Meter
+    meter: BudgetMeter
     usage: Usage
-    pace: Pace
-    price: Price | None = None
-    cap: int | None = None
-    see_pixels: int | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    timeout: float = 300.0
-    patience: float = 300.0
+    limiter: RateLimiter
 
     def __post_init__(self) -> None:
-        self.ability = Ability(self.cache, self.access, self.model)
-        self.health = Health(self.access.url, self.patience)
-        self.under_way: dict[bytes, asyncio.Task[Paid]] = {}
-        self._stopped: EndpointError | None = None
+        self.price = find_price(self.model, self.settings.prices)
+        require_price(self.model, self.meter.budget, self.price)
+        self.endpoint = resolve_endpoint(self.settings.base_url)
+        self.max_tokens = self.settings.max_tokens or (DEFAULT_MAX_TOKENS if self.meter.budget is not None else None)
+        self.capabilities = Capabilities(self.cache, self.endpoint, self.model)
+        self.health = EndpointHealth(self.endpoint.url, self.settings.patience)
+        self.in_flight: dict[bytes, asyncio.Task[Any]] = {}
+        self._stop_error: EndpointError | None = None
         self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
-        self._doors: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-        self._mean_reply = 500.0
+        self._send_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._mean_reply_tokens = 500.0
 
-    def count(self, question: Question) -> Count:
-        """The counts of this question's prompt."""
-        return self.usage.of(self.model, question.prompt.name)
+    def get_counts(self, request: ReplyRequest) -> UsageCounts:
+        """The usage counts of this request's prompt."""
+        return self.usage.get_counts(self.model, request.prompt.name)
 
-    async def body(self, question: Question, earlier: Paid | None) -> dict[str, Any]:
-        """The request: the prompt and its form, or after an `earlier` misfit the reason and the form again."""
-        mode, cap_name = self.ability.mode, self.ability.cap_name
-        picture = (
-            await asyncio.to_thread(image_input.data_url, question.prompt.scene, self.see_pixels) if self.see_pixels else None
-        )
-        body = {"model": self.model, "messages": messages(question.prompt.text, question.form, picture, earlier), **self.settings}
-        if (wanted := question.form.response_format(mode)) is not None:
-            body["response_format"] = wanted
-        if self.cap is not None:
-            body[cap_name] = self.cap
+    async def build_body(self, request: ReplyRequest, earlier: RawReply | None) -> dict[str, Any]:
+        """Build the request body; after an `earlier` mismatch it says why that did not match."""
+        mode, max_tokens_name = self.capabilities.mode, self.capabilities.max_tokens_name
+        image = None
+        if max_pixels := self.settings.max_pixels:
+            image = await asyncio.to_thread(to_data_url, request.prompt.scene, max_pixels)
+        messages = build_messages(request.prompt.text, request.schema, image, earlier)
+        body = {"model": self.model, "messages": messages, **self.settings.request_fields}
+        if (response_format := request.schema.response_format(mode)) is not None:
+            body["response_format"] = response_format
+        if self.max_tokens is not None:
+            body[max_tokens_name] = self.max_tokens
         return body
 
-    def worst_cost(self, body: dict[str, Any], *, batch: bool = False) -> float:
-        """The most dollars a request can cost: no token is shorter than a byte, no reply longer than the cap."""
+    def compute_max_cost(self, body: dict[str, Any], *, batch: bool = False) -> float:
+        """Most dollars a request can cost: no token is shorter than a byte, no reply longer than the bound."""
         if self.price is None:
             return 0.0
-        size = prompt_bytes(body) + _MARGIN
-        seen = self.price.image_tokens if self.see_pixels else 0
-        return self.price.cost(size + seen, self.cap or CAP, batch=batch)
+        prompt_tokens = count_prompt_bytes(body) + _TEMPLATE_BYTES + (self.price.image_tokens if self.settings.see else 0)
+        return self.price.compute_cost(prompt_tokens, self.max_tokens or DEFAULT_MAX_TOKENS, batch=batch)
 
-    def paid(self, completion: Completion, mode: str, *, batch: bool = False) -> Paid:
-        """A completion as the cache keeps it, with its cost."""
+    def make_reply(self, completion: Completion, mode: Mode, *, batch: bool = False) -> RawReply:
+        """Make the reply that the cache stores, with its cost."""
+        prompt_tokens, completion_tokens = completion.prompt_tokens, completion.completion_tokens
         cost = None
         if self.price is not None:
-            cost = self.price.cost(completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens, batch=batch)
-        return Paid(completion.text, completion.finish, mode, completion.prompt_tokens, completion.completion_tokens, cost)
+            cost = self.price.compute_cost(prompt_tokens, completion_tokens, completion.cached_tokens, batch=batch)
+        return RawReply(completion.text, completion.finish_reason, mode, prompt_tokens, completion_tokens, cost)
 
-    def tally(self, prompt: str, paid: Paid) -> None:
+    def count_reply(self, prompt: str, reply: RawReply) -> None:
         """Count a reply that was paid for."""
-        count = self.usage.of(self.model, prompt)
-        count.requests += 1
-        count.prompt_tokens += paid.prompt_tokens
-        count.completion_tokens += paid.completion_tokens
-        count.cost += paid.cost or 0.0
-        count.unpriced += paid.cost is None
+        counts = self.usage.get_counts(self.model, prompt)
+        counts.requests += 1
+        counts.prompt_tokens += reply.prompt_tokens
+        counts.completion_tokens += reply.completion_tokens
+        counts.cost += reply.cost or 0.0
+        counts.unpriced += reply.cost is None
 
-    async def buy(self, question: Question, replies: list[Paid]) -> Paid:
-        """The next reply to a question after these, on disk.
+    async def request_reply(self, request: ReplyRequest, earlier: list[RawReply]) -> RawReply:
+        """Get the next reply after the `earlier` ones, and write it to the cache.
 
-        Raises `ReplyError` for a prompt that the endpoint cannot serve, `EndpointError` when it serves none any more, and
-        `BudgetError`.
+        Raises:
+            ReplyError: For a prompt that the endpoint cannot serve.
+            EndpointError: When the endpoint serves no prompt any more.
+            BudgetError: When the budget could be exceeded.
         """
-        with Persistence(self.health) as persistence:
+        with RetryState(self.health) as state:
             while True:
                 try:
-                    return await self._send(question, replies, urgent=bool(persistence.tries or replies))
-                except (FormatRefused, CapRefused):
+                    return await self._send_shielded(request, earlier, urgent=bool(state.tries or earlier))
+                except (UnsupportedFormatError, UnsupportedMaxTokensError):
                     continue
-                except Trouble as trouble:
-                    self.count(question).retries += 1
-                    await asyncio.sleep(self._wait_after(persistence, trouble))
+                except RetryableError as error:
+                    self.get_counts(request).retries += 1
+                    await asyncio.sleep(self._next_delay(state, error))
 
-    def _wait_after(self, persistence: Persistence, trouble: Trouble) -> float:
+    def _next_delay(self, state: RetryState, error: RetryableError) -> float:
         try:
-            return persistence.wait_after(trouble)
-        except EndpointError as error:
-            self._stopped = error
+            return state.next_delay(error)
+        except EndpointError as stop:
+            self._stop_error = stop
             raise
 
-    async def _send(self, question: Question, replies: list[Paid], *, urgent: bool) -> Paid:
-        """Send when it is this request's turn; cancelling takes back only what was not sent yet."""
-        exchange = asyncio.create_task(self._exchange(question, replies, urgent))
+    async def _send_shielded(self, request: ReplyRequest, earlier: list[RawReply], *, urgent: bool) -> RawReply:
+        """Send a request; a cancellation stops it only while it is not sent yet."""
+        sending = asyncio.create_task(self._send_in_turn(request, earlier, urgent))
         try:
-            return await asyncio.shield(exchange)
+            return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            exchange.add_done_callback(_overheard)
-            if question.key not in self.under_way:
-                exchange.cancel()
+            sending.add_done_callback(_ignore_failure)
+            if request.key not in self.in_flight:
+                sending.cancel()
             raise
 
-    async def _exchange(self, question: Question, replies: list[Paid], urgent: bool) -> Paid:
-        """Wait for a turn, and keep it until the reply is on disk."""
-        tokens = len(question.prompt.text) / 4 + self._mean_reply
-        ticket = await self.pace.enter(tokens, urgent=urgent)
-        throttled, wait, used = False, None, tokens
+    async def _send_in_turn(self, request: ReplyRequest, earlier: list[RawReply], urgent: bool) -> RawReply:
+        """Send a request when the rate limiter allows it, and occupy its slot until the reply is on disk."""
+        tokens = len(request.prompt.text) / 4 + self._mean_reply_tokens
+        window = await self.limiter.acquire(tokens, urgent=urgent)
+        throttled, retry_after, used = False, None, tokens
         try:
-            paid = await self._pay(question, replies)
-            used = paid.prompt_tokens + paid.completion_tokens
-            return await self.cache.record(question.key, len(replies), paid, self.model, question.prompt.name)
-        except Trouble as trouble:
-            throttled, wait = trouble.throttled, trouble.retry_after
+            reply = await self._send_within_budget(request, earlier)
+            used = reply.prompt_tokens + reply.completion_tokens
+            return await self.cache.add_reply(request.key, len(earlier), reply, self.model, request.prompt.name)
+        except RetryableError as error:
+            throttled, retry_after = error.throttled, error.retry_after
             raise
         finally:
-            self.under_way.pop(question.key, None)
-            self.pace.leave(ticket, throttled=throttled, retry_after=wait, unexpected_tokens=used - tokens)
+            self.in_flight.pop(request.key, None)
+            self.limiter.release(window, throttled=throttled, retry_after=retry_after, unexpected_tokens=used - tokens)
 
-    async def _pay(self, question: Question, replies: list[Paid]) -> Paid:
-        """One request, with its worst cost held while it is out."""
-        mode, cap_name = self.ability.mode, self.ability.cap_name
-        body = await self.body(question, replies[-1] if replies else None)
-        await self._leave()
-        hold = await self.meter.hold(self.worst_cost(body) if self.meter.budget is not None else 0.0)
+    async def _send_within_budget(self, request: ReplyRequest, earlier: list[RawReply]) -> RawReply:
+        """Send a request once, with its highest cost reserved until the answer."""
+        mode, max_tokens_name = self.capabilities.mode, self.capabilities.max_tokens_name
+        body = await self.build_body(request, earlier[-1] if earlier else None)
+        await self._yield_to_replies()
+        reserved = await self.meter.reserve(self.compute_max_cost(body) if self.meter.budget is not None else 0.0)
         try:
-            if self._stopped is not None:
-                raise EndpointError(str(self._stopped))
-            self.under_way[question.key] = asyncio.current_task()
-            paid = self.paid(await self._post(body), mode)
-        except (Trouble, asyncio.CancelledError) as error:
-            billed = not isinstance(error, Trouble) or error.billed
-            self.meter.lose(hold) if billed else self.meter.settle(hold, 0.0)
+            if self._stop_error is not None:  # the run may have stopped while this request waited
+                raise EndpointError(str(self._stop_error))
+            task = asyncio.current_task()
+            assert task is not None
+            self.in_flight[request.key] = task
+            reply = self.make_reply(await self._post(body), mode)
+        except (RetryableError, asyncio.CancelledError) as error:
+            # A cancelled request may have reached the endpoint, so it counts as billed.
+            billed = not isinstance(error, RetryableError) or error.billed
+            self.meter.write_off(reserved) if billed else self.meter.settle(reserved, 0.0)
             raise
         except BaseException as error:
-            self.meter.settle(hold, 0.0)
-            if isinstance(error, FormatRefused):
-                await self.ability.refuse_mode(mode, str(error))
-            elif isinstance(error, CapRefused):
-                await self.ability.refuse_cap_name(cap_name, str(error))
+            self.meter.settle(reserved, 0.0)
+            if isinstance(error, UnsupportedFormatError):
+                await self.capabilities.downgrade_mode(mode, str(error))
+            elif isinstance(error, UnsupportedMaxTokensError):
+                await self.capabilities.switch_max_tokens_name(max_tokens_name, str(error))
             raise
-        self.meter.settle(hold, paid.cost or 0.0)
-        self.tally(question.prompt.name, paid)
-        self._mean_reply += 0.05 * (paid.completion_tokens - self._mean_reply)
-        return paid
+        self.meter.settle(reserved, reply.cost or 0.0)
+        self.count_reply(request.prompt.name, reply)
+        self._mean_reply_tokens += 0.05 * (reply.completion_tokens - self._mean_reply_tokens)
+        return reply
 
-    async def _leave(self) -> None:
-        """Let one request leave at each turn of the loop, so that replies which have come are on disk before the next goes.
+    async def _yield_to_replies(self) -> None:
+        """Let one request go at each turn of the event loop, so that replies are written before the next request is sent.
 
-        Else a process short of CPU sends all it may and keeps as many replies unread, which a `kill -9` would lose.
+        Otherwise a process short of CPU sends all its requests and holds as many replies unread, which a `kill -9` would lose.
         """
-        async with self._doors.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        async with self._send_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             await asyncio.sleep(0)
 
     async def _post(self, body: dict[str, Any]) -> Completion:
@@ -190,45 +206,46 @@ class Requester:
         import openai
 
         try:
-            response = await self.client().post("/chat/completions", cast_to=httpx2.Response, body=body)
+            response = await self.get_client().post("/chat/completions", cast_to=httpx2.Response, body=body)
         except openai.APIError as error:
-            failure = diagnose(error, self.model, self.access.url)
+            failure = classify_error(error, self.model, self.endpoint.url)
             if isinstance(failure, ReplyError):
-                failure = self.health.refusal(failure)
+                failure = self.health.record_refusal(failure)
             if isinstance(failure, EndpointError):
-                self._stopped = failure
+                self._stop_error = failure
             raise failure from error
-        completion = read_completion(response.content, prompt_bytes(body))
-        self.health.good()
+        completion = parse_body(response.content, count_prompt_bytes(body))
+        self.health.record_success()
         return completion
 
-    def client(self) -> Any:
+    def get_client(self) -> Any:
         """The openai client of the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
-            self._clients = {loop: self.access.client(connections=self.pace.most, timeout=self.timeout)}
+            client = self.endpoint.create_client(connections=self.limiter.concurrency, timeout=self.settings.timeout)
+            self._clients = {loop: client}  # connections of a finished loop cannot be used again
         return self._clients[loop]
 
     async def close(self) -> None:
-        """Send nothing more, wait `timeout` seconds at most for what was sent, and close the connections.
+        """Send nothing more, wait at most `timeout` seconds for requests in flight, and close the connections.
 
-        The cache stays open for others. Cancelled, it waits no longer; what never came counts with its worst cost.
+        The cache stays open. A cancellation ends the wait; requests without an answer then count with their highest cost.
         """
-        self._stopped = self._stopped or EndpointError(f"{self.access.url} is asked nothing more: its LLM was closed.")
+        self._stop_error = self._stop_error or EndpointError(f"{self.endpoint.url} gets no more requests: its LLM was closed.")
         try:
-            if self.under_way:
-                await asyncio.wait(self.under_way.values(), timeout=self.timeout)
+            if self.in_flight:
+                await asyncio.wait(self.in_flight.values(), timeout=self.settings.timeout)
         finally:
-            left = [*self.under_way.values()]
-            for exchange in left:
-                exchange.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            unanswered = [*self.in_flight.values()]
+            for task in unanswered:
+                task.cancel()
+            await asyncio.gather(*unanswered, return_exceptions=True)
             client = self._clients.pop(asyncio.get_running_loop(), None)
             if client is not None:
                 await client.close()
 
 
-def _overheard(exchange: asyncio.Task[Paid]) -> None:
-    """Take notice of a failure that nobody waits for any more, or asyncio prints it."""
-    if not exchange.cancelled():
-        exchange.exception()
+def _ignore_failure(task: asyncio.Task[RawReply]) -> None:
+    """Retrieve an exception that nobody waits for, or asyncio logs it."""
+    if not task.cancelled():
+        task.exception()

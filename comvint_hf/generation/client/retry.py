@@ -1,55 +1,82 @@
-"""How long to go on trying: a prompt that fails while others succeed is given up, an endpoint that fails for all stops the run.
+"""Decides how long to retry.
 
-Others succeed if one did between a prompt's last two failures: what was in flight when an endpoint went down is not given up.
-
-This file knows failures and times; it sends nothing.
+A prompt that fails while others succeed is given up; an endpoint that fails for all stops the run. Others succeed if one did
+between the last two failures of the prompt: requests that were in flight when an endpoint went down are not given up.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Self
 
 from comvint_hf.errors import EndpointError, ReplyError
-from comvint_hf.generation.client.errors import Trouble
+from comvint_hf.generation.client.errors import RetryableError
 
-TRIES = 6
-"""Failures of one prompt, not counting "too many requests", after which it is given up if the endpoint serves others."""
-REFUSALS = 8
-"""So many refused requests without a good answer, and the endpoint is taken to refuse them all."""
+MAX_FAILURES = 6
+"""Failures of one prompt, throttled requests left out, after which it is given up if the endpoint serves others."""
+MAX_REFUSALS = 8
+"""Refused requests without a good answer after which the endpoint is taken to refuse all."""
+
+_retry_failed: ContextVar[bool] = ContextVar("comvint_retry_failed", default=False)
+
+
+@contextmanager
+def retrying_failed(enabled: bool = True) -> Iterator[None]:
+    """Allow further attempts for prompts that have used up theirs (`--retry-failed`), in this task and those it starts."""
+    token = _retry_failed.set(enabled)
+    try:
+        yield
+    finally:
+        _retry_failed.reset(token)
+
+
+def is_retrying_failed() -> bool:
+    """Whether prompts that have used up their attempts get further ones."""
+    return _retry_failed.get()
 
 
 @dataclass
-class Health:
-    """What is known of an endpoint in this run: when it last answered well, and how many requests are in trouble now."""
+class EndpointHealth:
+    """The state of an endpoint in this run.
+
+    Attributes:
+        patience: Seconds without a good answer after which the run stops.
+        first_wait: Seconds before the first retry; each further one waits twice as long.
+        last_success: Time of the last good answer.
+        failing: Requests that have failed and are being retried.
+        refused: Requests that were refused.
+    """
 
     url: str
     patience: float = 300.0
     first_wait: float = 0.25
-    last_good: float | None = None
-    troubled: int = 0
+    last_success: float | None = None
+    failing: int = 0
     refused: int = 0
 
-    def good(self) -> None:
-        """Note a good answer."""
-        self.last_good = time.monotonic()
+    def record_success(self) -> None:
+        """Record a good answer."""
+        self.last_success = time.monotonic()
 
-    def refusal(self, error: ReplyError) -> Exception:
-        """What to raise for a refused request: the error itself, or the end of the run if no request was ever accepted."""
+    def record_refusal(self, error: ReplyError) -> Exception:
+        """Record a refused request and return what to raise: the error, or an `EndpointError` if none was ever accepted."""
         self.refused += 1
-        if self.last_good is None and self.refused >= REFUSALS:
+        if self.last_success is None and self.refused >= MAX_REFUSALS:
             return EndpointError(f"The first {self.refused} requests were all refused; the last: {error}")
         return error
 
 
-class Persistence:
-    """One request's way through failures; use it as a context around all its tries."""
+class RetryState:
+    """The failures of one request; a context around all its tries."""
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: EndpointHealth) -> None:
         self._health = health
-        self._began = self._failed = time.monotonic()
+        self._started = self._last_failure = time.monotonic()
         self._failures = self._throttled = 0
 
     def __enter__(self) -> Self:
@@ -57,42 +84,43 @@ class Persistence:
 
     def __exit__(self, *_: object) -> None:
         if self._failures:
-            self._health.troubled -= 1
+            self._health.failing -= 1
 
     @property
     def tries(self) -> int:
         """Failed tries so far."""
         return self._failures + self._throttled
 
-    def wait_after(self, trouble: Trouble) -> float:
-        """Seconds until the next try. Raises `ReplyError` or `EndpointError` when there should be none."""
+    def next_delay(self, error: RetryableError) -> float:
+        """Seconds until the next try. Raises `ReplyError` to give up the prompt and `EndpointError` to stop the run."""
         health = self._health
-        if trouble.throttled:
+        if error.throttled:
             self._throttled += 1
         else:
             self._failures += 1
-            health.troubled += self._failures == 1
-            self._give_up_if_hopeless(trouble)
-            self._failed = time.monotonic()
-        silent = time.monotonic() - max(self._began, health.last_good or 0.0)
-        asked = trouble.retry_after or 0.0
-        if max(silent, asked) > health.patience:
-            wants = f"asks to wait {asked:.0f} s" if asked > silent else f"has given no good answer for {silent:.0f} s"
-            raise EndpointError(f"{health.url} {wants} ({trouble}). Nothing is lost: run the same again later.")
+            health.failing += self._failures == 1
+            self._check_failures(error)
+            self._last_failure = time.monotonic()
+        silence = time.monotonic() - max(self._started, health.last_success or 0.0)
+        requested = error.retry_after or 0.0
+        if max(silence, requested) > health.patience:
+            reason = f"asks to wait {requested:.0f} s" if requested > silence else f"has given no good answer for {silence:.0f} s"
+            raise EndpointError(f"{health.url} {reason} ({error}). Nothing is lost: run the same command again later.")
         backoff = min(60.0, health.first_wait * 2 ** min(self.tries - 1, 10))
-        return asked * random.uniform(1.0, 1.1) if asked else backoff * random.uniform(0.75, 1.25)
+        # Jitter spreads the retries of many requests; a wait that the endpoint asked for is never shortened.
+        return requested * random.uniform(1.0, 1.1) if requested else backoff * random.uniform(0.75, 1.25)
 
-    def _give_up_if_hopeless(self, trouble: Trouble) -> None:
+    def _check_failures(self, error: RetryableError) -> None:
         health = self._health
-        if self._failures < TRIES:
+        if self._failures < MAX_FAILURES:
             return
-        if health.last_good is None:
+        if health.last_success is None:
             raise EndpointError(
-                f"{health.url} gives no answer ({trouble}): is it running, and is --base-url right? Nothing is lost."
+                f"{health.url} gives no answer ({error}): is it running, and is --base-url right? Nothing is lost."
             )
-        if trouble.unreached:  # whatever the prompt says, so it is not to blame
+        if error.unreached:  # an endpoint that is away says nothing about the prompt
             return
-        if health.last_good > self._failed or health.troubled == 1:
+        if health.last_success > self._last_failure or health.failing == 1:
             raise ReplyError(
-                f"{health.url} failed {self._failures} times for this prompt while it answers others; the last: {trouble}."
+                f"{health.url} failed {self._failures} times for this prompt while it answers others; the last: {error}."
             )

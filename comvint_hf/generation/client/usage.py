@@ -1,34 +1,39 @@
-"""What a run asked, got and paid (`Usage`), and what the replies behind some rows took, whenever they were paid (`Bill`).
+"""Counts of requests, tokens and costs: of a run (`Usage`), and of the replies behind some rows (`CostRecord`).
 
-The first changes with every run and is shown while it goes on; the second is the same however often a build was broken off,
-so it may stand in `build.json`. This file knows counts only.
+A run's usage differs each time and is shown while it goes on. A cost record is the same however often a build was
+interrupted, so `build.json` may hold it.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from comvint_hf.formatting import dollars
+from comvint_hf.formatting import format_cost
 
 if TYPE_CHECKING:
-    from comvint_hf.generation.client.cache import Paid
+    from comvint_hf.generation.client.cache import RawReply
 
 NANO = 1_000_000_000
-COUNTED = ("requests", "unusable", "prompt_tokens", "completion_tokens", "cost", "unpriced")
+RECORDED = ("requests", "unusable", "prompt_tokens", "completion_tokens", "cost", "unpriced")
 
 
 @dataclass(slots=True)
-class Count:
+class UsageCounts:
     """The counts of one prompt at one model.
 
-    `requests` brought a reply, `retries` were sent again after a failure, `cached` questions needed no request, `rejected`
-    replies did not fit; `unpriced` replies had no known price and are not in `cost` (dollars).
+    Attributes:
+        requests: Requests that brought a reply.
+        retries: Requests that were sent again after a failure.
+        cached: Prompts that needed no request.
+        rejected: Replies that did not match their schema.
+        cost: Dollars, without the `unpriced` replies.
+        unpriced: Replies whose price is unknown.
     """
 
     requests: int = 0
@@ -40,7 +45,7 @@ class Count:
     cost: float = 0.0
     unpriced: int = 0
 
-    def add(self, other: Count) -> None:
+    def add(self, other: UsageCounts) -> None:
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
@@ -49,101 +54,99 @@ class Usage:
     """The counts of a run, shared by all its LLMs."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], Count] = {}
-        self._began = time.monotonic()
+        self._counts: dict[tuple[str, str], UsageCounts] = {}
+        self._started = time.monotonic()
 
-    def of(self, model: str, prompt: str) -> Count:
-        """The count to add to for a prompt at a model."""
-        return self._counts.setdefault((model, prompt), Count())
+    def get_counts(self, model: str, prompt: str) -> UsageCounts:
+        """The counts of a prompt at a model, to be added to."""
+        return self._counts.setdefault((model, prompt), UsageCounts())
 
     @property
-    def used(self) -> bool:
-        """Whether anything was asked."""
+    def has_counts(self) -> bool:
+        """Whether any prompt was asked."""
         return bool(self._counts)
 
     @property
     def models(self) -> set[str]:
-        """Who was asked."""
+        """The models that were asked."""
         return {model for model, _ in self._counts}
 
     @property
-    def total(self) -> Count:
-        """Everything together."""
-        return _together(self._counts.values())
+    def total(self) -> UsageCounts:
+        """The sum of all counts."""
+        return _sum_counts(self._counts.values())
 
-    def to_json(self) -> list[tuple[str, str, dict[str, float]]]:
-        """Every count with its model and prompt, for `add` of another process."""
-        return [(model, prompt, asdict(count)) for (model, prompt), count in self._counts.items()]
+    def to_json(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """All counts with their model and prompt, for `merge` in another process."""
+        return [(model, prompt, asdict(counts)) for (model, prompt), counts in self._counts.items()]
 
-    def add(self, told: list[tuple[str, str, dict[str, float]]]) -> None:
-        """Add what another usage told with `to_json`."""
-        for model, prompt, count in told:
-            self.of(model, prompt).add(Count(**count))
+    def merge(self, written: list[tuple[str, str, dict[str, Any]]]) -> None:
+        """Add the counts that another usage gave as JSON."""
+        for model, prompt, counts in written:
+            self.get_counts(model, prompt).add(UsageCounts(**counts))
 
     def summary(self) -> dict[str, Any]:
-        """Everything as plain numbers: the totals, the rate, and the counts by model and by prompt.
-
-        `cost` is what priced replies cost; where `unpriced` is not 0, some replies had no known price.
-        """
-        seconds = time.monotonic() - self._began
+        """The total, the rate, and the counts by model and by prompt, as plain numbers."""
+        seconds = time.monotonic() - self._started
         total = self.total
         return {
             **asdict(total),
             "seconds": round(seconds, 3),
             "requests_per_second": round(total.requests / seconds, 3) if seconds else 0.0,
-            "models": self._grouped(0),
-            "prompts": self._grouped(1),
+            "models": {name: asdict(counts) for name, counts in self._group_by(0).items()},
+            "prompts": {name: asdict(counts) for name, counts in self._group_by(1).items()},
         }
 
-    def _grouped(self, part: int) -> dict[str, dict[str, Any]]:
+    def _group_by(self, part: int) -> dict[str, UsageCounts]:
+        """The counts by model (0) or by prompt (1)."""
         names = sorted({key[part] for key in self._counts})
-        return {name: asdict(_together(count for key, count in self._counts.items() if key[part] == name)) for name in names}
+        return {name: _sum_counts(counts for key, counts in self._counts.items() if key[part] == name) for name in names}
 
-    def line(self) -> str:
-        """The running totals in one line, for a progress display.
+    def format_line(self) -> str:
+        """Format the total on one line.
 
-        >>> Usage().line()
+        >>> Usage().format_line()
         '0 requests, 0 from the cache, 0 tokens, $0.00'
         """
-        return _told(self.total)
+        return _format_counts(self.total)
 
-    def lines(self) -> list[str]:
-        """The totals of each model and, where it was asked several prompts, of each of them, for the end of a run."""
-        told: list[str] = []
-        for model, whole in self._grouped(0).items():
-            told.append(f"{model}: {_told(Count(**whole))}")
-            prompts = sorted((prompt, count) for (name, prompt), count in self._counts.items() if name == model)
-            told += [f"  {prompt}: {_told(count)}" for prompt, count in prompts if len(prompts) > 1]
-        return told
+    def format_lines(self) -> list[str]:
+        """Format the total of each model and, where it was asked several prompts, of each of them."""
+        lines: list[str] = []
+        for model, total in self._group_by(0).items():
+            lines.append(f"{model}: {_format_counts(total)}")
+            prompts = sorted((prompt, counts) for (name, prompt), counts in self._counts.items() if name == model)
+            lines += [f"  {prompt}: {_format_counts(counts)}" for prompt, counts in prompts if len(prompts) > 1]
+        return lines
 
 
-def _together(counts: Any) -> Count:
-    total = Count()
-    for count in counts:
-        total.add(count)
+def _sum_counts(counts: Iterable[UsageCounts]) -> UsageCounts:
+    total = UsageCounts()
+    for one in counts:
+        total.add(one)
     return total
 
 
-def _told(count: Count) -> str:
-    tokens = count.prompt_tokens + count.completion_tokens
-    price = "cost unknown" if count.unpriced and not count.cost else dollars(count.cost)
-    extra = f", {count.retries:,} retries" if count.retries else ""
-    extra += f", {count.rejected:,} unusable" if count.rejected else ""
-    return f"{count.requests:,} requests{extra}, {count.cached:,} from the cache, {tokens:,} tokens, {price}"
+def _format_counts(counts: UsageCounts) -> str:
+    tokens = counts.prompt_tokens + counts.completion_tokens
+    cost = "cost unknown" if counts.unpriced and not counts.cost else format_cost(counts.cost)
+    extra = f", {counts.retries:,} retries" if counts.retries else ""
+    extra += f", {counts.rejected:,} unusable" if counts.rejected else ""
+    return f"{counts.requests:,} requests{extra}, {counts.cached:,} from the cache, {tokens:,} tokens, {cost}"
 
 
-class Bill:
-    """What the replies to some questions took, by model and prompt: each question once, with every attempt at it.
+class CostRecord:
+    """The cost of the replies to some requests, by model and prompt: each request once, with all its attempts.
 
-    Costs are added as whole billionths of a dollar, so the order in which replies come changes no digit.
+    Costs are added in whole billionths of a dollar, so that the sum does not depend on the order of replies.
     """
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], Counter[str]] = {}
         self._seen: set[bytes] = set()
 
-    def take(self, key: bytes, model: str, prompt: str, replies: Collection[Paid], unusable: int) -> None:
-        """Add the replies to the question `key`, of which so many did not fit."""
+    def add_request(self, key: bytes, model: str, prompt: str, replies: Collection[RawReply], unusable: int) -> None:
+        """Add the replies to the request `key`, of which `unusable` did not match their schema."""
         if key in self._seen:
             return
         self._seen.add(key)
@@ -151,53 +154,53 @@ class Bill:
             (model, prompt),
             requests=len(replies),
             unusable=unusable,
-            prompt_tokens=sum(paid.prompt_tokens for paid in replies),
-            completion_tokens=sum(paid.completion_tokens for paid in replies),
-            cost=sum(round((paid.cost or 0) * NANO) for paid in replies),
-            unpriced=sum(paid.cost is None for paid in replies),
+            prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+            completion_tokens=sum(reply.completion_tokens for reply in replies),
+            cost=sum(round((reply.cost or 0) * NANO) for reply in replies),
+            unpriced=sum(reply.cost is None for reply in replies),
         )
 
     def merge(self, written: dict[str, Any]) -> None:
-        """Add what another bill wrote down with `to_json`."""
-        for model, held in written.items():
-            for prompt, counts in held["prompts"].items():
+        """Add what another record gave as JSON."""
+        for model, counts_of_model in written.items():
+            for prompt, counts in counts_of_model["prompts"].items():
                 self._add((model, prompt), **{**counts, "cost": round(counts["cost"] * NANO)})
 
     def to_json(self) -> dict[str, Any]:
-        """By model: requests, unusable, prompt_tokens, completion_tokens, cost (dollars), unpriced, and the same by `prompts`."""
+        """By model: the `RECORDED` counts, with the cost in dollars, and the same by `prompts`."""
         return {
             model: {
-                **_dollars(sum((counts for (name, _), counts in self._counts.items() if name == model), Counter())),
+                **_to_dollars(sum((counts for (name, _), counts in self._counts.items() if name == model), Counter())),
                 "prompts": {
-                    prompt: _dollars(self._counts[name, prompt]) for name, prompt in sorted(self._counts) if name == model
+                    prompt: _to_dollars(self._counts[name, prompt]) for name, prompt in sorted(self._counts) if name == model
                 },
             }
             for model in sorted({model for model, _ in self._counts})
         }
 
-    def _add(self, where: tuple[str, str], **counts: int) -> None:
-        self._counts.setdefault(where, Counter()).update(counts)
+    def _add(self, model_and_prompt: tuple[str, str], **counts: int) -> None:
+        self._counts.setdefault(model_and_prompt, Counter()).update(counts)
 
 
-def _dollars(counts: Counter[str]) -> dict[str, float]:
-    return {name: counts[name] for name in COUNTED} | {"cost": counts["cost"] / NANO}
+def _to_dollars(counts: Counter[str]) -> dict[str, float]:
+    return {name: counts[name] for name in RECORDED} | {"cost": counts["cost"] / NANO}
 
 
-_open: ContextVar[Bill | None] = ContextVar("comvint_bill", default=None)
+_current: ContextVar[CostRecord | None] = ContextVar("comvint_costs", default=None)
 
 
 @contextmanager
-def billed() -> Iterator[Bill]:
-    """Gather what every question asked in here took, by whatever task it is asked."""
-    bill = Bill()
-    token = _open.set(bill)
+def collect_costs() -> Iterator[CostRecord]:
+    """Record the cost of all requests of this task and those it starts."""
+    record = CostRecord()
+    token = _current.set(record)
     try:
-        yield bill
+        yield record
     finally:
-        _open.reset(token)
+        _current.reset(token)
 
 
-def bill(key: bytes, model: str, prompt: str, replies: Collection[Paid], unusable: int) -> None:
-    """Put the replies to a question on the bill that is open, if one is."""
-    if (held := _open.get()) is not None:
-        held.take(key, model, prompt, replies, unusable)
+def record_cost(key: bytes, model: str, prompt: str, replies: Collection[RawReply], unusable: int) -> None:
+    """Add the replies to a request to the current cost record, if there is one."""
+    if (record := _current.get()) is not None:
+        record.add_request(key, model, prompt, replies, unusable)

@@ -1,4 +1,1 @@
-"""Where the tasks of a piece of work run: processes here, a Ray cluster, Slurm, or Hugging Face Jobs, by way of datatrove.
-
-This room knows a callable, how many tasks there are and a folder for logs; it knows nothing of what the callable does.
-"""
+"""Where workers run, by way of datatrove: processes here, a Ray cluster, Slurm, or Hugging Face Jobs. No module here knows what they do."""

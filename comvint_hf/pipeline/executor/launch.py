@@ -1,7 +1,7 @@
-"""Run a callable in many tasks, wherever `executor` says.
+"""Run a callable in several workers: processes here, a Ray cluster, Slurm, or Hugging Face Jobs.
 
-datatrove's completion markers are not used: they count tasks, and would find the wrong ones done where the same work is run
-again in another number of tasks. The work itself knows what is done.
+datatrove's completion markers are not used: they count tasks, and would skip the wrong ones when the same build is run again
+with another number of workers. The callable itself knows what is done, and this module does not know what it does.
 """
 
 from __future__ import annotations
@@ -9,97 +9,100 @@ from __future__ import annotations
 import functools
 import os
 import signal
-import socket
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comvint_hf.errors import InputError, first_line
-from comvint_hf.pipeline.executor.settings import read_settings
+from comvint_hf.errors import InputError
+from comvint_hf.pipeline.executor.config import EXECUTORS, import_library, read_settings
 
 if TYPE_CHECKING:
     from datatrove.executor import SlurmPipelineExecutor
 
-SECONDS_TO_ANSWER = 10.0
-"""So long a cluster's head may take to accept a connection."""
-Work = Callable[[int, int], None]
-"""What a task does: it is told its number, from 0, and how many tasks there are. It must be picklable."""
+WorkerFunction = Callable[[int, int], None]
+"""Takes a worker's rank, from 0, and the number of workers. It must be picklable."""
 
 
-def run(
-    executor: str, work: Work, tasks: int, logs: Path, settings: Iterable[str] = (), more: Mapping[str, Any] | None = None
-) -> dict[int, int]:
-    """Run `work` in so many tasks on this machine, a Ray cluster or Hugging Face Jobs, and wait for their ends.
+def run(name: str, worker: WorkerFunction, num_workers: int, logs: Path, settings: Iterable[str] = ()) -> dict[int, int]:
+    """Run `worker` in `num_workers` workers of the executor `name` and wait for them.
 
-    `settings` ("name=value") and `more` are for datatrove's executor. Gives the exit codes of local tasks by number; what
-    the tasks of other executors came to, they must tell themselves. Raises `InputError` for a wrong setting and for a
-    library or cluster that is not there, and `KeyboardInterrupt` after Ctrl-C.
+    Args:
+        settings: "name=value" settings of datatrove's executor.
+
+    Returns:
+        The exit codes of local workers by rank; those of other executors report for themselves.
+
+    Raises:
+        InputError: For a wrong setting, and for a library or cluster that is missing.
+        KeyboardInterrupt: After Ctrl-C.
     """
-    kind = _class_of(executor)
-    given = {"logging_dir": str(logs), **(more or {}), **read_settings(kind, settings, executor)}
-    if executor == "ray":
-        _join_cluster()
-    started = kind(pipeline=[_step_of(work)], tasks=tasks, skip_completed=False, **given)
-    started.run()
-    return getattr(started, "ended", {})
+    executor_class, given = _load(name, settings)
+    secrets = {key: os.environ[key] for key in EXECUTORS[name].secrets if key in os.environ}
+    given = {"logging_dir": str(logs), **({"secrets": secrets} if secrets else {}), **given}
+    executor = executor_class(pipeline=[_to_step(worker)], tasks=num_workers, skip_completed=False, **given)
+    executor.run()
+    return getattr(executor, "exit_codes", {})
 
 
-def submit(work: Work, after: Callable[[], None], tasks: int, folder: Path, settings: Iterable[str] = ()) -> str:
-    """Give the tasks to Slurm, and `after` to a job that runs when all of them have succeeded; say what was done.
+def submit(
+    name: str, worker: WorkerFunction, finish: Callable[[], None], num_workers: int, folder: Path, settings: Iterable[str] = ()
+) -> str:
+    """Submit the workers to Slurm, and `finish` as a job that runs when all of them have succeeded.
 
-    Every node must see `folder`, where the scripts are written, and the Python that runs here. Where there is no sbatch, the
-    answer says how to submit them.
+    Every node must see `folder`, where the scripts are written, and the Python that runs here.
+
+    Returns:
+        A sentence with the numbers of the jobs, or with the commands to run where there is no sbatch.
     """
-    kind = _class_of("slurm")
-    given = {"qos": None, "env_command": f'export PATH="{Path(sys.executable).parent}:$PATH"'}
-    given |= read_settings(kind, settings, "slurm")
-    name = given.pop("job_name", "comvint")
-    alone = {**given, "workers": -1, "tasks_per_job": 1, "depends_job_id": None, "job_name": f"{name}-finish"}
-    first = kind([_step_of(work)], tasks, logging_dir=str(folder / "tasks"), skip_completed=False, job_name=name, **given)
-    finish = _step_of(functools.partial(_once, after))
-    last = kind([finish], 1, logging_dir=str(folder / "finish"), skip_completed=False, **alone)
+    executor_class, given = _load(name, settings)
+
+    def make(function: WorkerFunction, count: int, part: str, **changed: Any) -> SlurmPipelineExecutor:
+        changed = {**given, "logging_dir": str(folder / part), **changed}
+        return executor_class(pipeline=[_to_step(function)], tasks=count, skip_completed=False, **changed)
+
+    workers = make(worker, num_workers, "tasks")
+    alone = {"workers": -1, "tasks_per_job": 1, "depends_job_id": None, "job_name": f"{given['job_name']}-finish"}
+    last = make(functools.partial(_call_once, finish), 1, "finish", **alone)
     scripts = [folder / part / "launch_script.slurm" for part in ("tasks", "finish")]
-    if not _launched(first):
-        _launched(last)
-        return (
-            f"There is no sbatch here, so nothing was submitted. Run `sbatch {scripts[0]}`, then, with the job's number, "
-            f"`sbatch --dependency=afterok:NUMBER {scripts[1]}`."
-        )
-    last.depends_job_id = first.job_id
-    _launched(last)
-    return f"Slurm has the {tasks:,} tasks as job {first.job_id}; job {last.job_id} finishes the dataset after them. The logs: {folder}."
+    if not _submitted(workers):
+        _submitted(last)
+        run_both = f"Run `sbatch {scripts[0]}`, then, with the job's number, `sbatch --dependency=afterok:NUMBER {scripts[1]}`."
+        return f"There is no sbatch here, so nothing was submitted. {run_both}"
+    last.depends_job_id = workers.job_id
+    _submitted(last)
+    jobs = f"Slurm has the {num_workers:,} workers as job {workers.job_id}; job {last.job_id} finishes the dataset after them."
+    return f"{jobs} Logs: {folder}."
 
 
-def _launched(executor: SlurmPipelineExecutor) -> bool:
-    """Write an executor's script and submit it; `False` where there is no sbatch to submit it to."""
+def _submitted(executor: SlurmPipelineExecutor) -> bool:
+    """Write an executor's script and submit it; `False` where there is no sbatch."""
     try:
         executor.launch_job()
     except FileNotFoundError:
         return False
     except subprocess.CalledProcessError as error:
-        raise InputError(f"sbatch refused the job (code {error.returncode}); it has said why above.") from error
+        raise InputError(f"sbatch refused the job (code {error.returncode}); its reason is printed above.") from error
     return True
 
 
-def _step_of(work: Work) -> Callable[[Any, int, int], None]:
-    return functools.partial(_step, work)
+def _to_step(worker: WorkerFunction) -> Callable[[Any, int, int], None]:
+    return functools.partial(_run_step, worker)
 
 
-def _step(work: Work, _: Any, rank: int, tasks: int) -> None:
+def _run_step(worker: WorkerFunction, _: Any, rank: int, num_workers: int) -> None:
     """A step of a datatrove pipeline."""
     _stop_with_parent()
-    work(rank, tasks)
+    worker(rank, num_workers)
 
 
-def _once(after: Callable[[], None], *_: int) -> None:
-    after()
+def _call_once(finish: Callable[[], None], *_: int) -> None:
+    finish()
 
 
 def _stop_with_parent() -> None:
-    """Let this process stop, as by SIGTERM, when the process that started it is gone, however that was killed."""
+    """Send SIGTERM to this process when the process that started it is gone, however that was killed."""
     from multiprocess import parent_process
 
     parent = parent_process()
@@ -113,36 +116,14 @@ def _stop_with_parent() -> None:
     threading.Thread(target=watch, name="watch-parent", daemon=True).start()
 
 
-def _join_cluster() -> None:
-    """Connect to the Ray cluster of RAY_ADDRESS or of this machine; a cluster of this machine alone where there is none."""
-    import ray
-
-    address = os.environ.get("RAY_ADDRESS", "")
-    host, _, port = address.rpartition(":")
-    try:
-        if port.isdecimal() and "/" not in host:  # Ray itself would try for minutes
-            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
-        if not ray.is_initialized():
-            ray.init(log_to_driver=False, logging_level="ERROR")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"The Ray cluster {address} cannot be reached ({first_line(error)}): look at RAY_ADDRESS and `ray status`."
-        ) from error
-
-
-def _class_of(executor: str) -> type:
-    """The class of an executor. Raises `InputError` where its library is not installed."""
-    try:
-        from datatrove.utils.logging import logger
-
-        if executor == "ray":
-            import ray  # noqa: F401
-        from comvint_hf.pipeline.executor import datatrove_executors
-    except ImportError as error:
-        library = (error.name or "datatrove").split(".")[0]
-        raise InputError(
-            f"--executor {executor} and --tasks need {library}, which is not installed: pip install '.[scale]' in a clone."
-        ) from error
-    if executor != "jobs":  # whose log is all that names the Jobs
+def _load(name: str, settings: Iterable[str]) -> tuple[Any, dict[str, Any]]:
+    """Import an executor's class and read its settings."""
+    executor = EXECUTORS[name]
+    module, _, class_name = executor.path.partition(":")
+    logger = import_library("datatrove.utils.logging").logger
+    import_library(executor.requires)
+    executor_class = getattr(import_library(module), class_name)
+    # It would log each worker's start and end over the progress bar.
+    if not executor.logs:
         logger.disable("datatrove")
-    return datatrove_executors.CLASSES[executor]
+    return executor_class, {**executor.defaults, **read_settings(executor_class, settings, name)}

@@ -1,7 +1,7 @@
-"""Tasks as processes of this machine.
+"""Workers as processes of this machine.
 
-datatrove's own local executor gives them to a pool, which waits for ever for a process that was killed. So the processes
-are ours: each end is noticed, and what stops the parent stops them as Ctrl-C stops a build in one process.
+datatrove's own local executor uses a pool, which waits for ever for a process that was killed. Here each exit is noticed, and
+what stops the parent stops the workers as Ctrl-C stops a build in one process.
 """
 
 from __future__ import annotations
@@ -18,50 +18,52 @@ from datatrove.utils.logging import logger
 from multiprocess import resource_tracker
 from multiprocess.connection import wait
 
-SECONDS_TO_LEAVE = 2.0
-"""After a second Ctrl-C, a task that still runs after so long is told again."""
+TERMINATE_INTERVAL = 2.0
+"""Seconds between two SIGTERMs to a worker that still runs after a second Ctrl-C."""
 
 
-class LocalTasks(LocalPipelineExecutor):
-    """datatrove's local executor with processes of its own; after `run`, `ended` holds the exit code of each task."""
+class LocalExecutor(LocalPipelineExecutor):
+    """datatrove's local executor with processes of its own; after `run`, `exit_codes` holds one for each rank."""
 
-    ended: dict[int, int]
+    exit_codes: dict[int, int]
 
     def run(self) -> None:
-        """Run every task in a process of its own, at most `workers` at once, and wait for all of them.
+        """Run each worker in a process of its own, at most `workers` at once, and wait for all of them.
 
-        A first Ctrl-C or SIGTERM stops the tasks as SIGTERM would stop one alone, a second one at once; when all have ended,
-        `KeyboardInterrupt` is raised.
+        A first Ctrl-C or SIGTERM sends SIGTERM to the workers, and so does every later one.
+
+        Raises:
+            KeyboardInterrupt: When all workers have ended after such a signal.
         """
         context = multiprocess.get_context("spawn")
         waiting = list(range(self.tasks))
         running: dict[int, Any] = {}
-        self.ended = {}
+        self.exit_codes = {}
 
-        def stop() -> None:
+        def terminate() -> None:
             for process in running.values():
                 process.terminate()
 
-        with _heard(stop) as stopped:
-            while running or (waiting and not stopped):
-                while waiting and not stopped and len(running) < self.workers:
+        with _on_signal(terminate) as received:
+            while running or (waiting and not received):
+                while waiting and not received and len(running) < self.workers:
                     rank = waiting.pop(0)
-                    process = context.Process(target=_alone, args=(self, rank), name=f"task {rank}")
+                    process = context.Process(target=_run_rank, args=(self, rank), name=f"worker {rank}")
                     _start(process)
                     running[rank] = process
-                    if stopped:  # while it started
+                    if received:  # while it started
                         process.terminate()
-                wait([process.sentinel for process in running.values()], timeout=SECONDS_TO_LEAVE)
+                wait([process.sentinel for process in running.values()], timeout=TERMINATE_INTERVAL)
                 for rank in [rank for rank, process in running.items() if process.exitcode is not None]:
-                    self.ended[rank] = running.pop(rank).exitcode
-                if len(stopped) > 1:  # two that meet before a process looks are one to it, and it would still wait for replies
-                    stop()
-        if stopped:
+                    self.exit_codes[rank] = running.pop(rank).exitcode
+                if len(received) > 1:  # two signals that arrive before a worker handles the first are one to it
+                    terminate()
+        if received:
             raise KeyboardInterrupt
 
 
-def _alone(executor: LocalTasks, rank: int) -> None:
-    """What a process does; what goes wrong is for the task itself to tell, so nothing more is said of it here."""
+def _run_rank(executor: LocalExecutor, rank: int) -> None:
+    """Run one worker in its process. The worker reports its own errors, so this only sets the exit code."""
     logger.disable("datatrove")
     try:
         executor._run_for_rank(rank, local_rank=rank)
@@ -70,11 +72,11 @@ def _alone(executor: LocalTasks, rank: int) -> None:
 
 
 def _start(process: Any) -> None:
-    """Start a process that Ctrl-C does not reach: a terminal sends that to all, and only the parent shall hear it.
+    """Start a process that Ctrl-C does not reach: a terminal sends it to the whole group, but only the parent may act on it.
 
-    The process inherits that the signal is held back; here it is heard as soon as the process has started.
+    The process inherits that SIGINT is blocked; this process receives a pending one as soon as the other has started.
     """
-    resource_tracker.ensure_running()  # which would let the signal through again, were it started in here
+    resource_tracker.ensure_running()  # started in here, it would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
@@ -83,17 +85,17 @@ def _start(process: Any) -> None:
 
 
 @contextmanager
-def _heard(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Call `stop` at every Ctrl-C and SIGTERM, and gather them."""
-    signals: list[int] = []
+def _on_signal(terminate: Callable[[], None]) -> Iterator[list[int]]:
+    """Call `terminate` at every Ctrl-C and SIGTERM, and collect their numbers."""
+    received: list[int] = []
 
-    def hear(number: int, _: Any) -> None:
-        signals.append(number)
-        stop()
+    def handle(number: int, _: Any) -> None:
+        received.append(number)
+        terminate()
 
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield signals
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,68 +1,78 @@
-"""The page: a picture, a conversation that streams, boxes on the picture, finding, and asking about a marked region.
+"""The Gradio page: an image, a streaming conversation, boxes on the image, and questions about a marked region.
 
-`interface(chat, examples)` builds it for anything that is a `Chat`, `launch` opens it with its looks. Knows gradio and
-draws what a `Visit` holds; what happens in a visit it does not know.
+`build_page(chat, examples)` builds it for any `Chat`, and `launch` serves it. The page renders a `Session`, which holds all state.
 """
 
 import html
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
-# Read when gradio is imported: the page speaks to nobody but its visitor and its model.
+# Gradio reads this on import. The page contacts no other server.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
 from comvint_hf.errors import InputError, first_line
+from comvint_hf.images import decode_image
 from comvint_hf.serving.chat import Chat
-from comvint_hf.serving.demo.draw import legend
-from comvint_hf.serving.demo.session import Visit, ask, find
+from comvint_hf.serving.demo.draw import render_legend
+from comvint_hf.serving.demo.session import Session, ask, find
 from comvint_hf.serving.demo.style import CSS
 
 Updates = dict[str, Any]
-"""New values by the name of the part of the page."""
+"""New values by component name."""
 
 
 class Example(NamedTuple):
-    """A picture to click on, and the question that comes with it."""
+    """An image to click on, and the question to ask about it."""
 
     image: Path
     question: str
 
 
 class Page(gr.Blocks):
-    """The page's parts by name, so that handlers can say what changes in words."""
+    """A page whose components have names, by which event handlers update them."""
 
-    parts: dict[str, gr.components.Component]
+    components: dict[str, Any]
+    """The components. Gradio adds their event listeners at run time, so they have no static type."""
 
     def __init__(self) -> None:
         super().__init__(title="comvint", analytics_enabled=False)
-        self.parts = {}
+        self.components = {}
 
     def updates(self, changed: Updates) -> dict[gr.components.Component, Any]:
-        return {self.parts[name]: value for name, value in changed.items()}
+        return {self.components[name]: value for name, value in changed.items()}
 
     @property
-    def shown(self) -> list[gr.components.Component]:
-        return [part for name, part in self.parts.items() if name != "phrase"]
+    def outputs(self) -> list[gr.components.Component]:
+        # The search field is an input only: an update would overwrite what the user types.
+        return [component for name, component in self.components.items() if name != "phrase"]
 
 
-def interface(chat: Chat, examples: Sequence[Example] = ()) -> Page:
-    """Build the page for a chat; `examples` are offered to click on."""
+def build_page(chat: Chat, examples: Sequence[Example] = ()) -> Page:
+    """Build the page for a chat, with examples to click on."""
     with Page() as page:
-        _layout(page.parts, chat.name, examples)
-        _wire(page, chat, examples)
+        _add_components(page.components, chat.name, examples)
+        _connect_events(page, chat, examples)
     return page
 
 
 def launch(page: gr.Blocks, **options: Any) -> Any:
-    """Open the page with its looks; `options` and what is returned are those of `gradio.Blocks.launch`.
+    """Serve the page with its theme.
 
-    Raises `InputError` where the address is taken or not this machine's.
+    Args:
+        page: The page.
+        options: Options of `gradio.Blocks.launch`.
+
+    Returns:
+        The result of `gradio.Blocks.launch`.
+
+    Raises:
+        InputError: If the address is in use or not an address of this machine.
     """
     theme = gr.themes.Soft(
         primary_hue="indigo",
@@ -72,26 +82,27 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         font_mono=["ui-monospace", "monospace"],
     )
     try:
+        # Server-side rendering would need Node.js.
         return page.launch(theme=theme, css=CSS, footer_links=[], run_history=False, ssr_mode=False, **options)
     except OSError as error:
-        raise InputError(f"The page cannot be opened here ({first_line(error)}); choose another --port or --host.") from error
+        raise InputError(f"The page cannot be served ({first_line(error)}); choose another --port or --host.") from error
 
 
-def _layout(parts: dict[str, gr.components.Component], name: str, examples: Sequence[Example]) -> None:
-    parts["visit"] = gr.State(Visit())
+def _add_components(components: dict[str, Any], name: str, examples: Sequence[Example]) -> None:
+    components["session"] = gr.State(Session())
     gr.HTML(
         f"<header><h1>comvint</h1><p>Ask, and see where.</p><span>{html.escape(name)}</span></header>",
         elem_id="head",
         padding=False,
     )
-    with gr.Row(elem_id="room"):
+    with gr.Row(elem_id="columns"):
         with gr.Column(min_width=320):
-            _seeing(parts)
+            _add_image_column(components)
         with gr.Column(min_width=320):
-            _talking(parts)
+            _add_chat_column(components)
     if examples:
         gr.HTML("<h2>Try one of these</h2>", elem_id="examples-title", padding=False)
-        parts["examples"] = gr.Gallery(
+        components["examples"] = gr.Gallery(
             [(str(example.image), example.question) for example in examples],
             show_label=False,
             allow_preview=False,
@@ -104,148 +115,149 @@ def _layout(parts: dict[str, gr.components.Component], name: str, examples: Sequ
         )
 
 
-def _seeing(parts: dict[str, gr.components.Component]) -> None:
-    """The picture's side: what is on it, marking, finding."""
-    parts["photo"] = gr.Image(
+def _add_image_column(components: dict[str, Any]) -> None:
+    """Add the image with its legend, the controls for regions, and the search field."""
+    components["image"] = gr.Image(
         type="pil",
         sources=["upload", "clipboard"],
         show_label=False,
         buttons=["fullscreen"],
-        elem_id="photo",
-        placeholder="Drop a picture here,\nor tap to choose one",
-        alt_text="The picture of the conversation, with a box around everything the answer points at",
+        elem_id="image",
+        placeholder="Drop an image here,\nor tap to choose one",
+        alt_text="The image of the conversation, with a box around each phrase of the answer",
     )
-    parts["legend"] = gr.HTML("", elem_id="legend", visible=False, padding=False)
-    with gr.Row(elem_id="marking"):
-        parts["hint"] = gr.HTML(_hint(Visit()), elem_id="hint", padding=False)
-        parts["unmark"] = gr.Button("Clear area", size="sm", visible=False, elem_id="unmark", min_width=110, scale=0)
-    with gr.Row(elem_id="finding", equal_height=True):
-        parts["phrase"] = _textbox("Find: the red circle", "phrase")
-        parts["find"] = gr.Button("Find", elem_id="find", min_width=76, scale=0)
+    components["legend"] = gr.HTML("", elem_id="legend", visible=False, padding=False)
+    with gr.Row(elem_id="region-controls"):
+        components["hint"] = gr.HTML(_render_hint(Session()), elem_id="hint", padding=False)
+        components["clear_region"] = gr.Button(
+            "Clear area", size="sm", visible=False, elem_id="clear-region", min_width=110, scale=0
+        )
+    with gr.Row(elem_id="search", equal_height=True):
+        components["phrase"] = _make_textbox("Find: the red circle", "phrase")
+        components["find"] = gr.Button("Find", elem_id="find", min_width=76, scale=0)
 
 
-def _talking(parts: dict[str, gr.components.Component]) -> None:
-    """The conversation's side."""
-    parts["talk"] = gr.Chatbot(
+def _add_chat_column(components: dict[str, Any]) -> None:
+    """Add the conversation with its status line and the question field."""
+    components["chat"] = gr.Chatbot(
         show_label=False,
         height=460,
-        elem_id="talk",
+        elem_id="chat",
         layout="bubble",
         buttons=[],
         feedback_options=None,
-        placeholder="**Give a picture and ask about it.**\n\nWhat the answer points at is drawn on the picture.",
+        placeholder="**Give an image and ask about it.**\n\nBoxes of the answer are drawn on the image.",
     )
-    parts["notice"] = gr.HTML("", elem_id="notice", visible=False, padding=False)
-    with gr.Row(elem_id="asking", equal_height=True):
-        parts["question"] = _textbox("Ask about the picture", "question")
-        parts["ask"] = gr.Button("Ask", variant="primary", elem_id="ask", min_width=76, scale=0)
-        parts["stop"] = gr.Button("Stop", variant="stop", elem_id="stop", min_width=76, scale=0, visible=False)
+    components["status"] = gr.HTML("", elem_id="status", visible=False, padding=False)
+    with gr.Row(elem_id="prompt", equal_height=True):
+        components["question"] = _make_textbox("Ask about the image", "question")
+        components["ask"] = gr.Button("Ask", variant="primary", elem_id="ask", min_width=76, scale=0)
+        components["stop"] = gr.Button("Stop", variant="stop", elem_id="stop", min_width=76, scale=0, visible=False)
 
 
-def _textbox(placeholder: str, name: str) -> gr.Textbox:
+def _make_textbox(placeholder: str, name: str) -> gr.Textbox:
     return gr.Textbox(
         placeholder=placeholder, label=placeholder, show_label=False, container=False, max_lines=1, elem_id=name, min_width=120
     )
 
 
-def _view(visit: Visit, *, picture: bool = True) -> Updates:
-    """The whole page as the visit has it; without the `picture` when that has not changed."""
+def _render(session: Session, *, image: bool = True) -> Updates:
+    """Render the state of a session, without the image if it has not changed."""
     changed: Updates = {
-        "visit": visit,
-        "talk": visit.transcript(),
-        "legend": gr.update(value=legend(visit.grounded), visible=bool(visit.grounded)),
-        "hint": _hint(visit),
-        "unmark": gr.update(visible=visit.region is not None or visit.corner is not None),
-        "notice": gr.update(value=_notice(visit), visible=visit.notice is not None),
-        "ask": gr.update(visible=not visit.busy),
-        "stop": gr.update(visible=visit.busy),
-        "find": gr.update(interactive=not visit.busy),
+        "session": session,
+        "chat": session.render_messages(),
+        "legend": gr.update(value=render_legend(session.grounded), visible=bool(session.grounded)),
+        "hint": _render_hint(session),
+        "clear_region": gr.update(visible=session.region is not None or session.corner is not None),
+        "status": gr.update(value=_render_status(session), visible=session.status is not None),
+        "ask": gr.update(visible=not session.busy),
+        "stop": gr.update(visible=session.busy),
+        "find": gr.update(interactive=not session.busy),
     }
-    if picture:
-        changed["photo"] = visit.drawn()
-    if visit.draft is not None:
-        changed["question"], visit.draft = visit.draft, None
+    if image:
+        changed["image"] = session.render_image()
+    if session.draft is not None:
+        changed["question"], session.draft = session.draft, None
     return changed
 
 
-def _hint(visit: Visit) -> str:
-    if visit.region is not None:
+def _render_hint(session: Session) -> str:
+    if session.region is not None:
         return '<p class="set">Your questions are about the marked area.</p>'
-    if visit.corner is not None:
+    if session.corner is not None:
         return '<p class="set">Now tap the opposite corner.</p>'
-    return "<p>Tap two corners on the picture to ask about that area.</p>" if visit.picture is not None else ""
+    return "<p>Tap two corners on the image to ask about that area.</p>" if session.image is not None else ""
 
 
-def _notice(visit: Visit) -> str:
-    if visit.notice is None:
+def _render_status(session: Session) -> str:
+    if session.status is None:
         return ""
-    kind, role = ("urgent", "alert") if visit.notice.urgent else ("calm", "status")
-    return f'<p class="{kind}" role="{role}">{html.escape(visit.notice.text)}</p>'
+    kind, role = ("error", "alert") if session.status.is_error else ("info", "status")
+    return f'<p class="{kind}" role="{role}">{html.escape(session.status.text)}</p>'
 
 
-def _views(visit: Visit, steps: Iterator[None]) -> Iterator[Updates]:
-    """Show the page after every step; the picture is sent again only when something on it has changed."""
+def _render_steps(session: Session, steps: Generator[None, None, None]) -> Iterator[Updates]:
+    """Render the page after every step of an action, and the image only when something on it has changed."""
     sent = None
     try:
         for _ in steps:
-            yield _view(visit, picture=visit.look() != sent)
-            sent = visit.look()
+            yield _render(session, image=session.image_state() != sent)
+            sent = session.image_state()
     finally:
         steps.close()
-    yield _view(visit, picture=visit.look() != sent)
+    yield _render(session, image=session.image_state() != sent)
 
 
-def _wire(page: Page, chat: Chat, examples: Sequence[Example]) -> None:
-    """Say what happens when."""
-    parts, quiet = page.parts, {"show_progress": "hidden", "api_visibility": "private"}
-    visit, photo, question, phrase = (parts[name] for name in ("visit", "photo", "question", "phrase"))
+def _connect_events(page: Page, chat: Chat, examples: Sequence[Example]) -> None:
+    """Connect the events of the components with the actions of the session."""
+    components, outputs = page.components, page.outputs
+    state, image, question, phrase = (components[name] for name in ("session", "image", "question", "phrase"))
+    options = {"show_progress": "hidden", "api_visibility": "private"}
+    # Several users at once: a local model answers them in turn, an endpoint in parallel.
+    streaming = {"concurrency_limit": 8, **options}
 
-    def asking(words: str, now: Visit) -> Iterator[dict]:
-        yield from map(page.updates, _views(now, ask(chat, now, words)))
+    def on_ask(words: str, session: Session) -> Iterator[dict]:
+        yield from map(page.updates, _render_steps(session, ask(chat, session, words)))
 
-    def finding(words: str, now: Visit) -> Iterator[dict]:
-        yield from map(page.updates, _views(now, find(chat, now, words)))
+    def on_find(words: str, session: Session) -> Iterator[dict]:
+        yield from map(page.updates, _render_steps(session, find(chat, session, words)))
 
-    def taken(picture: Image.Image | None, now: Visit) -> dict:
-        now.take(picture)
-        return page.updates(_view(now))
+    def on_upload(uploaded: Image.Image | None, session: Session) -> dict:
+        session.set_image(uploaded)
+        return page.updates(_render(session))
 
-    def tapped(now: Visit, event: gr.SelectData) -> dict:
-        if now.picture is not None and (shown := now.drawn()):
-            now.tap(event.index[0] / shown.width, event.index[1] / shown.height)
-        return page.updates(_view(now))
+    def on_image_click(session: Session, event: gr.SelectData) -> dict:
+        if rendered := session.render_image():
+            session.select_point(event.index[0] / rendered.width, event.index[1] / rendered.height)
+        return page.updates(_render(session))
 
-    def stopped(now: Visit) -> dict:
-        now.busy = False
-        return page.updates(_view(now))
+    def on_stop(session: Session) -> dict:
+        session.busy = False
+        return page.updates(_render(session))
 
-    def unmarked(now: Visit) -> dict:
-        now.unmark()
-        return page.updates(_view(now))
+    def on_clear_region(session: Session) -> dict:
+        session.clear_region()
+        return page.updates(_render(session))
 
-    def anew(now: Visit) -> dict:
-        now.forget()
-        return page.updates(_view(now))
+    def on_clear_chat(session: Session) -> dict:
+        session.clear_conversation()
+        return page.updates(_render(session))
 
-    def chosen(now: Visit, event: gr.SelectData) -> dict:
+    def on_example(session: Session, event: gr.SelectData) -> dict:
         example = examples[event.index]
-        now.take(Image.open(example.image).convert("RGB"))
-        return page.updates(_view(now) | {"question": example.question, "examples": gr.update(selected_index=None)})
+        session.set_image(decode_image(example.image))
+        return page.updates(_render(session) | {"question": example.question, "examples": gr.update(selected_index=None)})
 
-    shown = page.shown
-    # Several visitors at once: a local model takes them in turn, an endpoint side by side.
-    streaming = {"concurrency_limit": 8, **quiet}
     answering = [
-        gr.on([parts["ask"].click, question.submit], asking, [question, visit], shown, **streaming),
-        gr.on([parts["find"].click, phrase.submit], finding, [phrase, visit], shown, **streaming),
+        gr.on([components["ask"].click, question.submit], on_ask, [question, state], outputs, **streaming),
+        gr.on([components["find"].click, phrase.submit], on_find, [phrase, state], outputs, **streaming),
     ]
     if examples:
-        answering.append(
-            parts["examples"].select(chosen, visit, shown, **quiet).then(asking, [question, visit], shown, **streaming),
-        )
-    parts["stop"].click(stopped, visit, shown, cancels=answering, **quiet)
-    parts["unmark"].click(unmarked, visit, shown, **quiet)
-    parts["talk"].clear(anew, visit, shown, cancels=answering, **quiet)
-    photo.upload(taken, [photo, visit], shown, cancels=answering, **quiet)
-    photo.clear(lambda now: taken(None, now), visit, shown, cancels=answering, **quiet)
-    photo.select(tapped, visit, shown, **quiet)
+        selected = components["examples"].select(on_example, state, outputs, **options)
+        answering.append(selected.then(on_ask, [question, state], outputs, **streaming))
+    components["stop"].click(on_stop, state, outputs, cancels=answering, **options)
+    components["clear_region"].click(on_clear_region, state, outputs, **options)
+    components["chat"].clear(on_clear_chat, state, outputs, cancels=answering, **options)
+    image.upload(on_upload, [image, state], outputs, cancels=answering, **options)
+    image.clear(lambda session: on_upload(None, session), state, outputs, cancels=answering, **options)
+    image.select(on_image_click, state, outputs, **options)

@@ -1,160 +1,168 @@
-"""What a visitor of the page does, step by step: give a picture, ask, find, mark a region. Knows no gradio.
+"""The state of one browser tab, and the actions of its user: set an image, ask, find, mark a region. Imports no gradio.
 
-A `Visit` is one browser tab's state; the page is drawn from it after every step. Steps that talk to the model are
-generators: each pause is a moment to show, and closing them stops the model.
+Actions that use the model are generators: the page is rendered from the state after each step, and closing one stops the model.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from PIL import Image
 
-from comvint_hf.box_formats import clamped
+from comvint_hf.box_formats import clamp_box
 from comvint_hf.errors import ComvintError
-from comvint_hf.grounding import Grounded, parse
-from comvint_hf.serving.chat import REGION_PHRASE, Chat, Turn, find_turn, found_in, region_turn
-from comvint_hf.serving.demo.draw import LONGEST_SIDE, REGION_COLOUR, colours, draw, marked
+from comvint_hf.grounding import GroundedPhrase, parse
+from comvint_hf.serving.chat import REGION_PHRASE, Chat, ChatMessage, grounding_question, parse_grounded, region_question
+from comvint_hf.serving.demo.draw import MAX_LONGEST_SIDE, REGION_COLOUR, assign_colours, draw_boxes, highlight_phrases
 from comvint_hf.types import Box
 
 LOG = logging.getLogger(__name__)
-SMALLEST_REGION = 0.01
-"""A marked region's sides are at least this fraction of the picture's: less is two taps on one spot."""
+MIN_REGION_SIDE = 0.01
+"""The smallest side of a region, as a fraction of the image's: a smaller one is two taps on one spot."""
 
 
-class Notice(NamedTuple):
-    """A sentence to show; `urgent` for what went wrong."""
+class Status(NamedTuple):
+    """A sentence to show below the conversation."""
 
     text: str
-    urgent: bool = False
+    is_error: bool = False
 
 
 @dataclass
-class Visit:
-    """The picture, the conversation in canonical text, what is drawn, and what is to be said about it.
+class Session:
+    """The state of a browser tab.
 
-    `draft` is what the question box should hold, `None` to leave it alone; `number` counts pictures, so that an answer
-    about an earlier one is not shown.
+    Attributes:
+        image: The image.
+        messages: The conversation, with canonical boxes.
+        grounded: The phrases whose boxes are drawn on the image.
+        corner: The first corner of a region that is being marked, in fractions of the image.
+        region: The marked region.
+        status: The sentence to show.
+        draft: New text for the question field; `None` leaves it as it is.
+        busy: Whether an answer is being generated.
+        image_number: The number of images so far, by which a running answer notices that its image was replaced.
     """
 
-    picture: Image.Image | None = None
-    messages: list[Turn] = field(default_factory=list)
-    grounded: list[Grounded] = field(default_factory=list)
+    image: Image.Image | None = None
+    messages: list[ChatMessage] = field(default_factory=list)
+    grounded: list[GroundedPhrase] = field(default_factory=list)
     corner: tuple[float, float] | None = None
     region: Box | None = None
-    notice: Notice | None = None
+    status: Status | None = None
     draft: str | None = None
     busy: bool = False
-    number: int = 0
+    image_number: int = 0
 
-    def take(self, picture: Image.Image | None) -> None:
-        """Begin anew with a picture, or with none."""
-        if picture is not None and max(picture.size) > LONGEST_SIDE * 2:
-            picture = picture.copy()
-            picture.thumbnail((LONGEST_SIDE * 2, LONGEST_SIDE * 2))
-        self.picture = picture
-        self.number += 1
-        self.forget()
-        self.unmark()
+    def set_image(self, image: Image.Image | None) -> None:
+        """Start a conversation about another image, or without one."""
+        # Larger images would only make the page slow.
+        if image is not None and max(image.size) > MAX_LONGEST_SIDE * 2:
+            image = image.copy()
+            image.thumbnail((MAX_LONGEST_SIDE * 2, MAX_LONGEST_SIDE * 2))
+        self.image = image
+        self.image_number += 1
+        self.clear_conversation()
+        self.clear_region()
 
-    def forget(self) -> None:
-        """Drop the conversation and what it pointed at."""
-        self.messages, self.grounded, self.notice, self.busy = [], [], None, False
+    def clear_conversation(self) -> None:
+        """Remove the conversation and its boxes."""
+        self.messages, self.grounded, self.status, self.busy = [], [], None, False
 
-    def tap(self, x: float, y: float) -> None:
-        """Take a tap at fractions of the picture: the first sets a corner, the second makes the region."""
+    def select_point(self, x: float, y: float) -> None:
+        """Select a point (fractions of the image): the first one sets a corner, the second one completes the region."""
         if self.corner is None:
-            self.corner, self.region, self.notice = (x, y), None, None
+            self.corner, self.region, self.status = (x, y), None, None
             return
         (x1, x2), (y1, y2) = sorted((self.corner[0], x)), sorted((self.corner[1], y))
         self.corner = None
-        if min(x2 - x1, y2 - y1) < SMALLEST_REGION:
-            self.notice = Notice("That area is too small: tap two opposite corners of it.", urgent=True)
+        if min(x2 - x1, y2 - y1) < MIN_REGION_SIDE:
+            self.status = Status("That area is too small: tap two opposite corners of it.", is_error=True)
             return
-        self.region = clamped(x1, y1, x2, y2)
+        self.region = clamp_box(x1, y1, x2, y2)
 
-    def unmark(self) -> None:
+    def clear_region(self) -> None:
         self.corner = self.region = None
 
-    def drawn(self) -> Image.Image | None:
-        """The picture with all that is pointed at."""
-        return draw(self.picture, self.grounded, region=self.region, corner=self.corner) if self.picture else None
+    def render_image(self) -> Image.Image | None:
+        """Draw the boxes and the marked region on the image."""
+        return draw_boxes(self.image, self.grounded, region=self.region, corner=self.corner) if self.image else None
 
-    def look(self) -> tuple[object, ...]:
-        """What `drawn` depends on: the same look is the same picture."""
-        return self.number, tuple(self.grounded), self.corner, self.region
+    def image_state(self) -> tuple[object, ...]:
+        """Return everything that `render_image` depends on; an equal state renders an equal image."""
+        return self.image_number, tuple(self.grounded), self.corner, self.region
 
-    def transcript(self) -> list[dict[str, str]]:
-        """The conversation as HTML, phrases highlighted where they are also on the picture."""
-        palette = colours(self.grounded) | ({REGION_PHRASE: REGION_COLOUR} if self.region else {})
-        return [{"role": turn["role"], "content": marked(turn["content"], palette) or "…"} for turn in self.messages]
+    def render_messages(self) -> list[dict[str, str]]:
+        """Render the conversation as HTML. Phrases whose boxes are drawn are highlighted in the same colour."""
+        palette = assign_colours(self.grounded) | ({REGION_PHRASE: REGION_COLOUR} if self.region else {})
+        return [{"role": item["role"], "content": highlight_phrases(item["content"], palette) or "…"} for item in self.messages]
 
 
-def ask(chat: Chat, visit: Visit, words: str) -> Iterator[None]:
-    """Ask a question, about the marked region where there is one, and let the answer grow in the visit."""
-    if visit.picture is None:
-        visit.notice = Notice("Give a picture first: drop one above, or tap an example below.", urgent=True)
+def ask(chat: Chat, session: Session, words: str) -> Generator[None, None, None]:
+    """Ask a question, about the marked region if there is one, and add the answer to the session as it is generated."""
+    if session.image is None:
+        session.status = Status("Give an image first: drop one above, or tap an example below.", is_error=True)
         return
-    if not words.strip() and visit.region is None:
-        visit.notice = Notice("Write a question first.", urgent=True)
+    if not words.strip() and session.region is None:
+        session.status = Status("Write a question first.", is_error=True)
         return
-    question = region_turn(words, visit.region) if visit.region else Turn(role="user", content=words.strip())
-    answer = Turn(role="assistant", content="")
-    visit.messages += [question, answer]
-    visit.grounded, visit.draft = [], ""
+    question = region_question(words, session.region) if session.region else ChatMessage(role="user", content=words.strip())
+    answer = ChatMessage(role="assistant", content="")
+    session.messages += [question, answer]
+    session.grounded, session.draft = [], ""
     try:
-        for _ in _streamed(chat, visit, visit.messages[:-1], answer):
-            visit.grounded = parse(answer["content"])
+        for _ in _stream_answer(chat, session, session.messages[:-1], answer):
+            session.grounded = parse(answer["content"])
             yield
     finally:
-        _settle(visit, question, answer, words)
+        _finish_answer(session, question, answer, words)
 
 
-def find(chat: Chat, visit: Visit, phrase: str) -> Iterator[None]:
-    """Find what a phrase names and draw it; the conversation stays as it is."""
-    if visit.picture is None or not phrase.strip():
-        wanted = "Give a picture first." if visit.picture is None else "Write what to find first."
-        visit.notice = Notice(wanted, urgent=True)
+def find(chat: Chat, session: Session, phrase: str) -> Generator[None, None, None]:
+    """Find a phrase and draw its boxes, without adding to the conversation."""
+    if session.image is None or not phrase.strip():
+        missing = "Give an image first." if session.image is None else "Write what to find first."
+        session.status = Status(missing, is_error=True)
         return
-    answer = Turn(role="assistant", content="")
-    visit.grounded = []
-    yield from _streamed(chat, visit, [find_turn(phrase)], answer)
-    if visit.notice is None:
-        visit.grounded = found_in(answer["content"], phrase.strip())
-        count = sum(len(item.boxes) for item in visit.grounded)
-        told = f"Found “{phrase.strip()}” in {count} place{'s' if count > 1 else ''}."
-        visit.notice = Notice(told if count else f"The model points at nothing for “{phrase.strip()}”.")
+    answer = ChatMessage(role="assistant", content="")
+    session.grounded = []
+    yield from _stream_answer(chat, session, [grounding_question(phrase)], answer)
+    if session.status is None:
+        session.grounded = parse_grounded(answer["content"], phrase.strip())
+        count = sum(len(item.boxes) for item in session.grounded)
+        found = f"Found “{phrase.strip()}” in {count} place{'s' if count > 1 else ''}."
+        session.status = Status(found if count else f"The model gives no box for “{phrase.strip()}”.")
 
 
-def _streamed(chat: Chat, visit: Visit, messages: list[Turn], answer: Turn) -> Iterator[None]:
-    """Let `answer` grow; what goes wrong becomes the visit's notice. A new picture ends it."""
-    number, visit.busy, visit.notice = visit.number, True, None
-    pieces = chat.stream(messages, visit.picture)
+def _stream_answer(chat: Chat, session: Session, messages: list[ChatMessage], answer: ChatMessage) -> Generator[None, None, None]:
+    """Append the pieces of the answer to `answer`. An error becomes the status, and a new image ends the answer."""
+    image_number, session.busy, session.status = session.image_number, True, None
+    pieces = chat.stream(messages, session.image)
     try:
         yield
         for piece in pieces:
-            if visit.number != number:
+            if session.image_number != image_number:
                 break
             answer["content"] += piece
             yield
     except ComvintError as error:
-        visit.notice = Notice(str(error), urgent=True)
+        session.status = Status(str(error), is_error=True)
     except Exception as error:
-        # A page must say that its model broke; what happened exactly belongs into the log.
-        LOG.exception("the model failed")
-        visit.notice = Notice(f"The model failed ({type(error).__name__}: {error}). Try again, or see the log.", urgent=True)
+        # The user sees the error in one sentence; the traceback goes to the log.
+        LOG.exception("The model failed.")
+        session.status = Status(f"The model failed ({type(error).__name__}: {error}). Try again, or see the log.", is_error=True)
     finally:
         pieces.close()
-        visit.busy = False
+        session.busy = False
 
 
-def _settle(visit: Visit, question: Turn, answer: Turn, words: str) -> None:
-    """Leave no question without an answer behind: it would stand in the next one's history."""
+def _finish_answer(session: Session, question: ChatMessage, answer: ChatMessage, words: str) -> None:
+    """Remove a question without an answer, which the history of the next question must not contain."""
     answer["content"] = answer["content"].strip()
-    if not answer["content"] and question in visit.messages:
-        visit.messages = [turn for turn in visit.messages if turn is not question and turn is not answer]
-        visit.draft = words
-        visit.notice = visit.notice or Notice("No answer came.")
+    if not answer["content"] and question in session.messages:
+        session.messages = [item for item in session.messages if item is not question and item is not answer]
+        session.draft = words
+        session.status = session.status or Status("No answer came.")

@@ -1,4 +1,4 @@
-"""How the page looks: its style sheet. One column on a phone, two beside each other where there is room."""
+"""The style sheet of the page: one column on a phone, two on a wide screen."""
 
 CSS = """
 .gradio-container { max-width: 1180px !important; width: 100% !important; margin: 0 auto !important; }
@@ -9,25 +9,25 @@ CSS = """
   overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
   background: var(--background-fill-secondary); border: 1px solid var(--border-color-primary); color: var(--body-text-color-subdued); }
 #head span:empty { display: none; }
-#photo { overflow: hidden; }
-#photo .image-container, #photo .image-frame { min-height: 300px; }
-#photo img { max-height: 460px; object-fit: contain; cursor: crosshair; touch-action: manipulation; }
-#legend, #notice, #hint, #head, #examples-title { padding: 0 !important; border: none !important; background: none !important; }
+#image { overflow: hidden; }
+#image .image-container, #image .image-frame { min-height: 300px; }
+#image img { max-height: 460px; object-fit: contain; cursor: crosshair; touch-action: manipulation; }
+#legend, #status, #hint, #head, #examples-title { padding: 0 !important; border: none !important; background: none !important; }
 #legend ul.legend { display: flex; flex-wrap: wrap; gap: .4rem; list-style: none; margin: 0; padding: 0; }
 #legend li { display: inline-flex; align-items: center; gap: .4rem; margin: 0; padding: .15rem .65rem; font-size: .88rem; border-radius: 999px;
   background: var(--background-fill-secondary); border: 1px solid var(--border-color-primary); color: var(--body-text-color); overflow-wrap: anywhere; }
 #legend .dot { flex: none; width: .75rem; height: .75rem; border-radius: 999px; }
-#marking { align-items: center; min-height: 2rem; }
+#region-controls { align-items: center; min-height: 2rem; }
 #hint p { margin: 0; font-size: .88rem; color: var(--body-text-color-subdued); }
 #hint p.set { color: var(--body-text-color); font-weight: 600; }
-#finding, #asking { flex-wrap: nowrap; gap: .5rem; }
-#notice p { margin: 0; padding: .5rem .75rem; border-radius: .6rem; font-size: .9rem; overflow-wrap: anywhere;
+#search, #prompt { flex-wrap: nowrap; gap: .5rem; }
+#status p { margin: 0; padding: .5rem .75rem; border-radius: .6rem; font-size: .9rem; overflow-wrap: anywhere;
   background: var(--background-fill-secondary); color: var(--body-text-color); border: 1px solid var(--border-color-primary); }
-#notice p.urgent { background: #fef2f2; color: #991b1b; border-color: #fecaca; }
-.dark #notice p.urgent { background: #450a0a; color: #fecaca; border-color: #7f1d1d; }
+#status p.error { background: #fef2f2; color: #991b1b; border-color: #fecaca; }
+.dark #status p.error { background: #450a0a; color: #fecaca; border-color: #7f1d1d; }
 mark.phrase { color: #fff; padding: .05em .4em; border-radius: .4em; font-weight: 600; box-decoration-break: clone; -webkit-box-decoration-break: clone; }
 #examples-title h2 { font-size: 1rem; font-weight: 650; margin: .5rem 0 0; color: var(--body-text-color); }
-#talk .placeholder-content, #talk .placeholder { text-align: center; padding: 0 1rem; }
+#chat .placeholder-content, #chat .placeholder { text-align: center; padding: 0 1rem; }
 #examples .grid-wrap { height: auto !important; max-height: none !important; min-height: 0 !important; }
 #examples { min-height: 0 !important; height: auto !important; }
 #examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)) !important; }
@@ -37,10 +37,10 @@ mark.phrase { color: #fff; padding: .05em .4em; border-radius: .4em; font-weight
   white-space: normal; background: none; color: var(--body-text-color); opacity: 1; font-size: .85rem; }
 @media (max-width: 700px) {
   .gradio-container { padding: .5rem !important; }
-  #photo img { max-height: 340px; }
+  #image img { max-height: 340px; }
   #head header { gap: .25rem .75rem; }
-  #photo .image-container, #photo .image-frame { min-height: 220px; }
-  #talk { height: 330px !important; }
+  #image .image-container, #image .image-frame { min-height: 220px; }
+  #chat { height: 330px !important; }
   #examples .grid-container { grid-template-columns: repeat(2, 1fr) !important; }
 }
 """

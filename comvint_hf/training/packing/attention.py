@@ -1,7 +1,7 @@
-"""SDPA for message trees that computes what their mask allows and not much more, in transformers' own attention interface.
+"""SDPA for message trees that computes little more than their mask allows, as an attention function of transformers.
 
-A dense mask costs the square of a tree's length, though a branch sees the prefix and itself alone. Here queries go in short runs, each
-against the keys that some of its queries see. It knows masks; it knows no tree, so any bool mask is computed rightly.
+A dense mask costs the square of a tree's length, though a branch attends to the prefix and itself only. Here queries go in short
+chunks, each against the keys that some of its queries attend to. The module knows masks, not trees: any bool mask gives exact results.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from comvint_hf.training.packing.masks import SPARSE
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-QUERIES = 128
-"""Queries of a run: about three short branches. Shorter runs see fewer keys in vain and cost more calls."""
+CHUNK_SIZE = 128
+"""Queries per chunk, about three short branches. Smaller chunks meet fewer keys in vain and cost more calls."""
 
 
-class Run(NamedTuple):
-    """Some queries in a row, the places of the keys that any of them sees, and the mask between them, `[B, 1, Q, K]` bool."""
+class QueryChunk(NamedTuple):
+    """Consecutive queries, the indices of the keys that any of them attends to, and the mask between them, `[B, 1, Q, K]` bool."""
 
     queries: slice
     keys: torch.Tensor
@@ -31,38 +31,38 @@ class Run(NamedTuple):
 
 
 def use_sparse_attention(model: PreTrainedModel) -> None:
-    """Let the language model of `model` attend this way. What looks at pictures and any call without a tree's mask stay as they are."""
+    """Switch the language model of `model` to sparse SDPA. The vision tower, and any call without a tree's mask, stay as they are."""
     model.get_decoder().set_attn_implementation(SPARSE)
 
 
-def attend(
-    module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, **more: Any
+def sparse_sdpa_forward(
+    module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, **kwargs: Any
 ) -> tuple[torch.Tensor, None]:
-    """What transformers' `sdpa_attention_forward` gives, `[B, T, heads, D]`, in runs where there is a bool mask between many tokens."""
-    if mask is None or mask.dtype != torch.bool or query.shape[2] <= QUERIES:
-        return sdpa_attention_forward(module, query, key, value, mask, **more)
-    seen = [
-        sdpa_attention_forward(
-            module, query[:, :, run.queries], key.index_select(2, run.keys), value.index_select(2, run.keys), run.mask, **more
-        )[0]
-        for run in runs(mask)
-    ]
-    return torch.cat(seen, dim=1), None
+    """Compute transformers' `sdpa_attention_forward`, `[B, T, heads, D]`, in chunks where a bool mask covers many tokens."""
+    if mask is None or mask.dtype != torch.bool or query.shape[2] <= CHUNK_SIZE:
+        return sdpa_attention_forward(module, query, key, value, mask, **kwargs)
+    outputs = []
+    for queries, keys, part in split_mask(mask):
+        attended = key.index_select(2, keys), value.index_select(2, keys)
+        outputs.append(sdpa_attention_forward(module, query[:, :, queries], *attended, part, **kwargs)[0])
+    return torch.cat(outputs, dim=1), None
 
 
-def runs(mask: torch.Tensor) -> list[Run]:
-    """A mask `[B, 1, T, T]` in runs of queries; found once and kept with the mask, which all layers share."""
-    found = getattr(mask, "runs", None)
-    if found is None:
-        found = mask.runs = [_run(mask, slice(first, first + QUERIES)) for first in range(0, mask.shape[2], QUERIES)]
-    return found
+def split_mask(mask: torch.Tensor) -> list[QueryChunk]:
+    """Split a mask `[B, 1, T, T]` into chunks of queries; computed once and kept with the mask, which all layers share."""
+    # Kept on the tensor itself, because attention functions get nothing else that all layers share.
+    chunks = getattr(mask, "query_chunks", None)
+    if chunks is None:
+        chunks = [_make_chunk(mask, slice(first, first + CHUNK_SIZE)) for first in range(0, mask.shape[2], CHUNK_SIZE)]
+        mask.query_chunks = chunks  # type: ignore[attr-defined]  # tensors take further attributes
+    return chunks
 
 
-def _run(mask: torch.Tensor, queries: slice) -> Run:
-    part = mask[:, :, queries]
-    keys = part.any(dim=(0, 1, 2)).nonzero().flatten()
-    return Run(queries, keys, part[..., keys])
+def _make_chunk(mask: torch.Tensor, queries: slice) -> QueryChunk:
+    rows = mask[:, :, queries]
+    keys = rows.any(dim=(0, 1, 2)).nonzero().flatten()
+    return QueryChunk(queries, keys, rows[..., keys])
 
 
-AttentionInterface.register(SPARSE, attend)
+AttentionInterface.register(SPARSE, sparse_sdpa_forward)
 AttentionMaskInterface.register(SPARSE, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])

@@ -1,1 +1,1 @@
-"""ComVint's open questions in small: arms that differ in one thing are tuned and asked alike, compared and drawn."""
+"""ComVint's open questions at small scale: arms that differ in one thing are tuned, evaluated and compared."""

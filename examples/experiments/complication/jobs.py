@@ -1,7 +1,4 @@
-"""Do several long things beside each other, each a command with a log of its own, and say how long is left.
-
-It knows commands and callables; it knows no model and no dataset.
-"""
+"""Run long jobs in parallel, each a command with its own log, and print the time left."""
 
 from __future__ import annotations
 
@@ -16,40 +13,41 @@ from pathlib import Path
 
 from comvint_hf.errors import InputError
 
-Say = Callable[[str], None]
-SECONDS_BETWEEN_LINES = 20.0
+Echo = Callable[[str], None]
+LINE_INTERVAL = 20.0
+"""Seconds between two progress lines of one command."""
 
 
-def run(
-    command: Sequence[object], log: Path, name: str, say: Say = print, threads: int = 1, fine: Collection[int] = (0,)
+def run_command(
+    command: Sequence[object], log: Path, name: str, echo: Echo = print, threads: int = 1, ok_codes: Collection[int] = (0,)
 ) -> None:
-    """Run a command with `threads` threads, all that it prints in `log`; its lines that tell the time left are said under `name`.
+    """Run a command with `threads` threads and its output in `log`; lines that end with the time left are also echoed.
 
-    Raises `InputError` with its last line when its exit status is not one of `fine`.
+    Raises `InputError` with the last line of the output if the exit status is not one of `ok_codes`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    settings = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    last, spoke = "it printed nothing", time.monotonic()
-    with log.open("a", encoding="utf-8") as file, subprocess.Popen(list(map(str, command)), env=settings, **streams) as child:
+    last, echoed = "it printed nothing", time.monotonic()
+    with log.open("a", encoding="utf-8") as file, subprocess.Popen(list(map(str, command)), env=environment, **streams) as child:
         for line in child.stdout:
             file.write(line)
             last = line.strip() or last
-            if line.rstrip().endswith(" left") and time.monotonic() - spoke > SECONDS_BETWEEN_LINES:
-                spoke = time.monotonic()
-                say(f"  {name}: {line.strip()}")
-    if child.returncode not in fine:
+            if line.rstrip().endswith(" left") and time.monotonic() - echoed > LINE_INTERVAL:
+                echoed = time.monotonic()
+                echo(f"  {name}: {line.strip()}")
+    if child.returncode not in ok_codes:
         raise InputError(f"{name} failed with exit status {child.returncode}; the last line of {log} is: {last}")
 
 
-def all_of(title: str, jobs: Mapping[str, Callable[[], None]], at_once: int = 1, say: Say = print) -> None:
-    """Do all jobs, `at_once` beside each other, and say after each how many are done and how long the rest will take.
+def run_jobs(title: str, jobs: Mapping[str, Callable[[], None]], workers: int = 1, echo: Echo = print) -> None:
+    """Run all jobs, `workers` in parallel; after each, echo how many are done and the time left.
 
-    The first one that fails stops those that have not begun, and its error is raised.
+    The first job that fails stops those that have not started, and its error is raised.
     """
-    began, done, stopped, one_speaks = time.monotonic(), [], threading.Event(), threading.Lock()
+    start, done, stopped, lock = time.monotonic(), [], threading.Event(), threading.Lock()
 
-    def do(name: str) -> None:
+    def run(name: str) -> None:
         if stopped.is_set():
             return
         try:
@@ -57,14 +55,14 @@ def all_of(title: str, jobs: Mapping[str, Callable[[], None]], at_once: int = 1,
         except BaseException:
             stopped.set()
             raise
-        with one_speaks:
+        with lock:
             done.append(name)
-            left = (time.monotonic() - began) / len(done) * (len(jobs) - len(done))
-            say(f"{title}: {len(done)} of {len(jobs)} done ({name}), {timedelta(seconds=round(left))} left")
+            left = (time.monotonic() - start) / len(done) * (len(jobs) - len(done))
+            echo(f"{title}: {len(done)} of {len(jobs)} done ({name}), {timedelta(seconds=round(left))} left")
 
-    with ThreadPoolExecutor(max_workers=at_once) as workers:
+    with ThreadPoolExecutor(max_workers=workers) as pool:
         try:
-            for future in as_completed([workers.submit(do, name) for name in jobs]):
+            for future in as_completed([pool.submit(run, name) for name in jobs]):
                 future.result()
         except BaseException:
             stopped.set()

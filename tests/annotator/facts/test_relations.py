@@ -109,4 +109,4 @@ def test_a_shirt_that_two_wear_is_nobody_s():
 
 
 def test_one_tag_for_a_man_and_his_guitar_is_neither():
-    assert facts_of(scene_of("[A man/o1] plays .", "[The guitar/o1] is played .")).things == ()
+    assert facts_of(scene_of("[A man/o1] plays .", "[The guitar/o1] is played .")).objects == ()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from comvint_hf.annotator.svit.captions import says_more, spoken
-from comvint_hf.annotator.words.colors import agree
+from comvint_hf.annotator.svit.captions import adds_content, caption_sentences
+from comvint_hf.annotator.words.colors import may_describe_same
 from comvint_hf.types import Scene
 
 
 def sentences(*captions: str) -> list[str]:
-    return spoken(Scene(id="coco/1", source="coco", width=1, height=1, captions=captions))
+    return caption_sentences(Scene(id="coco/1", source="coco", width=1, height=1, captions=captions))
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_slips_of_the_pen_are_no_sentences(caption):
     ],
 )
 def test_captions_that_see_other_colours_of_one_thing_are_not_both_said(one, two, fit):
-    assert agree(one, two) is fit
-    assert agree(two, one) is fit
+    assert may_describe_same(one, two) is fit
+    assert may_describe_same(two, one) is fit
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_captions_that_see_other_colours_of_one_thing_are_not_both_said(one, two
     ],
 )
 def test_a_second_caption_tells_something_else(caption, before, more):
-    assert says_more(caption, before) is more
+    assert adds_content(caption, before) is more
 
 
 @pytest.mark.parametrize(
@@ -89,4 +89,4 @@ def test_a_second_caption_tells_something_else(caption, before, more):
     ),
 )
 def test_what_was_written_in_haste_is_left_out(caption):
-    assert spoken(Scene(id="x/1", source="coco", width=1, height=1, captions=(caption,))) == []
+    assert caption_sentences(Scene(id="x/1", source="coco", width=1, height=1, captions=(caption,))) == []

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from comvint_hf.annotator.svit import captions, description, referring_questions, rule_reasoning, turns
-from comvint_hf.annotator.svit.context import Teller
+from comvint_hf.annotator.svit.context import Context
 from comvint_hf.annotator.svit.conversation import conversation
 from comvint_hf.annotator.svit.view import view_of
 from comvint_hf.errors import ReplyError
@@ -26,8 +26,8 @@ def scene_of(*objects: Object, source: str = "flickr30k", **fields) -> Scene:
     return Scene(id=f"{source}/1", source=source, width=640, height=480, objects=objects, **fields)
 
 
-def teller_of(scene: Scene, seed: int = 0, wording: str = "svit_conversation") -> Teller:
-    return Teller(Prompt("svit/x", scene=scene, count=3, turns=5), Random(seed), wording)
+def context_of(scene: Scene, seed: int = 0, wording: str = "svit_conversation") -> Context:
+    return Context(Prompt("svit/x", scene=scene, count=3, turns=5), Random(seed), wording)
 
 
 def told(scene: Scene, seeds: range = range(20)) -> list[list[str]]:
@@ -42,15 +42,15 @@ def told(scene: Scene, seeds: range = range(20)) -> list[list[str]]:
 
 def contents(scene: Scene) -> list[tuple[str, list[str]]]:
     """The sentences of a description that list what there is, where no caption told of it."""
-    teller = teller_of(scene, wording="svit_description")
-    return list(description._contents(teller, [], description._different(teller, [])))
+    context = context_of(scene, wording="svit_description")
+    return list(description._contents(context, [], description._different(context, [])))
 
 
 def test_of_the_sky_there_is_only_one():
     view = view_of(scene_of(thing("o1", "the sky"), thing("o2", "a blue sky")))
-    assert view.mention(view.facts.by_tag["o1"]).a == "the sky"
-    teller = teller_of(scene_of(thing("o1", "the sky")))
-    assert all(turns.existence(teller, teller.view.by_tag["o1"]) is None for _ in range(5))
+    assert view.make_subject(view.facts.by_tag["o1"]).a == "the sky"
+    context = context_of(scene_of(thing("o1", "the sky")))
+    assert all(turns.existence(context, context.view.by_tag["o1"]) is None for _ in range(5))
 
 
 @pytest.mark.parametrize("name", ("a group of people", "a crowd", "a family"))
@@ -66,7 +66,7 @@ def test_what_no_picture_shows_is_not_spoken_of(name):
 
 @pytest.mark.parametrize(("name", "noun"), [("vibrant green grass", "grass"), ("very colorful outfits", "colorful outfits"), ("a lone dog", "dog"), ("a hot dog", "hot dog")])  # fmt: skip
 def test_names_leave_tastes_out(name, noun):
-    assert [found.noun for found in view_of(scene_of(thing("o1", name))).facts.things] == [noun]
+    assert [found.noun for found in view_of(scene_of(thing("o1", name))).facts.objects] == [noun]
 
 
 def test_no_dog_is_in_front_of_a_dog():
@@ -77,22 +77,22 @@ def test_no_dog_is_in_front_of_a_dog():
 
 
 def test_nothing_is_left_of_a_wall():
-    teller = teller_of(scene_of(thing("o1", "a wall", LEFT), thing("o2", "a chair", MIDDLE), thing("o3", "a lamp", RIGHT)))
-    assert {frozenset((one.tag, two.tag)) for one, two, _ in teller.placed_pairs()} == {frozenset(("o2", "o3"))}
+    context = context_of(scene_of(thing("o1", "a wall", LEFT), thing("o2", "a chair", MIDDLE), thing("o3", "a lamp", RIGHT)))
+    assert {frozenset((one.tag, two.tag)) for one, two, _ in context.position_pairs()} == {frozenset(("o2", "o3"))}
 
 
 def test_photos_tell_the_clearest_side():
     low = Box(x1=0.75, y1=0.6, x2=0.95, y2=0.8)
     scene = scene_of(thing("o1", "a dog", Box(x1=0.05, y1=0.3, x2=0.25, y2=0.5)), thing("o2", "a chair", low))
-    sides = {teller.side(*teller.view.subjects) for seed in range(20) for teller in [teller_of(scene, seed)]}
+    sides = {context.side(*context.view.subjects) for seed in range(20) for context in [context_of(scene, seed)]}
     assert sides == {"to the left of"}
 
 
 def test_nobody_compares_a_shirt_with_its_wearer():
     shirt = thing("o2", "a shirt", Box(x1=0.45, y1=0.35, x2=0.55, y2=0.5), kind="clothing")
     scene = scene_of(thing("o1", "a man", kind="people"), shirt)
-    assert turns.area(teller_of(scene)) is None
-    assert list(referring_questions.area(teller_of(scene, wording="svit_referring"))) == []
+    assert turns.area(context_of(scene)) is None
+    assert list(referring_questions.area(context_of(scene, wording="svit_referring"))) == []
 
 
 def test_one_of_several_is_not_called_the_only_one():
@@ -105,15 +105,15 @@ def test_one_of_several_is_not_called_the_only_one():
 def test_the_weather_is_not_read_off_clothes_inside():
     clothes = thing("o1", "a coat", LEFT, kind="clothing")
     for caption, number in (("A man in a coat stands in a kitchen.", 0), ("A man in a coat waits for a bus.", 1)):
-        teller = teller_of(scene_of(clothes, captions=(caption,)), wording="svit_reasoning")
-        assert len(list(rule_reasoning.weather(teller))) == number
+        context = context_of(scene_of(clothes, captions=(caption,)), wording="svit_reasoning")
+        assert len(list(rule_reasoning.weather(context))) == number
 
 
 def test_turns_about_what_happens_see_the_same_colours():
     scene = scene_of(
         thing("o1", "a dog"), captions=("A brown dog is running across a lawn.", "A white dog is running with a ball.")
     )
-    assert len(captions.spoken(scene)) == 2
+    assert len(captions.caption_sentences(scene)) == 2
     for texts in told(scene):
         assert not ({"brown", "white"} <= set(" ".join(texts).split()))
 
@@ -149,7 +149,7 @@ def test_a_description_says_nothing_twice():
     bikes = [thing(f"o{number}", "bike", box) for number, box in enumerate((LEFT, MIDDLE), 1)]
     relations = tuple(Relation(subject=bike.tag, predicate="parked on", object="o3") for bike in bikes)
     scene = scene_of(*bikes, thing("o3", "sidewalk", ALL), source="visual_genome", relations=relations)
-    told = description._links(teller_of(scene, wording="svit_description"), "", {"o1", "o2", "o3"})
+    told = description._links(context_of(scene, wording="svit_description"), "", {"o1", "o2", "o3"})
     assert len(list(told)) == 1
 
 
@@ -174,7 +174,7 @@ def test_colours_that_two_describers_see_differently_are_not_stated():
         for tag, name, box in (("o1", "wall", MIDDLE), ("o2", "car", RIGHT))
     ]
     facts = view_of(scene_of(*objects, source="visual_genome", regions=regions)).facts
-    assert [found.colour for found in facts.things] == [None, "grey"]
+    assert [found.colour for found in facts.objects] == [None, "grey"]
 
 
 def test_a_description_does_not_say_beside_of_what_it_links():
@@ -182,7 +182,7 @@ def test_a_description_does_not_say_beside_of_what_it_links():
     linked = (Relation(subject="o1", predicate="next to", object="o2"),)
     for relations, number in ((linked, 0), ((), 1)):
         scene = scene_of(*things, source="visual_genome", relations=relations)
-        assert len(list(description._sides(teller_of(scene, wording="svit_description")))) == number
+        assert len(list(description._side_sentences(context_of(scene, wording="svit_description")))) == number
 
 
 def test_what_was_counted_is_not_asked_for_again():
@@ -202,25 +202,25 @@ def test_a_description_names_two_things_at_least():
 def test_a_bag_on_a_bicycle_is_no_backpack(carrier, seen):
     scene = scene_of(thing("o1", "backpack", MIDDLE), thing("o2", carrier, Box(x1=0.3, y1=0.2, x2=0.7, y2=0.9)), source="coco")
     facts = view_of(scene).facts
-    assert sum(found.noun == "backpack" for found in facts.things) == seen
+    assert sum(found.noun == "backpack" for found in facts.objects) == seen
     assert facts.count("backpack") == (seen or None) and not facts.is_absent("backpack")
 
 
 @pytest.mark.parametrize(("caption", "seen"), [("A cartoon of a meal with posters on the wall.", 0), ("A meal on a table.", 1)])
 def test_small_things_of_drawn_scenes_are_left_out(caption, seen):
     cake = Box(x1=0.8, y1=0.1, x2=0.9, y2=0.3)
-    assert len(view_of(scene_of(thing("o1", "cake", cake), source="coco", captions=(caption,))).facts.things) == seen
+    assert len(view_of(scene_of(thing("o1", "cake", cake), source="coco", captions=(caption,))).facts.objects) == seen
 
 
 def test_nobody_who_does_tricks_will_come_to_a_stop():
     rider = thing("o1", "a man", kind="people"), thing("o2", "a bike")
     for caption, number in (("A man rides a bike down a road.", 1), ("A man rides a bike and does a trick.", 0)):
-        teller = teller_of(scene_of(*rider, captions=(caption,)), wording="svit_reasoning")
-        assert len(list(rule_reasoning.next_moment(teller))) == number
+        context = context_of(scene_of(*rider, captions=(caption,)), wording="svit_reasoning")
+        assert len(list(rule_reasoning.next_action(context))) == number
 
 
 def test_a_colour_that_is_part_of_a_name_is_no_colour():
-    (buoy,) = view_of(scene_of(thing("o1", "a small Red Bull buoy"))).facts.things
+    (buoy,) = view_of(scene_of(thing("o1", "a small Red Bull buoy"))).facts.objects
     assert (buoy.noun, buoy.colour) == ("small red bull buoy", None)
 
 

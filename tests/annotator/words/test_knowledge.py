@@ -11,7 +11,7 @@ from comvint_hf.annotator.words.knowledge import Noun
 from comvint_hf.sources import load_scenes
 from comvint_hf.types import Scene
 
-COCO = {kind.name for kind in vocabulary.kinds().values() if kind.coco}
+COCO = {kind.name for kind in vocabulary.kind_table().values() if kind.coco}
 NOUNS = list(knowledge.nouns().values())
 VERBLESS = re.compile(r"^(?:a|an|the|is|are|it|they)\b")
 
@@ -71,12 +71,12 @@ def test_conclusions_read_on():
     ],
 )
 def test_known(said, name):
-    found = knowledge.known(said)
+    found = knowledge.find_noun(said)
     assert (found.name if found else None) == name
 
 
 def test_mixtures_and_shapes_are_right():
-    assert knowledge.mixtures() == {
+    assert knowledge.paint_results() == {
         frozenset(("red", "yellow")): "orange",
         frozenset(("blue", "yellow")): "green",
         frozenset(("red", "blue")): "purple",
@@ -90,7 +90,7 @@ def test_mixtures_and_shapes_are_right():
 def test_most_things_of_photos_are_known(shared):
     def share(scenes: list[Scene]) -> float:
         names = [item.name for scene in scenes for item in scene.objects if item.boxes]
-        return sum(knowledge.known(name) is not None for name in names) / len(names)
+        return sum(knowledge.find_noun(name) is not None for name in names) / len(names)
 
     assert share(list(load_scenes(f"coco:{shared / 'coco'}"))) == 1
     assert share(list(load_scenes(f"flickr30k:{shared / 'flickr30k_entities'}"))) > 0.5

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from comvint_hf.errors import InputError
-from comvint_hf.evaluation.benchmarks import chair, mme, pope, refcoco, seed, textvqa
+from comvint_hf.evaluation.benchmarks import BenchmarkFiles, chair, mme, pope, refcoco, seed, textvqa
 from comvint_hf.evaluation.benchmarks.files import read_json, read_records
 
 
@@ -16,7 +16,7 @@ def files(shared: Path) -> Path:
 
 
 def test_mme_on_lavin(files: Path) -> None:
-    result = mme.score(files / "mme" / "LaVIN")
+    result = mme.score(BenchmarkFiles(files / "mme" / "LaVIN"))
     assert result["perception"] == pytest.approx(963.6114445778312, abs=1e-9)
     assert result["cognition"] == pytest.approx(249.64285714285714, abs=1e-9)
     assert sum(task["n"] for task in result["tasks"].values()) == 2374
@@ -34,10 +34,10 @@ def test_mme_on_lavin(files: Path) -> None:
 
 
 def test_mme_writes_what_it_reads(files: Path, tmp_path: Path) -> None:
-    asked = mme.questions(files / "mme" / "Your_Results")
+    asked = mme.read_questions(BenchmarkFiles(questions=files / "mme" / "Your_Results"))
     assert len(asked) == 2374 and asked[0].image.startswith("existence/")
-    mme.write(asked, ["Yes,\n\tit is"] * len(asked), tmp_path)
-    result = mme.score(tmp_path)
+    mme.write_answers(asked, ["Yes,\n\tit is"] * len(asked), tmp_path)
+    result = mme.score(BenchmarkFiles(tmp_path))
     # Half of the questions are true and a pair always holds one of each.
     assert result["perception"] == 500 and result["cognition"] == 200
     template = (files / "mme" / "Your_Results" / "OCR.txt").read_text().splitlines()[0]
@@ -54,7 +54,8 @@ def test_mme_writes_what_it_reads(files: Path, tmp_path: Path) -> None:
 def test_pope_on_llava_13b(files: Path, category: str, confusion: tuple, accuracy: float, f1: float, yes_ratio: float) -> None:
     folder = files / "pope"
     labels = folder / "v2023-08" / f"coco_pope_{category}.json"
-    result = pope.score(folder / "llava-v1.5-13b_answers.jsonl", labels, folder / "llava_pope_test.jsonl", category)
+    answers, questions = folder / "llava-v1.5-13b_answers.jsonl", folder / "llava_pope_test.jsonl"
+    result = pope.score(BenchmarkFiles(answers, questions, labels, category=category))
     assert tuple(result[name] for name in ("tp", "fp", "tn", "fn")) == confusion
     assert (result["accuracy"], result["f1"], result["yes_ratio"]) == (accuracy, f1, yes_ratio)
 
@@ -65,32 +66,34 @@ def test_pope_on_llava_13b(files: Path, category: str, confusion: tuple, accurac
 )
 def test_pope_on_llava_7b(files: Path, decoding: str, accuracy: float, precision: float) -> None:
     folder = files / "pope"
-    result = pope.score(folder / f"llava-7b-coco-random-{decoding}.jsonl", folder / "HEAD" / "coco_pope_random.json")
+    result = pope.score(
+        BenchmarkFiles(folder / f"llava-7b-coco-random-{decoding}.jsonl", gold=folder / "HEAD" / "coco_pope_random.json")
+    )
     assert (result["accuracy"], result["precision"]) == (accuracy, precision)
 
 
 def test_pope_refuses_another_version_of_the_questions(files: Path) -> None:
     folder = files / "pope"
-    answers, asked = folder / "llava-v1.5-13b_answers.jsonl", folder / "llava_pope_test.jsonl"
+    answers, questions = folder / "llava-v1.5-13b_answers.jsonl", folder / "llava_pope_test.jsonl"
     with pytest.raises(InputError, match="2,910 answers for 3,000 questions"):
-        pope.score(answers, folder / "HEAD" / "coco_pope_random.json", asked, "random")
+        pope.score(BenchmarkFiles(answers, questions, folder / "HEAD" / "coco_pope_random.json", category="random"))
     with pytest.raises(InputError, match="the labels ask"):
-        pope.score(answers, folder / "HEAD" / "coco_pope_random.json", asked, "popular")
+        pope.score(BenchmarkFiles(answers, questions, folder / "HEAD" / "coco_pope_random.json", category="popular"))
     with pytest.raises(InputError, match="5,910 answers"):
-        pope.score(answers, folder / "v2023-08" / "coco_pope_random.json")
+        pope.score(BenchmarkFiles(answers, gold=folder / "v2023-08" / "coco_pope_random.json"))
 
 
 def test_seed_bench_on_gpt_4v(files: Path) -> None:
     path = files / "seed" / "SEED-Bench-1_GPT-4V.json"
     with pytest.raises(json.JSONDecodeError):
         json.loads(path.read_text())
-    result = seed.score(path)
+    result = seed.score(BenchmarkFiles(path))
     assert (result["n"], result["repeated"], result["accuracy"]) == (17997, 8, pytest.approx(67.2834361282436, abs=1e-10))
 
 
 def test_textvqa_on_llava(files: Path) -> None:
     gold = files / "ocr" / "textvqa_gt_llava.json"
-    result = textvqa.score(files / "ocr" / "llava-v1.5-13b_textvqa_answers.jsonl", gold)
+    result = textvqa.score(BenchmarkFiles(files / "ocr" / "llava-v1.5-13b_textvqa_answers.jsonl", gold=gold))
     assert (result["n"], result["accuracy"]) == (993, pytest.approx(62.7693856998993, abs=1e-9))
 
 
@@ -100,7 +103,7 @@ def test_textvqa_gives_nothing_for_whole_sentences(files: Path, tmp_path: Path) 
         record |= {"question_id": Path(record["image_path"]).stem}
     answers = tmp_path / "old.jsonl"
     answers.write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert textvqa.score(answers, files / "ocr" / "textvqa_gt_llava.json")["accuracy"] == 0.0
+    assert textvqa.score(BenchmarkFiles(answers, gold=files / "ocr" / "textvqa_gt_llava.json"))["accuracy"] == 0.0
 
 
 def test_chair_finds_the_words_of_the_official_example(files: Path) -> None:
@@ -113,7 +116,9 @@ def test_chair_finds_the_words_of_the_official_example(files: Path) -> None:
         assert caption.hallucinated == sentence["mscoco_hallucinated_words"]
         assert caption.words == sentence["words"]
     folder = files / "chair"
-    result = chair.score(folder / "example_inputs.jsonl", folder / "gt_objects.json", folder / "synonyms.txt")
+    result = chair.score(
+        BenchmarkFiles(folder / "example_inputs.jsonl", gold=folder / "gt_objects.json", synonyms=folder / "synonyms.txt")
+    )
     expected = official["overall_metrics"]
     assert (result["chair_s"], result["chair_i"]) == (100 * expected["CHAIRs"], 100 * expected["CHAIRi"])
     assert result["recall"] == pytest.approx(100 * expected["Recall"])
@@ -130,7 +135,9 @@ def test_chair_finds_the_words_of_the_official_example(files: Path) -> None:
 )
 def test_chair_on_long_captions_within_a_point(files: Path, log: str, chair_s: float, chair_i: float, recall: float) -> None:
     folder = files / "chair"
-    result = chair.score(folder / "opera_log" / f"{log}.jsonl", folder / "gt_objects.json", folder / "synonyms.txt")
+    result = chair.score(
+        BenchmarkFiles(folder / "opera_log" / f"{log}.jsonl", gold=folder / "gt_objects.json", synonyms=folder / "synonyms.txt")
+    )
     assert result["n"] == 500
     assert (result["chair_s"], result["chair_i"], result["recall"]) == pytest.approx((chair_s, chair_i, recall), abs=1.0)
 
@@ -142,11 +149,11 @@ def test_refcoco_with_the_first_and_the_best_proposals(files: Path, tmp_path: Pa
     def scored(choose, form: str) -> dict[str, float]:
         answers = tmp_path / "answers.jsonl"
         answers.write_text("".join(json.dumps({"box": choose(expression)}) + "\n" for expression in expressions))
-        return refcoco.score(answers, gold, form)
+        return refcoco.score(BenchmarkFiles(answers, gold=gold, boxes=form))
 
     def best(expression: dict) -> list[float]:
-        truth = refcoco.pixels(expression["gt_box"], "xywh")
-        return max(expression["pred_boxes"], key=lambda box: refcoco.overlap(refcoco.pixels(box, "xywh"), truth))
+        truth = refcoco.to_corners(expression["gt_box"], "xywh")
+        return max(expression["pred_boxes"], key=lambda box: refcoco.corners_iou(refcoco.to_corners(box, "xywh"), truth))
 
     assert scored(lambda expression: expression["pred_boxes"][0], "xywh")["acc_at_50"] == 0
     oracle = scored(best, "xywh")

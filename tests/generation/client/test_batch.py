@@ -9,7 +9,7 @@ from endpoint.faults import Faults
 from endpoint.server import Endpoint, serve
 
 from comvint_hf.errors import BudgetError, EndpointError, PendingError, ReplyError
-from comvint_hf.generation.client.batch import BatchLLM, in_batches
+from comvint_hf.generation.client.batch import BatchLLM, run_in_batches
 
 PRICES = '["toy-model"]\ninput = 10\noutput = 20\nbatch = 0.5\n'
 
@@ -43,8 +43,8 @@ def batch(endpoint: Endpoint, cache, count: int = 20, told=None, options=None, *
     async def go() -> dict:
         with serve(endpoint) as url:
             async with opened(url, cache, **(options or {})) as llm:
-                batched = BatchLLM(llm, poll=0.01, **limits)
-                await in_batches(lambda: run(batched), [batched], told)
+                batched = BatchLLM(llm, **limits)
+                await run_in_batches(lambda: run(batched), [batched], told)
                 return llm.usage.summary()
 
     summary = asyncio.run(go())
@@ -78,10 +78,10 @@ def test_a_batch_fills_the_same_cache_as_single_requests(cache) -> None:
 
 def test_files_are_split_by_their_limits(cache, tmp_path) -> None:
     endpoint = Endpoint()
-    batch(endpoint, cache, most_requests=8)
+    batch(endpoint, cache, max_requests=8)
     assert [len(endpoint.files[one["input_file_id"]].splitlines()) for one in endpoint.batches.values()] == [8, 8, 4]
     smaller = Endpoint()
-    batch(smaller, tmp_path / "other.sqlite", most_bytes=4000)
+    batch(smaller, tmp_path / "other.sqlite", max_bytes=4000)
     sizes = [len(smaller.files[one["input_file_id"]]) for one in smaller.batches.values()]
     assert len(sizes) > 3 and max(sizes) <= 4000
 
@@ -118,13 +118,15 @@ class Stop(BaseException):
     """A kill, as far as the code under it can tell."""
 
 
-@pytest.mark.parametrize("step", ["begin", "_upload", "_start", "_look_at", "_read", "bring", "close"])
+@pytest.mark.parametrize(
+    "step", ["create_batch", "_upload", "_start", "_poll_batch", "_read_results", "save_replies", "close_batch"]
+)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_stopped_at_any_step_nothing_is_submitted_or_paid_twice(step, when, cache, monkeypatch) -> None:
-    from comvint_hf.generation.client.batch_jobs import Ledger
+    from comvint_hf.generation.client.batch_queue import BatchQueue
 
     endpoint = Endpoint()
-    owner = BatchLLM if hasattr(BatchLLM, step) else Ledger
+    owner = BatchLLM if hasattr(BatchLLM, step) else BatchQueue
     whole = getattr(owner, step)
 
     async def stopped(*arguments, **named):
@@ -144,7 +146,7 @@ def test_stopped_at_any_step_nothing_is_submitted_or_paid_twice(step, when, cach
 def test_what_was_submitted_is_collected_by_a_run_that_wants_less(cache) -> None:
     async def submit(url: str) -> None:
         async with opened(url, cache) as llm:
-            batched = BatchLLM(llm, poll=0.01)
+            batched = BatchLLM(llm)
             await Run(20)(batched)
             await batched._submit(None)
 

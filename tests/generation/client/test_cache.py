@@ -13,18 +13,18 @@ import pytest
 
 from comvint_hf.errors import InputError
 from comvint_hf.generation.client import cache as cache_module
-from comvint_hf.generation.client.cache import Cache, Paid
+from comvint_hf.generation.client.cache import Cache, RawReply
 
-PAID = Paid("text", "stop", "json_schema", 10, 5, 0.25)
+PAID = RawReply("text", "stop", "json_schema", 10, 5, 0.25)
 
 WRITER = """
 import asyncio, sys
-from comvint_hf.generation.client.cache import Cache, Paid
+from comvint_hf.generation.client.cache import Cache, RawReply
 async def main(path, name, count):
     cache = Cache(path)
     for first in range(0, count, 20):
         keys = [f"{name}-{number}" for number in range(first, first + 20)]
-        await asyncio.gather(*(cache.record(key.encode(), 0, Paid(key, "stop", "text", 1, 1, 1.0), "m", "p") for key in keys))
+        await asyncio.gather(*(cache.add_reply(key.encode(), 0, RawReply(key, "stop", "text", 1, 1, 1.0), "m", "p") for key in keys))
         print(*keys, flush=True)
     cache.close()
 asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
@@ -40,29 +40,29 @@ def cache(tmp_path):
 
 def test_a_recorded_reply_is_there_for_another_opening(cache) -> None:
     async def record() -> None:
-        await cache.record(b"key", 0, PAID, "model", "prompt")
-        await cache.record(b"key", 1, PAID._replace(text="second"), "model", "prompt")
+        await cache.add_reply(b"key", 0, PAID, "model", "prompt")
+        await cache.add_reply(b"key", 1, PAID._replace(text="second"), "model", "prompt")
 
     asyncio.run(record())
     cache.close()
     again = Cache(cache.path)
-    assert [paid.text for paid in again.replies(b"key")] == ["text", "second"]
-    assert again.replies(b"other") == [] and again.run != cache.run
+    assert [paid.text for paid in again.find_replies(b"key")] == ["text", "second"]
+    assert again.find_replies(b"other") == [] and again.run_id != cache.run_id
     again.close()
 
 
 def test_the_first_of_two_answers_counts_and_both_costs_do(cache) -> None:
     other = Cache(cache.path)
-    asyncio.run(cache.record(b"key", 0, PAID, "model", "prompt"))
-    stored = asyncio.run(other.record(b"key", 0, PAID._replace(text="too late"), "model", "prompt"))
+    asyncio.run(cache.add_reply(b"key", 0, PAID, "model", "prompt"))
+    stored = asyncio.run(other.add_reply(b"key", 0, PAID._replace(text="too late"), "model", "prompt"))
     assert stored == PAID
-    assert cache.read("SELECT total(spent) FROM runs") == [(0.5,)]
+    assert cache.query("SELECT total(spent) FROM runs") == [(0.5,)]
     other.close()
 
 
 def test_a_reply_is_on_disk_when_record_returns(cache) -> None:
     async def check() -> None:
-        await cache.record(b"key", 0, PAID, "model", "prompt")
+        await cache.add_reply(b"key", 0, PAID, "model", "prompt")
         with sqlite3.connect(cache.path) as other:
             assert other.execute("SELECT text FROM replies").fetchall() == [("text",)]
 
@@ -71,7 +71,7 @@ def test_a_reply_is_on_disk_when_record_returns(cache) -> None:
 
 def test_a_cancelled_wait_still_writes(cache) -> None:
     async def give_up() -> None:
-        task = asyncio.create_task(cache.record(b"key", 0, PAID, "model", "prompt"))
+        task = asyncio.create_task(cache.add_reply(b"key", 0, PAID, "model", "prompt"))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -79,19 +79,19 @@ def test_a_cancelled_wait_still_writes(cache) -> None:
     asyncio.run(give_up())
     cache.close()
     again = Cache(cache.path)
-    assert again.replies(b"key") == [PAID]
+    assert again.find_replies(b"key") == [PAID]
     again.close()
 
 
 def test_one_bad_change_does_not_spoil_its_neighbours(cache) -> None:
     async def together() -> list:
         bad = cache.write(lambda connection: connection.execute("INSERT INTO nowhere VALUES (1)"))
-        good = [cache.record(str(number).encode(), 0, PAID, "model", "prompt") for number in range(20)]
+        good = [cache.add_reply(str(number).encode(), 0, PAID, "model", "prompt") for number in range(20)]
         return await asyncio.gather(*good[:10], bad, *good[10:], return_exceptions=True)
 
     outcomes = asyncio.run(together())
     assert [type(outcome) for outcome in outcomes if outcome != PAID] == [InputError]
-    assert cache.read("SELECT count(*) FROM replies") == [(20,)]
+    assert cache.query("SELECT count(*) FROM replies") == [(20,)]
 
 
 def test_a_ctrl_c_in_the_middle_of_a_write_leaves_the_file_free_for_all(cache) -> None:
@@ -105,7 +105,7 @@ def test_a_ctrl_c_in_the_middle_of_a_write_leaves_the_file_free_for_all(cache) -
         other.execute("BEGIN IMMEDIATE")
         assert other.execute("SELECT count(*) FROM runs").fetchone() == (1,)
         other.execute("ROLLBACK")
-    assert asyncio.run(cache.record(b"key", 0, PAID, "model", "prompt")) == PAID
+    assert asyncio.run(cache.add_reply(b"key", 0, PAID, "model", "prompt")) == PAID
 
 
 def test_while_another_process_writes_nobody_waits_for_it_and_changes_gather(cache, monkeypatch) -> None:
@@ -116,22 +116,22 @@ def test_while_another_process_writes_nobody_waits_for_it_and_changes_gather(cac
     async def many() -> None:
         other = sqlite3.connect(cache.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        waiting = [asyncio.create_task(cache.record(str(n).encode(), 0, PAID, "m", "p")) for n in range(200)]
+        waiting = [asyncio.create_task(cache.add_reply(str(n).encode(), 0, PAID, "m", "p")) for n in range(200)]
         await asyncio.sleep(0)
-        assert not any(task.done() for task in waiting) and cache.read("SELECT count(*) FROM replies") == [(0,)]
+        assert not any(task.done() for task in waiting) and cache.query("SELECT count(*) FROM replies") == [(0,)]
         other.execute("COMMIT")
         other.close()
         assert await asyncio.gather(*waiting) == [PAID] * 200
 
     asyncio.run(many())
-    assert cache.read("SELECT count(*) FROM replies") == [(200,)]
+    assert cache.query("SELECT count(*) FROM replies") == [(200,)]
     assert sum(together) == 200 and len(together) <= 3
 
 
 def test_where_nobody_else_writes_a_reply_is_kept_before_anything_else_happens(cache) -> None:
     async def record() -> None:
         elsewhere = sqlite3.connect(cache.path)
-        task = asyncio.create_task(cache.record(b"key", 0, PAID, "model", "prompt"))
+        task = asyncio.create_task(cache.add_reply(b"key", 0, PAID, "model", "prompt"))
         await asyncio.sleep(0)
         assert elsewhere.execute("SELECT text FROM replies").fetchall() == [("text",)] and task.done()
         elsewhere.close()
@@ -141,13 +141,13 @@ def test_where_nobody_else_writes_a_reply_is_kept_before_anything_else_happens(c
 
 def test_the_disk_confirms_what_was_written_within_a_while(cache, monkeypatch) -> None:
     monkeypatch.setattr(cache_module, "SYNC_SECONDS", 0.01)
-    confirmed = threading.Event()
-    confirm = Cache._confirm
-    monkeypatch.setattr(Cache, "_confirm", lambda self, connection: (confirm(self, connection), confirmed.set()))
+    synced = threading.Event()
+    sync = Cache._sync
+    monkeypatch.setattr(Cache, "_sync", lambda self, connection: (sync(self, connection), synced.set()))
     for number in range(3):
-        confirmed.clear()
-        asyncio.run(cache.record(bytes([number]), 0, PAID, "model", "prompt"))
-        assert confirmed.wait(100)
+        synced.clear()
+        asyncio.run(cache.add_reply(bytes([number]), 0, PAID, "model", "prompt"))
+        assert synced.wait(100)
     with sqlite3.connect(f"file:{cache.path}?immutable=1", uri=True) as without_log:
         assert without_log.execute("SELECT count(*) FROM replies").fetchall() == [(3,)]
 
@@ -157,8 +157,8 @@ def test_processes_share_the_file(tmp_path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, name, "100"], stdout=subprocess.PIPE) for name in "abc"]
     assert [(writer.communicate(timeout=200), writer.returncode)[1] for writer in writers] == [0, 0, 0]
     cache = Cache(path)
-    assert cache.read("SELECT count(*), count(DISTINCT key) FROM replies") == [(300, 300)]
-    assert cache.read("SELECT total(spent) FROM runs") == [(300.0,)]
+    assert cache.query("SELECT count(*), count(DISTINCT key) FROM replies") == [(300, 300)]
+    assert cache.query("SELECT total(spent) FROM runs") == [(300.0,)]
     cache.close()
 
 
@@ -170,7 +170,7 @@ def test_what_was_recorded_survives_a_kill(tmp_path) -> None:
         told += writer.stdout.read().split()  # `communicate` would leave out what readline had read beyond its lines
     whole = told[: len(told) // 20 * 20]
     cache = Cache(path)
-    assert all(cache.replies(name.encode()) for name in whole) and len(whole) >= 100
+    assert all(cache.find_replies(name.encode()) for name in whole) and len(whole) >= 100
     cache.close()
 
 
@@ -186,7 +186,7 @@ def test_what_is_no_cache_says_so(tmp_path, content) -> None:
 
 
 def test_a_cache_of_another_version_is_left_alone(cache) -> None:
-    cache.write_now(lambda connection: connection.execute("CREATE TABLE later (x)").rowcount)
+    cache.write_blocking(lambda connection: connection.execute("CREATE TABLE later (x)").rowcount)
     cache.close()
     with sqlite3.connect(cache.path) as other:
         other.execute("PRAGMA user_version = 99")
@@ -195,8 +195,8 @@ def test_a_cache_of_another_version_is_left_alone(cache) -> None:
 
 
 def test_a_full_disk_at_the_close_is_one_sentence_and_leaves_the_file_closed(cache) -> None:
-    cache.before_close(lambda: cache.write_now(lambda connection: connection.execute("INSERT INTO nowhere VALUES (1)")))
+    cache.on_close(lambda: cache.write_blocking(lambda connection: connection.execute("INSERT INTO nowhere VALUES (1)")))
     with pytest.raises(InputError, match="cannot be written .*what was written before is safe"):
         cache.close()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        cache.read("SELECT 1")
+        cache.query("SELECT 1")

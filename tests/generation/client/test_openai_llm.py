@@ -16,8 +16,8 @@ from endpoint.faults import COMMON, FORM, HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
 
 from comvint_hf.errors import BudgetError, EndpointError, ReplyError
-from comvint_hf.generation.client.ask_again import asking_again
 from comvint_hf.generation.client.cache import Cache
+from comvint_hf.generation.client.retry import retrying_failed
 from comvint_hf.types import Scene
 
 CLIENT = Path(__file__).parents[2] / "endpoint" / "asking.py"
@@ -96,7 +96,7 @@ def test_a_bad_reply_that_was_paid_is_not_bought_again(cache) -> None:
 def test_what_was_given_up_is_asked_again_where_that_is_wanted_and_only_there(cache) -> None:
     def asked(faults, wanted: bool, **options) -> tuple[list, int]:
         endpoint = Endpoint(faults=faults)
-        with asking_again(wanted):
+        with retrying_failed(wanted):
             return ask(endpoint, cache, prompts=3, **options)[0], endpoint.asked.total()
 
     never = Faults(share=0, never=lambda text: "malformed" if "number 1 " in text else None)
@@ -136,11 +136,11 @@ def test_a_refused_format_is_stepped_down_from_once_and_remembered(accepts, mode
 
     async def later(url: str) -> str:
         async with opened(url, cache) as llm:
-            return llm.requester.ability.mode
+            return llm.requester.capabilities.mode
 
     with serve(again) as url:
         held = Cache(cache)
-        held.write_now(lambda connection: connection.execute("UPDATE abilities SET endpoint = ?", (url,)).rowcount)
+        held.write_blocking(lambda connection: connection.execute("UPDATE abilities SET endpoint = ?", (url,)).rowcount)
         held.close()
         assert asyncio.run(later(url)) == mode
 
@@ -184,7 +184,7 @@ def test_what_makes_a_question_another_one(cache) -> None:
             {},
             {"model": "other"},
             {"temperature": 0.5},
-            {"settings": {"top_p": 0.5}},
+            {"extra_body": {"top_p": 0.5}},
             {"max_tokens": 50},
             {"form": Pairs},
             {"prompt": toy_prompt(2)},
@@ -202,7 +202,7 @@ def test_what_makes_a_question_another_one(cache) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "sentence"),
     [
-        (Endpoint(key="right"), "refuses the key"),
+        (Endpoint(key="right"), "refuses the API key"),
         (Endpoint(models=("other",)), "does not serve the model 'toy-model'"),
         (Endpoint(answer=lambda text, schema: "no"), None),
     ],
@@ -237,7 +237,7 @@ def test_an_endpoint_that_is_not_there_stops_the_run(cache) -> None:
 
 def test_a_long_silence_ends_the_run_and_not_the_samples(cache) -> None:
     endpoint = Endpoint(faults=Faults(share=1, kinds=("429",), first=1000))
-    with pytest.raises(EndpointError, match="no good answer.*run the same again later"):
+    with pytest.raises(EndpointError, match="no good answer.*run the same command again later"):
         ask(endpoint, cache, prompts=5, patience=0.5)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openai.lib._pydantic import to_strict_json_schema
 from pydantic import Field
 
-from comvint_hf.generation.client.reply_parsing import Misfit, form_of
+from comvint_hf.generation.client.reply_parsing import ReplyMismatch, build_schema
 from comvint_hf.generation.llm import Reply
 from comvint_hf.generation.recipes.svit.stages import Dialogues
 
@@ -37,7 +37,7 @@ class Description(Reply):
 )
 def test_json_is_read_in_every_dress(question: str, answer: str, dress: str) -> None:
     filled = QA(question=question, answer=answer)
-    assert form_of(QA).read(dress.format(filled.model_dump_json(indent=1))) == filled
+    assert build_schema(QA).parse(dress.format(filled.model_dump_json(indent=1))) == filled
 
 
 @given(pairs=st.lists(st.tuples(LINES, LINES), min_size=1, max_size=4), labels=st.sampled_from([
@@ -47,13 +47,13 @@ def test_labelled_lines_are_read(pairs: list[tuple[str, str]], labels: tuple[str
     lines = [
         label.format(n=number) + text for number, pair in enumerate(pairs, 1) for label, text in zip(labels, pair, strict=True)
     ]
-    read = form_of(Pairs).read("Of course!\n" + "\n".join(lines), mode="text")
+    read = build_schema(Pairs).parse("Of course!\n" + "\n".join(lines), mode="text")
     assert [(pair.question, pair.answer) for pair in read.pairs] == pairs
 
 
 def test_labels_nest_as_the_form_does() -> None:
     text = "Topic: cups\nQuestion: What is red? Answer: The cup.\nQ2: Where?\nA2: There.\n\nTopic: dogs\nQuestion: How many?\nAnswer: Two."
-    read = form_of(Dialogues).read(text, mode="text")
+    read = build_schema(Dialogues).parse(text, mode="text")
     assert [(dialogue.topic, [turn.question for turn in dialogue.turns]) for dialogue in read.dialogues] == [
         ("cups", ["What is red?", "Where?"]),
         ("dogs", ["How many?"]),
@@ -64,14 +64,14 @@ def test_a_bare_list_is_the_only_list_of_a_form() -> None:
     class Only(Reply):
         pairs: list[QA]
 
-    assert form_of(Only).read('[{"question": "a", "answer": "b"}]').pairs == [QA(question="a", answer="b")]
+    assert build_schema(Only).parse('[{"question": "a", "answer": "b"}]').pairs == [QA(question="a", answer="b")]
 
 
 def test_prose_is_an_answer_only_in_plain_text_and_for_one_text() -> None:
-    assert form_of(Description).read("A man sits.", mode="text").description == "A man sits."
+    assert build_schema(Description).parse("A man sits.", mode="text").description == "A man sits."
     for form, mode in ((Description, "json_schema"), (QA, "text")):
-        with pytest.raises(Misfit, match="no complete JSON"):
-            form_of(form).read("A man sits.", mode=mode)
+        with pytest.raises(ReplyMismatch, match="no complete JSON"):
+            build_schema(form).parse("A man sits.", mode=mode)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_prose_is_an_answer_only_in_plain_text_and_for_one_text() -> None:
     ],
 )
 def test_what_is_no_answer_says_why(text: str, finish: str, reason: str) -> None:
-    with pytest.raises(Misfit, match=reason):
-        form_of(QA).read(text, finish)
+    with pytest.raises(ReplyMismatch, match=reason):
+        build_schema(QA).parse(text, finish)
 
 
 @pytest.mark.parametrize("form", [QA, Pairs, Dialogues, Verdict])
 def test_the_schema_is_strict_as_the_openai_client_makes_it(form: type[Reply]) -> None:
-    ours, theirs = form_of(form).schema, to_strict_json_schema(form)
+    ours, theirs = build_schema(form).schema, to_strict_json_schema(form)
     assert _bones(ours) == _bones(theirs)
 
 
@@ -110,13 +110,16 @@ def _bones(part):
 
 
 def test_the_wording_shows_the_form_to_models_without_schemas() -> None:
-    wording = form_of(Verdict).wording
-    assert '"reason": string (one sentence), "good": boolean, "grade": "a" or "b", "marks": [integer, ...] (exactly 2)' in wording
-    assert "\n" not in wording
+    instruction = build_schema(Verdict).instruction
+    assert (
+        '"reason": string (one sentence), "good": boolean, "grade": "a" or "b", "marks": [integer, ...] (exactly 2)'
+        in instruction
+    )
+    assert "\n" not in instruction
 
 
 def test_the_formats_from_strict_to_none() -> None:
-    form = form_of(QA)
+    form = build_schema(QA)
     assert form.response_format("json_schema")["json_schema"]["strict"] is True
     assert form.response_format("json_object") == {"type": "json_object"}
     assert form.response_format("text") is None
@@ -128,5 +131,5 @@ def test_a_changed_form_has_another_fingerprint() -> None:
         answer: str
         why: str
 
-    assert form_of(Other).fingerprint != form_of(QA).fingerprint
-    assert json.loads(form_of(QA).fingerprint)["properties"].keys() == {"question", "answer"}
+    assert build_schema(Other).fingerprint != build_schema(QA).fingerprint
+    assert json.loads(build_schema(QA).fingerprint)["properties"].keys() == {"question", "answer"}

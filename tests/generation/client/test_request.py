@@ -18,7 +18,7 @@ from comvint_hf.generation.client.cache import Cache
 from comvint_hf.generation.client.completion import Completion
 from comvint_hf.generation.client.openai_llm import OpenAILLM
 from comvint_hf.generation.client.request import Requester
-from comvint_hf.pipeline.concurrency import in_order
+from comvint_hf.pipeline.concurrency import run_in_order
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def stopped_while_asking(llm: OpenAILLM, endpoint: Endpoint, prompts: int,
 
 
 def kept(cache: Cache) -> int:
-    return cache.read("SELECT count(*) FROM replies")[0][0]
+    return cache.query("SELECT count(*) FROM replies")[0][0]
 
 
 def test_one_request_leaves_at_each_turn_of_the_loop_so_that_replies_are_written_first(cache, monkeypatch) -> None:
@@ -77,7 +77,7 @@ def test_what_was_sent_comes_back_and_what_was_not_is_never_sent(cache) -> None:
         with serve(endpoint) as url:
             async with opened(url, cache, concurrency=4) as llm:
                 await stopped_while_asking(llm, endpoint, prompts=10, sent=4)
-                assert len(llm.requester.under_way) == 4 and kept(cache) == 0
+                assert len(llm.requester.in_flight) == 4 and kept(cache) == 0
                 endpoint.held.set_result(None)
 
     asyncio.run(go())
@@ -162,7 +162,7 @@ def test_what_comes_back_after_a_stop_is_settled_at_its_real_price(cache, prices
 
                 jobs = [(0, has_no_room), *((number, partial(llm.ask, toy_prompt(number), QA)) for number in range(1, 4))]
                 with pytest.raises(BudgetError):
-                    await anext(in_order(jobs, at_once=4))
+                    await anext(run_in_order(jobs, concurrency=4))
                 endpoint.held.set_result(None)
             assert meter.unconfirmed == 0
             return meter.spent

@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import random
 
-from comvint_hf.generation.client.cache import Paid
-from comvint_hf.generation.client.usage import Bill, Usage, bill, billed
+from comvint_hf.generation.client.cache import RawReply
+from comvint_hf.generation.client.usage import CostRecord, Usage, collect_costs, record_cost
 
 COSTS = (0.1, 0.2, 0.0003, 1e-7, 1 / 3)
 
 
-def paid(cost: float | None) -> Paid:
-    return Paid("text", "stop", "text", 10, 3, cost)
+def paid(cost: float | None) -> RawReply:
+    return RawReply("text", "stop", "text", 10, 3, cost)
 
 
 def test_a_bill_is_the_same_in_every_order_and_counts_a_question_once() -> None:
     written = []
     for seed in range(5):
-        one = Bill()
+        one = CostRecord()
         for number in random.Random(seed).sample(range(5), 5):
-            one.take(bytes([number]), "m", "toy", [paid(COSTS[number]), paid(None)], unusable=1)
-            one.take(bytes([number]), "m", "toy", [paid(9.0)], unusable=0)
+            one.add_request(bytes([number]), "m", "toy", [paid(COSTS[number]), paid(None)], unusable=1)
+            one.add_request(bytes([number]), "m", "toy", [paid(9.0)], unusable=0)
         written.append(one.to_json())
     assert all(other == written[0] for other in written)
     total = {"requests": 10, "unusable": 5, "prompt_tokens": 100, "completion_tokens": 30, "unpriced": 5}
@@ -29,11 +29,11 @@ def test_a_bill_is_the_same_in_every_order_and_counts_a_question_once() -> None:
 
 
 def test_bills_add_up_to_the_bill_of_all() -> None:
-    whole, parts = Bill(), Bill()
+    whole, parts = CostRecord(), CostRecord()
     for number, cost in enumerate(COSTS):
-        part = Bill()
+        part = CostRecord()
         for each in (whole, part):
-            each.take(bytes([number]), "ab"[number % 2], "xyz"[number % 3], [paid(cost)], unusable=0)
+            each.add_request(bytes([number]), "ab"[number % 2], "xyz"[number % 3], [paid(cost)], unusable=0)
         parts.merge(part.to_json())
     written = whole.to_json()
     assert parts.to_json() == written and list(written) == ["a", "b"] and list(written["b"]["prompts"]) == ["x", "y"]
@@ -43,12 +43,12 @@ def test_bills_add_up_to_the_bill_of_all() -> None:
 def test_a_bill_gathers_what_all_tasks_inside_it_ask_and_nothing_else() -> None:
     async def ask(number: int) -> None:
         await asyncio.sleep(0)
-        bill(bytes([number]), "m", "toy", [paid(0.5)], 0)
+        record_cost(bytes([number]), "m", "toy", [paid(0.5)], 0)
 
     async def scene(first: int) -> float:
-        with billed() as held:
+        with collect_costs() as held:
             await asyncio.gather(*(ask(first + number) for number in range(3)))
-        bill(b"outside", "m", "toy", [paid(0.5)], 0)
+        record_cost(b"outside", "m", "toy", [paid(0.5)], 0)
         return held.to_json()["m"]["requests"]
 
     async def go() -> list[float]:
@@ -59,11 +59,11 @@ def test_a_bill_gathers_what_all_tasks_inside_it_ask_and_nothing_else() -> None:
 
 def test_a_run_tells_a_line_a_model() -> None:
     usage = Usage()
-    assert not usage.used and usage.lines() == []
-    count = usage.of("m", "toy")
+    assert not usage.has_counts and usage.format_lines() == []
+    count = usage.get_counts("m", "toy")
     count.requests, count.rejected, count.retries, count.prompt_tokens, count.cost = 1200, 3, 2, 5000, 1.5
-    assert usage.lines() == ["m: 1,200 requests, 2 retries, 3 unusable, 0 from the cache, 5,000 tokens, $1.50"]
+    assert usage.format_lines() == ["m: 1,200 requests, 2 retries, 3 unusable, 0 from the cache, 5,000 tokens, $1.50"]
     count.cost = 0.00123
-    assert usage.line().endswith("5,000 tokens, $0.0012"), "small sums are not told as nothing"
-    usage.of("m", "other").requests = 1
-    assert [line.split(":")[0] for line in usage.lines()] == ["m", "  other", "  toy"]
+    assert usage.format_line().endswith("5,000 tokens, $0.0012"), "small sums are not told as nothing"
+    usage.get_counts("m", "other").requests = 1
+    assert [line.split(":")[0] for line in usage.format_lines()] == ["m", "  other", "  toy"]

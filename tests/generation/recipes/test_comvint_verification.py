@@ -105,8 +105,8 @@ def test_the_history_tells_what_the_judge_found_of_which_text():
     assert [edit.instruction for edit in passed.history] == ["What colour is it?", "What colour is the left one?"]
     failed, _ = judged([verdict("truly_harder", "answer_right", complexity=n) for n in (2, 4)], 3)
     assert failed.history[-1].stage == "verify: failed (truly harder, answer right; complexity 2)"
-    assert filters.before(passed) == passed.history[0]
-    assert filters.copy(passed) is None, "what was verified is no copy of itself"
+    assert filters.previous_version(passed) == passed.history[0]
+    assert filters.check_copy(passed) is None, "what was verified is no copy of itself"
 
 
 def test_several_votes_score_by_their_median():

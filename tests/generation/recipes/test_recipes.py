@@ -12,12 +12,12 @@ import comvint_hf
 from comvint_hf import COMVINT, SVIT, VLIT, Recipe, comvint, svit, vlit
 from comvint_hf.annotator import AnnotationLLM
 from comvint_hf.annotator.facts import scene as scene_facts
+from comvint_hf.answers import options
 from comvint_hf.errors import InputError, NothingLeftError, ReplyError
-from comvint_hf.generation import filters
 from comvint_hf.generation.llm import LLMs, ScriptedLLM
-from comvint_hf.generation.recipe import each
+from comvint_hf.generation.recipe import branch
 from comvint_hf.generation.recipes.comvint import verification
-from comvint_hf.generation.stage import asks, draw, prompts_of
+from comvint_hf.generation.stage import make_random, prompts_of, stage
 from comvint_hf.sources import load_scenes
 from comvint_hf.types import FAILED, Sample, Scene, Turn
 
@@ -188,19 +188,19 @@ def test_asking_again_fills_what_is_missing():
     assert len(samples) == 3
 
 
-def test_each_gives_the_same_sample_to_all_and_rejected_ones_pass_by():
-    @asks("mine/first")
+def test_branch_gives_the_same_sample_to_all_and_rejected_ones_pass_by():
+    @stage("mine/first")
     async def first(sample, llms):
         return [sample.write([Turn("A?", "a")])]
 
-    @asks("mine/second")
+    @stage("mine/second")
     async def second(sample, llms):
         return [sample.write([Turn("B?", "b")]).reject("bad")]
 
     async def shout(sample, llms):
         return [sample.write([Turn(sample.instruction.upper(), sample.response)])]
 
-    recipe = Recipe("mine", (each(first, second), shout))
+    recipe = Recipe("mine", (branch(first, second), shout))
     samples = run(recipe, scripted())
     assert [(sample.instruction, sample.reason) for sample in samples] == [("A?", None), ("B?", "bad")]
     assert recipe.prompts == ("mine/first", "mine/second")
@@ -221,8 +221,8 @@ def test_a_recipe_lists_its_prompts_once():
 
 def test_draws_depend_on_the_scene_and_the_salt_only():
     sample = Sample(scene=SCENE)
-    assert draw(sample, "x", 1).random() == draw(sample.write([Turn("q", "a")]), "x", 1).random()
-    assert draw(sample, "x", 1).random() != draw(sample, "x", 2).random()
+    assert make_random(sample, "x", 1).random() == make_random(sample.write([Turn("q", "a")]), "x", 1).random()
+    assert make_random(sample, "x", 1).random() != make_random(sample, "x", 2).random()
 
 
 def test_settings_tell_two_recipes_apart():
@@ -282,7 +282,7 @@ def test_letters_before_options_go_and_a_fifth_option_is_left_out():
         scripted(choice=lambda prompt: REPLIES["choice"](prompt) | reply),
     )
     assert sample.reason is None
-    assert sorted(option for _, option in filters.OPTION.findall(sample.instruction)) == ["Blue", "Green", "Pink", "Red"]
+    assert sorted(options(sample.instruction).values()) == ["Blue", "Green", "Pink", "Red"]
 
 
 def test_what_was_paid_for_stays_when_asking_again_fails():

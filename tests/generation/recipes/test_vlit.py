@@ -8,7 +8,7 @@ import pytest
 from comvint_hf.errors import ReplyError
 from comvint_hf.generation.llm import LLMs, ScriptedLLM
 from comvint_hf.generation.recipes.vlit import vlit
-from comvint_hf.generation.recipes.vlit.stages import CONSTRAINTS, Conversation, examples
+from comvint_hf.generation.recipes.vlit.stages import CONSTRAINTS, Conversation, load_examples
 from comvint_hf.sources import load_scenes
 from comvint_hf.types import Box, Object, Question, Region, Relation, Scene, Text
 
@@ -41,7 +41,7 @@ def run(recipe, reply=None, scene=SCENE):
 
 
 def test_five_generations_with_a_constraint_each_and_two_of_ten_examples():
-    assert len(examples()) == 10
+    assert len(load_examples()) == 10
     samples, asked = run(vlit())
     assert len(samples) == len(asked) == 5
     assert {prompt.blanks["constraint"] for prompt in asked} == set(CONSTRAINTS)

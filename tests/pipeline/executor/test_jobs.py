@@ -18,17 +18,13 @@ from comvint_hf.errors import InputError
 from comvint_hf.generation.recipes.svit import svit
 from comvint_hf.pipeline import distributed
 from comvint_hf.pipeline.options import BuildOptions
-from comvint_hf.pipeline.storage import Depot
+from comvint_hf.pipeline.storage import RemoteFolder
 
 PACKAGE = "comvint-hf[scale] @ git+https://example.org/comvint"
 
 
 def options(out: Path, **more) -> BuildOptions:
-    blank = dict.fromkeys(BuildOptions.__dataclass_fields__)
-    usual = {"seed": 0, "attempts": 3, "concurrency": 8, "shard_scenes": 3, "store_images": "rows", "poll": 1.0}
-    off = dict.fromkeys(("see", "batch", "dry_run", "overwrite"), False)
-    given = {"scenes": "shapes:10", "llm": "annotations", "out": out, "executor": "local", "executor_set": (), "tasks": 1}
-    return BuildOptions(**{**blank, **usual, **off, **given, **more})
+    return BuildOptions("shapes:10", out, shard_scenes=3, **more)
 
 
 @pytest.fixture
@@ -59,11 +55,11 @@ def hub(monkeypatch) -> list[dict]:
     return given
 
 
-def test_the_jobs_build_the_dataset_and_hand_it_over(hub, tmp_path) -> None:
+def test_the_jobs_build_the_dataset_and_upload_it(hub, tmp_path) -> None:
     make_dataset(svit(), options(tmp_path / "one" / "set"))
     settings = ("logging_dir=memory://toys/one", f"dependencies={PACKAGE}", "flavor=cpu-upgrade", "timeout=2h", "poll_interval=0")
-    for tasks in (3, 2):
-        make_dataset(svit(), options(tmp_path / "many" / "set", executor="jobs", tasks=tasks, executor_set=settings))
+    for workers in (3, 2):
+        make_dataset(svit(), options(tmp_path / "many" / "set", executor="jobs", num_workers=workers, executor_set=settings))
     assert contents(tmp_path / "many" / "set") == contents(tmp_path / "one" / "set")
     assert len(hub) == 5 and {job["flavor"] for job in hub} == {"cpu-upgrade"} and {job["timeout"] for job in hub} == {"2h"}
     first = hub[0]
@@ -75,11 +71,11 @@ def test_the_jobs_build_the_dataset_and_hand_it_over(hub, tmp_path) -> None:
 def test_a_key_goes_to_the_jobs_as_a_secret_and_into_no_file(hub, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     settings = ("logging_dir=memory://toys/two", f"dependencies={PACKAGE}", "poll_interval=0")
-    make_dataset(svit(("referring_qa",)), options(tmp_path / "set", executor="jobs", tasks=1, executor_set=settings))
+    make_dataset(svit(("referring_qa",)), options(tmp_path / "set", executor="jobs", num_workers=1, executor_set=settings))
     assert hub[0]["secrets"]["OPENAI_API_KEY"] == "sk-very-secret"
-    depot = Depot("memory://toys/two")
+    remote = RemoteFolder("memory://toys/two")
     for name in ("executor.pik", "executor.json"):
-        assert b"sk-very-secret" not in depot._files.cat_file(f"{depot._root}/{name}")
+        assert b"sk-very-secret" not in remote._files.cat_file(f"{remote._root}/{name}")
 
 
 def test_another_datasets_folder_is_refused_and_so_is_none(hub, tmp_path) -> None:
@@ -88,19 +84,19 @@ def test_another_datasets_folder_is_refused_and_so_is_none(hub, tmp_path) -> Non
     with pytest.raises(InputError, match="memory://toys/three holds the shards of another dataset"):
         make_dataset(svit(("conversation",)), options(tmp_path / "two", executor="jobs", executor_set=settings))
     with pytest.raises(InputError, match="--executor-set logging_dir=hf://buckets/ORG/NAME/FOLDER"):
-        make_dataset(svit(), options(tmp_path / "three", executor="jobs", tasks=2))
+        make_dataset(svit(), options(tmp_path / "three", executor="jobs", num_workers=2))
 
 
-def test_a_depot_hands_over_whole_shards_and_no_other(tmp_path) -> None:
+def test_a_remote_folder_exchanges_whole_shards_and_no_other(tmp_path) -> None:
     make_dataset(svit(("referring_qa",)), options(tmp_path / "set"))
-    depot = Depot(f"file://{tmp_path / 'depot'}")
-    assert depot.finished() == frozenset() and depot.names(distributed.REPLIES) == []
+    remote = RemoteFolder(f"file://{tmp_path / 'remote'}")
+    assert remote.finished_shards() == frozenset() and remote.list_files(distributed.REPLIES) == []
     for number in (0, 2):
-        depot.put_shard(tmp_path / "set", number)
-    os.unlink(next((tmp_path / "depot").glob("data/*/*-00002.parquet")))
-    os.unlink(tmp_path / "depot" / ".build" / "00002.json")
-    assert depot.finished() == {0}
-    depot.fetch_shards(tmp_path / "home")
+        remote.upload_shard(tmp_path / "set", number)
+    os.unlink(next((tmp_path / "remote").glob("data/*/*-00002.parquet")))
+    os.unlink(tmp_path / "remote" / ".build" / "00002.json")
+    assert remote.finished_shards() == {0}
+    remote.download_shards(tmp_path / "home")
     taken = {str(path.relative_to(tmp_path / "home")) for path in (tmp_path / "home").rglob("*") if path.is_file()}
     assert taken and all("00000." in name for name in taken)
     assert all((tmp_path / "home" / name).read_bytes() == (tmp_path / "set" / name).read_bytes() for name in taken)

@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 from builders.wired import BUILDERS, contents, finish
 
-pytest.importorskip("datatrove", reason="tasks on a Ray cluster need datatrove: pip install '.[scale]'")
-pytest.importorskip("ray", reason="tasks on a Ray cluster need ray: pip install '.[scale]'")
+from builders import wired
+
+pytest.importorskip("datatrove", reason="workers on a Ray cluster need datatrove: pip install '.[scale]'")
+pytest.importorskip("ray", reason="workers on a Ray cluster need ray: pip install '.[scale]'")
 SCENES, SHARD = 200, 5
-ON_RAY = ("--executor", "ray", "--tasks", "2", "--executor-set", "mem_per_cpu_gb=0.2")
+ON_RAY = ("--executor", "ray", "--num-workers", "2", "--executor-set", "mem_per_cpu_gb=0.2")
 
 
 @pytest.fixture
 def cluster(monkeypatch) -> Iterator:
-    """A head and a second node, each with one core; their tasks are as urgent as the test."""
+    """A head and a second node, each with one core; their workers are as urgent as the test."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_worker_niceness", "0")
@@ -43,7 +45,7 @@ def finished(out: Path) -> set[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(wired.PATIENCE)
 def test_a_node_that_is_killed_half_way_costs_no_row(cluster, tmp_path) -> None:
     child = svit(tmp_path / "set", *ON_RAY, RAY_ADDRESS=cluster.address)
     while {number % 2 for number in finished(tmp_path / "set")} != {0, 1}:

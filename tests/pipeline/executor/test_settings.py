@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comvint_hf.errors import InputError
-from comvint_hf.pipeline.executor.settings import read_settings
+from comvint_hf.pipeline.executor.config import read_settings
 
 
 class Executor:

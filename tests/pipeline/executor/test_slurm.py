@@ -15,7 +15,10 @@ import pytest
 from builders.wired import BUILDERS, contents, rehearse
 from endpoint.server import Endpoint, serve
 
+from builders import wired
+
 pytest.importorskip("datatrove", reason="Slurm's scripts are datatrove's: pip install '.[scale]'")
+pytestmark = pytest.mark.timeout(wired.PATIENCE)
 SBATCH = r"""#!/bin/bash
 echo "$@" >> "$SLURM_NOTES"
 script="${@: -1}"
@@ -46,7 +49,7 @@ def slurm(tmp_path) -> dict[str, str]:
 def svit(out: Path, *more: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BUILDERS / "svit.py"), "--out", str(out), "--shard-scenes", "4", *map(str, more)]
     environment = {**os.environ, "OPENAI_API_KEY": "local", **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def directives(script: Path) -> dict[str, str]:
@@ -55,7 +58,7 @@ def directives(script: Path) -> dict[str, str]:
 
 
 def test_without_slurm_the_scripts_are_written_and_the_way_to_submit_them_is_said(tmp_path) -> None:
-    done = svit(tmp_path / "set", "--scenes", "shapes:9", "--executor", "slurm", "--tasks", 40, *SETTINGS)
+    done = svit(tmp_path / "set", "--scenes", "shapes:9", "--executor", "slurm", "--num-workers", 40, *SETTINGS)
     assert done.returncode == 0 and "There is no sbatch here" in done.stdout and "--dependency=afterok:NUMBER" in done.stdout
     tasks, finish = (tmp_path / "set/.build/executor" / part / "launch_script.slurm" for part in ("tasks", "finish"))
     asked = directives(tasks)
@@ -67,26 +70,38 @@ def test_without_slurm_the_scripts_are_written_and_the_way_to_submit_them_is_sai
 
 
 def test_what_slurm_needs_and_does_not_know_is_said(tmp_path) -> None:
-    done = svit(tmp_path / "set", "--scenes", "shapes:9", "--executor", "slurm", "--tasks", 4)
+    done = svit(tmp_path / "set", "--scenes", "shapes:9", "--executor", "slurm", "--num-workers", 4)
     assert done.returncode == 1 and "needs --executor-set time=... and --executor-set partition=..." in done.stderr
     done = svit(tmp_path / "set", "--scenes", "shapes:9", "--executor", "slurm", *SETTINGS, "--executor-set", "speed=9")
     assert done.returncode == 1 and "--executor-set speed=9: expected NAME=VALUE, where the names of slurm are " in done.stderr
 
 
-def test_what_the_scripts_run_builds_the_dataset_and_brings_the_replies_together(slurm, tmp_path) -> None:
+def test_what_the_scripts_run_builds_the_dataset_and_merges_the_replies(slurm, tmp_path) -> None:
     endpoint = Endpoint(answer=rehearse("shapes:10").answer)
     with serve(endpoint) as url:
         asked = ("--scenes", "shapes:10", "--llm", "toy-model", "--base-url", url)
         assert svit(tmp_path / "one" / "set", *asked).returncode == 0
         paid = endpoint.paid.copy()
         out = tmp_path / "many" / "set"
-        done = svit(out, *asked, "--executor", "slurm", "--tasks", 2, *SETTINGS, **slurm)
+        done = svit(out, *asked, "--executor", "slurm", "--num-workers", 2, *SETTINGS, **slurm)
         assert done.returncode == 0, done.stderr + Path(f"{slurm['SLURM_NOTES']}.log").read_text()[-3000:]
         again = svit(tmp_path / "three" / "set", *asked, "--cache", out / ".build/replies.sqlite")
     assert contents(out) == contents(tmp_path / "one" / "set") == contents(tmp_path / "three" / "set")
-    assert endpoint.paid.total() == 2 * paid.total(), "the tasks pay for what nobody knew, and what they paid for is known"
+    assert endpoint.paid.total() == 2 * paid.total(), "the workers pay for what nobody knew, and what they paid for is known"
     assert again.returncode == 0 and "toy-model: 0 requests, " in again.stdout
     first, last = Path(slurm["SLURM_NOTES"]).read_text().splitlines()
     assert "--dependency=afterok:1" in last and "dependency" not in first
-    assert "Slurm has the 2 tasks as job 1; job 2 finishes the dataset after them." in done.stdout
-    assert [path.name for path in (out / ".build" / "replies").iterdir()] == [], "the tasks' caches have become one"
+    assert "Slurm has the 2 workers as job 1; job 2 finishes the dataset after them." in done.stdout
+    assert [path.name for path in (out / ".build" / "replies").iterdir()] == [], "the workers' caches have become one"
+
+
+def test_the_scripts_find_a_recipe_of_the_folder_in_which_they_were_submitted(slurm, tmp_path) -> None:
+    (tmp_path / "my_recipe.py").write_text(
+        "from comvint_hf import Recipe\n\n\nasync def ask(sample, llms):\n"
+        '    return [sample.write([("What is there?", "A shape.")], task="conversation")]\n\n\nMINE = Recipe("mine", (ask,), {})\n'
+    )
+    command = [str(Path(sys.executable).parent / "comvint"), "build", "--recipe", "my_recipe:MINE", "--scenes", "shapes:6"]
+    command += ["--out", "set", "--shard-scenes", "2", "--executor", "slurm", "--num-workers", "2", *SETTINGS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, **slurm})
+    assert done.returncode == 0, done.stderr + Path(f"{slurm['SLURM_NOTES']}.log").read_text()[-3000:]
+    assert "6 rows of 6 images" in (tmp_path / "set" / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""What a visitor does, without a browser."""
+"""The actions of a user, without a browser."""
 
 from collections.abc import Iterator
 
@@ -6,103 +6,105 @@ import pytest
 from PIL import Image
 
 from comvint_hf.errors import EndpointError
-from comvint_hf.serving.demo.session import Visit, ask, find
-from comvint_hf.serving.scripted import ScriptedChat
+from comvint_hf.serving.chat import ScriptedChat
+from comvint_hf.serving.demo.session import Session, ask, find
 
 CUP = "<st>a cup<ed>[0.100, 0.100, 0.400, 0.400]"
 
 
-def visit() -> Visit:
-    new = Visit()
-    new.take(Image.new("RGB", (100, 80), "white"))
+def new_session() -> Session:
+    new = Session()
+    new.set_image(Image.new("RGB", (100, 80), "white"))
     return new
 
 
 def test_an_answer_grows_and_its_boxes_appear() -> None:
-    now, chat = visit(), ScriptedChat(lambda _: f"There is {CUP} on it.")
-    states = [(now.messages[-1]["content"], len(now.grounded), now.busy) for _ in ask(chat, now, "What is there?")]
+    session, chat = new_session(), ScriptedChat(lambda _: f"There is {CUP} on it.")
+    states = [
+        (session.messages[-1]["content"], len(session.grounded), session.busy) for _ in ask(chat, session, "What is there?")
+    ]
     assert states[0] == ("", 0, True)
     assert [boxes for _, boxes, _ in states] == sorted(boxes for _, boxes, _ in states)
-    assert now.messages[-1]["content"] == f"There is {CUP} on it." and len(now.grounded) == 1 and not now.busy
-    assert 'style="background-color:#2563eb">a cup</mark>' in now.transcript()[-1]["content"]
+    assert session.messages[-1]["content"] == f"There is {CUP} on it." and len(session.grounded) == 1 and not session.busy
+    assert 'style="background-color:#2563eb">a cup</mark>' in session.render_messages()[-1]["content"]
 
 
 def test_the_history_goes_along() -> None:
-    now, chat = visit(), ScriptedChat(lambda question: f"You said {question}")
+    session, chat = new_session(), ScriptedChat(lambda question: f"You said {question}")
     for question in ("one?", "two?"):
-        list(ask(chat, now, question))
-    assert [turn["content"] for turn in chat.asked[1][0]] == ["one?", "You said one?", "two?"]
+        list(ask(chat, session, question))
+    assert [turn["content"] for turn in chat.requests[1][0]] == ["one?", "You said one?", "two?"]
 
 
 def test_two_taps_make_a_region_whatever_their_order() -> None:
-    now, chat = visit(), ScriptedChat(lambda _: "A cup.")
-    now.tap(0.6, 0.2)
-    assert now.corner == (0.6, 0.2) and now.region is None
-    now.tap(0.1, 0.7)
-    assert now.region.xyxy == (0.1, 0.2, 0.6, 0.7) and now.corner is None
-    list(ask(chat, now, "What is this?"))
-    assert chat.asked[0][0][0]["content"] == "What is <st>this area<ed>[0.100, 0.200, 0.600, 0.700]?"
-    now.tap(0.5, 0.5)
-    assert now.region is None
-    now.tap(0.5, 0.505)
-    assert now.region is None and "too small" in now.notice.text
+    session, chat = new_session(), ScriptedChat(lambda _: "A cup.")
+    session.select_point(0.6, 0.2)
+    assert session.corner == (0.6, 0.2) and session.region is None
+    session.select_point(0.1, 0.7)
+    assert session.region.xyxy == (0.1, 0.2, 0.6, 0.7) and session.corner is None
+    list(ask(chat, session, "What is this?"))
+    assert chat.requests[0][0][0]["content"] == "What is <st>this area<ed>[0.100, 0.200, 0.600, 0.700]?"
+    session.select_point(0.5, 0.5)
+    assert session.region is None
+    session.select_point(0.5, 0.505)
+    assert session.region is None and "too small" in session.status.text
 
 
 def test_finding_leaves_the_conversation_alone() -> None:
-    now, chat = visit(), ScriptedChat(lambda _: f"{CUP}, [0.500, 0.500, 0.600, 0.600].")
-    list(find(chat, now, "the cup"))
-    assert now.messages == [] and now.notice.text == "Found “the cup” in 2 places."
-    list(find(ScriptedChat(lambda _: "There is none."), now, "the cup"))
-    assert now.grounded == [] and "points at nothing" in now.notice.text
+    session, chat = new_session(), ScriptedChat(lambda _: f"{CUP}, [0.500, 0.500, 0.600, 0.600].")
+    list(find(chat, session, "the cup"))
+    assert session.messages == [] and session.status.text == "Found “the cup” in 2 places."
+    list(find(ScriptedChat(lambda _: "There is none."), session, "the cup"))
+    assert session.grounded == [] and "gives no box" in session.status.text
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [(EndpointError("The endpoint is away."), "The endpoint is away."), (RuntimeError("no memory"), "RuntimeError: no memory")],
 )
-def test_what_fails_is_said_and_leaves_no_question_behind(error: Exception, told: str) -> None:
+def test_an_error_becomes_the_status_and_leaves_no_question_behind(error: Exception, message: str) -> None:
     def broken(_: str) -> Iterator[str]:
         raise error
 
-    now = visit()
-    list(ask(ScriptedChat(broken), now, "What is there?"))
-    assert told in now.notice.text and now.notice.urgent
-    assert now.messages == [] and now.draft == "What is there?" and not now.busy
+    session = new_session()
+    list(ask(ScriptedChat(broken), session, "What is there?"))
+    assert message in session.status.text and session.status.is_error
+    assert session.messages == [] and session.draft == "What is there?" and not session.busy
 
 
-def test_leaving_early_keeps_what_was_said() -> None:
-    now = visit()
-    steps = ask(ScriptedChat(lambda _: "word " * 50), now, "Go on")
+def test_closing_early_keeps_the_partial_answer() -> None:
+    session = new_session()
+    steps = ask(ScriptedChat(lambda _: "word " * 50), session, "Go on")
     for _ in range(5):
         next(steps)
     steps.close()
-    assert not now.busy and now.messages[-1]["content"].startswith("word word")
-    assert len(now.messages[-1]["content"]) < 100
+    assert not session.busy and session.messages[-1]["content"].startswith("word word")
+    assert len(session.messages[-1]["content"]) < 100
 
 
-def test_a_new_picture_ends_the_answer_about_the_old_one() -> None:
-    now = visit()
-    steps = ask(ScriptedChat(lambda _: "word " * 50), now, "Go on")
+def test_a_new_image_ends_the_answer_about_the_old_one() -> None:
+    session = new_session()
+    steps = ask(ScriptedChat(lambda _: "word " * 50), session, "Go on")
     next(steps)
     next(steps)
-    now.take(Image.new("RGB", (10, 10)))
-    assert list(steps) == [] and now.messages == [] and not now.busy
+    session.set_image(Image.new("RGB", (10, 10)))
+    assert list(steps) == [] and session.messages == [] and not session.busy
 
 
 @pytest.mark.parametrize("words", ["", "  "])
-def test_nothing_is_asked_without_picture_or_words(words: str) -> None:
+def test_nothing_is_asked_without_image_or_words(words: str) -> None:
     chat = ScriptedChat(lambda _: "So.")
-    now = visit()
-    list(ask(chat, now, words))
-    assert "Write a question" in now.notice.text
-    empty = Visit()
+    session = new_session()
+    list(ask(chat, session, words))
+    assert "Write a question" in session.status.text
+    empty = Session()
     list(ask(chat, empty, "What?"))
     list(find(chat, empty, "cup"))
-    assert "picture first" in empty.notice.text and chat.asked == []
+    assert "image first" in empty.status.text and chat.requests == []
 
 
 def test_text_of_a_model_cannot_become_markup() -> None:
-    now = visit()
-    list(ask(ScriptedChat(lambda _: f"<script>alert(1)</script> {CUP.replace('a cup', 'a & b')}"), now, "<b>hi</b>"))
-    html = "".join(turn["content"] for turn in now.transcript())
+    session = new_session()
+    list(ask(ScriptedChat(lambda _: f"<script>alert(1)</script> {CUP.replace('a cup', 'a & b')}"), session, "<b>hi</b>"))
+    html = "".join(turn["content"] for turn in session.render_messages())
     assert "<script" not in html and "<b>" not in html and "a &amp; b" in html

@@ -7,13 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training.tiny.families import TINY, collator_of, processor_of
-from training.tiny.trees import learns_as_rows, rows_of_pictures
+from training.tiny.trees import learns_as_rows, rows_of_images
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from comvint_hf.training.packing import attention
-from comvint_hf.training.packing.masks import SPARSE, Attention, attention_of
-
-pytestmark = pytest.mark.timeout(120)
+from comvint_hf.training.packing.masks import SPARSE, AttentionSettings, read_attention
 
 
 class Layer(torch.nn.Module):
@@ -22,7 +20,7 @@ class Layer(torch.nn.Module):
 
 @pytest.fixture
 def short_runs(monkeypatch) -> None:
-    monkeypatch.setattr(attention, "QUERIES", 8)
+    monkeypatch.setattr(attention, "CHUNK_SIZE", 8)
 
 
 @given(st.integers(1, 3), st.integers(1, 300), st.floats(0, 1), st.integers(0, 2**31))
@@ -32,7 +30,7 @@ def test_any_mask_gives_the_numbers_and_gradients_of_sdpa(batch, length, share, 
     mask = (torch.rand(batch, 1, length, length, generator=chance) < share).logical_or_(torch.eye(length, dtype=torch.bool))
     inputs = [torch.randn(batch, heads, length, 4, generator=chance, dtype=torch.double) for heads in (4, 2, 2)]
     found = []
-    for attend in (sdpa_attention_forward, attention.attend):
+    for attend in (sdpa_attention_forward, attention.sparse_sdpa_forward):
         given_to = [one.clone().requires_grad_() for one in inputs]
         seen, _ = attend(Layer(), *given_to, mask, scaling=0.3)
         (seen * torch.arange(length)[:, None, None]).sum().backward()
@@ -43,27 +41,27 @@ def test_any_mask_gives_the_numbers_and_gradients_of_sdpa(batch, length, share, 
 def test_a_run_leaves_out_the_keys_that_none_of_its_queries_sees(short_runs) -> None:
     mask = torch.eye(20, dtype=torch.bool)[None, None].clone()
     mask[..., 0] = True
-    runs = attention.runs(mask)
+    runs = attention.split_mask(mask)
     assert [run.keys.tolist() for run in runs] == [[*range(8)], [0, *range(8, 16)], [0, *range(16, 20)]]
-    assert attention.runs(mask) is runs, "found once for all layers"
+    assert attention.split_mask(mask) is runs, "found once for all layers"
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if not TINY[name].family.reads])
+@pytest.mark.parametrize("name", [name for name in TINY if not TINY[name].family.qformer_reads_text])
 def test_trees_learn_as_rows_in_every_family(name, short_runs, monkeypatch) -> None:
-    model, masks, remembered = TINY[name].model(processor_of(name)), [], attention.runs
+    model, masks, remembered = TINY[name].model(processor_of(name)), [], attention.split_mask
     looking = [part.config for part in model.modules() if "ision" in type(part).__name__ and hasattr(part, "config")]
     before = [config._attn_implementation for config in looking]
     attention.use_sparse_attention(model)
-    assert attention_of(model) == Attention(SPARSE, attention_of(model).windows)
+    assert read_attention(model) == AttentionSettings(SPARSE, read_attention(model).windows)
     assert [config._attn_implementation for config in looking] == before
-    monkeypatch.setattr(attention, "runs", lambda mask: masks.append(mask) or remembered(mask))
-    learns_as_rows(name, model, rows_of_pictures())
-    assert any(mask.shape[-1] > attention.QUERIES for mask in masks), "the family's attention goes this way"
+    monkeypatch.setattr(attention, "split_mask", lambda mask: masks.append(mask) or remembered(mask))
+    learns_as_rows(name, model, rows_of_images())
+    assert any(mask.shape[-1] > attention.CHUNK_SIZE for mask in masks), "the family's attention goes this way"
 
 
 def test_rows_and_generation_go_as_they_did(short_runs) -> None:
     name = "LLaVA-1.5, SigLIP"
-    model, batch = TINY[name].model(processor_of(name)).eval(), collator_of(name)(rows_of_pictures())
+    model, batch = TINY[name].model(processor_of(name)).eval(), collator_of(name)(rows_of_images())
     asked = {key: value[:1] for key, value in batch.items() if key != "labels"}
     with torch.no_grad():
         loss, said = model(**batch).loss, model.generate(**asked, max_new_tokens=5, do_sample=False)

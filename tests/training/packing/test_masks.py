@@ -8,23 +8,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training.tiny.families import TINY, model_of, processor_of
-from training.tiny.trees import rows_of_pictures, tree_of
+from training.tiny.trees import rows_of_images, tree_of
 
 from comvint_hf.training.packing.masks import (
-    ALL,
-    Attention,
+    FULL_WINDOW,
+    AttentionSettings,
+    MaskFields,
     MasksByLayer,
-    Sight,
-    as_block_masks,
-    attention_of,
-    block_mask,
-    dense_mask,
-    is_of_trees,
-    tokens_in,
+    count_mask_tokens,
+    is_tree_mask,
+    make_block_mask,
+    make_dense_mask,
+    read_attention,
+    to_block_masks,
 )
-from comvint_hf.training.packing.trees import TokenRow, lay_out, stacked_sight
+from comvint_hf.training.packing.trees import TokenRow, build_tree, stack_mask_fields
 
-MIXED = Attention(windows=(("full_attention", None), ("sliding_attention", 3)))
+MIXED = AttentionSettings(windows=(("full_attention", None), ("sliding_attention", 3)))
 
 
 def sight_of(*lengths: tuple[int, ...]) -> np.ndarray:
@@ -33,19 +33,19 @@ def sight_of(*lengths: tuple[int, ...]) -> np.ndarray:
     for branches in lengths:
         ids = [np.array([1, 2, *([10 + number] * length)]) for number, length in enumerate(branches)]
         trees.append(
-            lay_out([TokenRow(one, np.full(len(one), -100), np.arange(len(one))[None], np.full(len(one), -1)) for one in ids])
+            build_tree([TokenRow(one, np.full(len(one), -100), np.arange(len(one))[None], np.full(len(one), -1)) for one in ids])
         )
-    return stacked_sight(trees)
+    return stack_mask_fields(trees)
 
 
 def test_padding_sees_itself_and_nothing_sees_padding() -> None:
-    mask = dense_mask(torch.from_numpy(sight_of((1, 1), (3, 2, 1))))[0, 0]
+    mask = make_dense_mask(torch.from_numpy(sight_of((1, 1), (3, 2, 1))))[0, 0]
     assert not mask[:4, 4:].any()
     assert torch.equal(mask[4:].int(), torch.eye(len(mask), dtype=torch.int32)[4:])
 
 
 def test_a_window_is_laid_along_the_row_and_not_along_the_sequence() -> None:
-    masks = MIXED.masks(sight_of((1, 2)))
+    masks = MIXED.make_masks(sight_of((1, 2)))
     assert isinstance(masks, MasksByLayer)
     # prefix 0 1, first branch 2, second branch 2' 3': the last token sees places 1, 2' and 3'
     assert masks["full_attention"][0, 0].int().tolist()[-1] == [1, 1, 0, 1, 1]
@@ -53,52 +53,59 @@ def test_a_window_is_laid_along_the_row_and_not_along_the_sequence() -> None:
 
 
 def test_windows_that_no_row_reaches_make_no_difference() -> None:
-    mask = MIXED.masks(sight_of((1, 1)))
-    assert torch.is_tensor(mask) and torch.equal(mask, Attention().masks(sight_of((1, 1))))
-    assert MIXED.narrowest == 3 and Attention().narrowest == ALL
+    mask = MIXED.make_masks(sight_of((1, 1)))
+    assert torch.is_tensor(mask) and torch.equal(mask, AttentionSettings().make_masks(sight_of((1, 1))))
+    assert MIXED.smallest_window == 3 and AttentionSettings().smallest_window == FULL_WINDOW
 
 
 @given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple), min_size=1, max_size=3))
 @settings(max_examples=50, deadline=None)
 def test_tokens_are_counted_from_any_mask(lengths) -> None:
     sight = sight_of(*lengths)
-    wanted = int((sight[:, Sight._fields.index("branch")] >= 0).sum())
-    for attention in (Attention(), MIXED, Attention("flex_attention"), Attention("flex_attention", MIXED.windows)):
-        masks = attention.masks(sight)
-        assert int(tokens_in(masks)) == wanted and is_of_trees(masks)
+    wanted = int((sight[:, MaskFields._fields.index("branch")] >= 0).sum())
+    for attention in (
+        AttentionSettings(),
+        MIXED,
+        AttentionSettings("flex_attention"),
+        AttentionSettings("flex_attention", MIXED.windows),
+    ):
+        masks = attention.make_masks(sight)
+        assert int(count_mask_tokens(masks)) == wanted and is_tree_mask(masks)
         if isinstance(masks, dict):
             assert int(masks.sum()) == wanted, "what a trainer logs that asks a mask for its sum"
 
 
 def test_block_masks_are_the_dense_ones() -> None:
     seen = torch.from_numpy(sight_of((40, 90, 3), (60, 70)))
-    seen[:, Sight._fields.index("window")] = 50
-    made = block_mask(seen)
+    seen[:, MaskFields._fields.index("window")] = 50
+    made = make_block_mask(seen)
     where = torch.arange(seen.shape[-1])
     for batch in range(2):
         read = made.mask_mod(torch.tensor(batch), torch.tensor(0), where[:, None], where[None])
-        assert torch.equal(read, dense_mask(seen)[batch, 0])
+        assert torch.equal(read, make_dense_mask(seen)[batch, 0])
     blocks = (
-        (torch.nn.functional.pad(dense_mask(seen), (0, 256 - seen.shape[-1]) * 2)).unflatten(-1, (2, 128)).unflatten(2, (2, 128))
+        (torch.nn.functional.pad(make_dense_mask(seen), (0, 256 - seen.shape[-1]) * 2))
+        .unflatten(-1, (2, 128))
+        .unflatten(2, (2, 128))
     )
     assert torch.equal(made.to_dense()[:, 0].bool(), blocks.any(-1).any(3)[:, 0])
-    assert as_block_masks(None) is None and as_block_masks(dense_mask(seen)).dtype == torch.bool
+    assert to_block_masks(None) is None and to_block_masks(make_dense_mask(seen)).dtype == torch.bool
 
 
 @pytest.mark.parametrize("name", ["LLaVA-1.5, SigLIP", "Gemma 3", "PaliGemma"])
 def test_flex_attention_has_the_logits_of_sdpa(name, eager_kernels) -> None:
     """On a CPU it has no backward pass, but its forward pass reads the very masks that a GPU would."""
-    processor, rows = processor_of(name), rows_of_pictures()
+    processor, rows = processor_of(name), rows_of_images()
     sdpa, flex = model_of(name), TINY[name].model(processor).eval()
     flex.set_attn_implementation({"text_config": "flex_attention", "vision_config": "sdpa"})
-    attention = attention_of(flex)
+    attention = read_attention(flex)
     assert attention.kernel == "flex_attention"
     batch = tree_of(name, rows, attention)
-    wanted = tree_of(name, rows, attention_of(sdpa))
-    assert batch["attention_mask"].shape == (2, len(Sight._fields), batch["input_ids"].shape[1])
-    assert int(tokens_in(batch["attention_mask"])) == int(tokens_in(wanted["attention_mask"]))
+    wanted = tree_of(name, rows, read_attention(sdpa))
+    assert batch["attention_mask"].shape == (2, len(MaskFields._fields), batch["input_ids"].shape[1])
+    assert int(count_mask_tokens(batch["attention_mask"])) == int(count_mask_tokens(wanted["attention_mask"]))
     seen = batch["labels"] != -100
-    batch["attention_mask"] = as_block_masks(batch["attention_mask"])
+    batch["attention_mask"] = to_block_masks(batch["attention_mask"])
     with torch.no_grad():
         assert torch.allclose(flex(**batch).logits[seen], sdpa(**wanted).logits[seen], atol=1e-5)
 

@@ -6,21 +6,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from training.tiny.families import LEARN, PICTURE, TINY, collator_of, model_of, processor_of, row_of, talk
-from training.tiny.trees import learns_as_rows, rows_of_pictures, tree_of
+from training.tiny.families import LEARN, SAMPLE_IMAGE, TINY, collator_of, model_of, processor_of, row_of, talk
+from training.tiny.trees import learns_as_rows, rows_of_images, tree_of
 
 from comvint_hf.errors import ModelError, RowError
-from comvint_hf.training.packing.masks import Attention, MasksByLayer, attention_of
+from comvint_hf.training.packing.masks import AttentionSettings, MasksByLayer, read_attention
 
 
 def shares(name: str, learn: str) -> bool:
-    return not TINY[name].family.reads and not (TINY[name].family.prefix and learn == "response")
+    return not TINY[name].family.qformer_reads_text and not (TINY[name].family.bidirectional_prefix and learn == "response")
 
 
 @pytest.mark.parametrize(("name", "learn"), [(name, learn) for name in TINY for learn in LEARN if shares(name, learn)])
 def test_loss_and_gradients_are_those_of_separate_rows(name, learn) -> None:
-    """Two pictures a batch, whole and cut into several trees."""
-    rows = rows_of_pictures()
+    """Two images a batch, whole and cut into several trees."""
+    rows = rows_of_images()
     model = TINY[name].model(processor_of(name))
     whole = learns_as_rows(name, model, rows, learn=learn)
     assert len(whole["input_ids"]) == 2
@@ -31,8 +31,8 @@ def test_loss_and_gradients_are_those_of_separate_rows(name, learn) -> None:
 
 
 @pytest.mark.parametrize(("name", "learn", "said"), [
-    ("InstructBLIP", "response", "reads the question too, so no two questions share what it sees"),
-    ("PaliGemma", "response", "picture and question see each other where only answers are learnt"),
+    ("InstructBLIP", "response", "also reads the question, so two questions cannot share"),
+    ("PaliGemma", "response", "image and question attend to each other where only answers are trained"),
 ])  # fmt: skip
 def test_families_whose_rows_share_nothing_are_refused(name, learn, said) -> None:
     with pytest.raises(ModelError, match=said):
@@ -40,8 +40,8 @@ def test_families_whose_rows_share_nothing_are_refused(name, learn, said) -> Non
 
 
 def test_a_family_whose_windows_are_not_told_is_refused() -> None:
-    with pytest.raises(ModelError, match="Some layers of Gemma 3 see a window.*collator.attention = attention_of"):
-        collator_of("Gemma 3", pack="tree")(rows_of_pictures())
+    with pytest.raises(ModelError, match="Some layers of Gemma 3 attend to a window.*collator.attention = read_attention"):
+        collator_of("Gemma 3", pack="tree")(rows_of_images())
 
 
 def test_what_an_unknown_processor_says_of_tokens_is_refused(monkeypatch) -> None:
@@ -49,15 +49,21 @@ def test_what_an_unknown_processor_says_of_tokens_is_refused(monkeypatch) -> Non
 
     collate = collator_of("Qwen2-VL", pack="tree")
     monkeypatch.delitem(model_families.FAMILIES, "Qwen2VLProcessor")
-    with pytest.raises(ModelError, match=r"does not follow what Qwen2VLProcessor says .*\(image_grid_thw, mm_token_type_ids\)"):
-        collate(rows_of_pictures())
+    with pytest.raises(
+        ModelError, match=r"does not support the features of Qwen2VLProcessor \(image_grid_thw, mm_token_type_ids\)"
+    ):
+        collate(rows_of_images())
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if TINY[name].family.grid])
+@pytest.mark.parametrize("name", [name for name in TINY if TINY[name].family.uses_mrope])
 def test_positions_are_the_models_own(name) -> None:
-    """Rows with one picture, two, and none, against the model's `get_rope_index`."""
-    wide = PICTURE.resize((64, 20))
-    rows = [row_of("a", "b"), {"images": [wide, PICTURE], "messages": talk("What is it?", "x")}, {"messages": talk("Who?", "me")}]
+    """Rows with one image, two, and none, against the model's `get_rope_index`."""
+    wide = SAMPLE_IMAGE.resize((64, 20))
+    rows = [
+        row_of("a", "b"),
+        {"images": [wide, SAMPLE_IMAGE], "messages": talk("What is it?", "x")},
+        {"messages": talk("Who?", "me")},
+    ]
     batch, tree = collator_of(name)(rows), tree_of(name, rows)
     wanted, _ = model_of(name).model.get_rope_index(
         batch["input_ids"], batch["mm_token_type_ids"], batch["image_grid_thw"], attention_mask=batch["attention_mask"]
@@ -81,11 +87,11 @@ WINDOWED = {
 
 @pytest.mark.parametrize("case", WINDOWED)
 def test_windows_see_what_they_see_in_a_row(case) -> None:
-    """Windows shorter than a row: of every layer, of some, where positions are of a grid, and where pictures see ahead."""
+    """Windows shorter than a row: of every layer, of some, where positions are of a grid, and where images see ahead."""
     name, settings, kind = WINDOWED[case]
     processor = processor_of(name)
     model = with_text(TINY[name].model(processor), settings)
-    tree = learns_as_rows(name, model, rows_of_pictures())
+    tree = learns_as_rows(name, model, rows_of_images())
     assert isinstance(tree["attention_mask"], kind)
 
 
@@ -99,22 +105,22 @@ def with_text(model, settings: dict):
 
 def test_a_window_over_a_prefix_that_sees_ahead_is_refused() -> None:
     """PaliGemma 2 lays its windows otherwise than a mask by layer could say."""
-    narrow = Attention(windows=(("full_attention", None), ("sliding_attention", 16)))
-    with pytest.raises(RowError, match="tokens long and some layers of the model see 16"):
-        tree_of("PaliGemma", rows_of_pictures(), narrow)
-    tree_of("PaliGemma", rows_of_pictures(), Attention(windows=(("full_attention", None), ("sliding_attention", 64))))
+    narrow = AttentionSettings(windows=(("full_attention", None), ("sliding_attention", 16)))
+    with pytest.raises(RowError, match="tokens long and some layers of the model have a window of 16"):
+        tree_of("PaliGemma", rows_of_images(), narrow)
+    tree_of("PaliGemma", rows_of_images(), AttentionSettings(windows=(("full_attention", None), ("sliding_attention", 64))))
 
 
 def test_models_that_take_no_tree_are_refused() -> None:
     model = model_of("LLaVA-1.5, CLIP")
-    assert attention_of(model) == Attention()
+    assert read_attention(model) == AttentionSettings()
     settings = {"_attn_implementation": "sdpa", "sliding_window": None, "layer_types": None, "is_encoder_decoder": False}
     for changed, said in (
-        ({"_attn_implementation": "eager"}, "needs SDPA attention or FlexAttention: the model uses 'eager'"),
+        ({"_attn_implementation": "eager"}, "needs SDPA or FlexAttention: the model uses 'eager'"),
         ({"layer_types": ["linear_attention", "full_attention"]}, "the model has linear_attention"),
-        ({"is_encoder_decoder": True}, "has an encoder of text"),
+        ({"is_encoder_decoder": True}, "has a text encoder"),
     ):
         text = SimpleNamespace(**settings | changed)
         text.get_text_config = lambda text=text: text
         with pytest.raises(ModelError, match=said):
-            attention_of(SimpleNamespace(config=text))
+            read_attention(SimpleNamespace(config=text))

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comvint_hf.training.packing.masks import Sight, dense_mask
-from comvint_hf.training.packing.trees import TokenRow, lay_out, shared_length, split, stacked_sight
+from comvint_hf.training.packing.masks import MaskFields, make_dense_mask
+from comvint_hf.training.packing.trees import TokenRow, build_tree, count_shared_tokens, split_rows, stack_mask_fields
 
-PICTURE = 9
+IMAGE_TOKEN = 9
 
 
 def token_row(ids: list[int], labels: list[int]) -> TokenRow:
@@ -19,7 +19,7 @@ def token_row(ids: list[int], labels: list[int]) -> TokenRow:
 
 
 def of(tree, name: str) -> np.ndarray:
-    return tree.sight[Sight._fields.index(name)]
+    return tree.mask_fields[MaskFields._fields.index(name)]
 
 
 def token_rows(draw) -> list[TokenRow]:
@@ -37,14 +37,14 @@ def token_rows(draw) -> list[TokenRow]:
 def test_each_branch_sees_exactly_its_row(data) -> None:
     """For every learnt label of a tree: what its predictor sees, in order of position, is what it sees in the row."""
     rows = token_rows(data.draw)
-    tree = lay_out(rows)
-    mask = dense_mask(torch.from_numpy(stacked_sight([tree])))[0, 0].numpy()
+    tree = build_tree(rows)
+    mask = make_dense_mask(torch.from_numpy(stack_mask_fields([tree])))[0, 0].numpy()
     got = []
     for place in np.flatnonzero(tree.labels != -100):
         if place == 0:
             continue
         seen = np.flatnonzero(mask[place - 1])
-        assert tree.positions[0, seen].tolist() == list(range(len(seen)))
+        assert tree.position_ids[0, seen].tolist() == list(range(len(seen)))
         got.append((tree.input_ids[seen].tolist(), int(tree.labels[place])))
     wanted = [
         (row.input_ids[:place].tolist(), int(row.labels[place]))
@@ -60,26 +60,29 @@ def test_each_branch_sees_exactly_its_row(data) -> None:
 def test_splitting_keeps_every_row_and_the_limit(data) -> None:
     rows = token_rows(data.draw)
     limit = data.draw(st.integers(max(len(row.labels) for row in rows) + 1, 20))
-    trees = split(rows, limit)
+    trees = split_rows(rows, limit)
     assert [place for tree in trees for place in tree] == list(range(len(rows)))
-    assert all(len(lay_out([rows[place] for place in tree]).labels) <= limit for tree in trees)
-    assert split(rows, None) == [list(range(len(rows)))]
+    assert all(len(build_tree([rows[place] for place in tree]).labels) <= limit for tree in trees)
+    assert split_rows(rows, None) == [list(range(len(rows)))]
 
 
 def test_nothing_learnt_is_shared() -> None:
     rows = [token_row([1, 2, 3, 4], [-100, -100, 3, 4]), token_row([1, 2, 3, 5], [-100, -100, 3, 5])]
-    assert shared_length(rows) == 2
-    tree = lay_out(rows)
+    assert count_shared_tokens(rows) == 2
+    tree = build_tree(rows)
     assert tree.input_ids.tolist() == [1, 2, 2, 3, 4, 2, 3, 5]
-    assert tree.positions.tolist() == [[0, 1, 1, 2, 3, 1, 2, 3]] and of(tree, "place").tolist() == tree.positions[0].tolist()
+    assert (
+        tree.position_ids.tolist() == [[0, 1, 1, 2, 3, 1, 2, 3]]
+        and of(tree, "position").tolist() == tree.position_ids[0].tolist()
+    )
     assert tree.labels.tolist() == [-100, -100, -100, 3, 4, -100, 3, 5]
     assert of(tree, "branch").tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
-    assert of(tree, "open").tolist() == [1, 0, 0, 0, 0, 0, 0, 0], "what is copied is not seen twice"
+    assert of(tree, "shared").tolist() == [1, 0, 0, 0, 0, 0, 0, 0], "what is copied is not seen twice"
 
 
-def test_rows_that_differ_before_their_picture_are_different_trees() -> None:
-    """By a system prompt, or because what is learnt begins before the picture."""
-    rows = [token_row([start, PICTURE, 3, 4], [-100, -100, 3, 4]) for start in (1, 2, 1)]
-    assert split(rows, None, [PICTURE]) == [[0, 2], [1]]
-    assert split(rows, 6, [PICTURE]) == [[0], [2], [1]]
-    assert split(rows, None) == [[0, 1, 2]]
+def test_rows_that_differ_before_their_image_are_different_trees() -> None:
+    """By a system prompt, or because what is learnt begins before the image."""
+    rows = [token_row([start, IMAGE_TOKEN, 3, 4], [-100, -100, 3, 4]) for start in (1, 2, 1)]
+    assert split_rows(rows, None, [IMAGE_TOKEN]) == [[0, 2], [1]]
+    assert split_rows(rows, 6, [IMAGE_TOKEN]) == [[0], [2], [1]]
+    assert split_rows(rows, None) == [[0, 1, 2]]

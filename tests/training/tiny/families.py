@@ -45,7 +45,7 @@ from training.tiny.styles import Segment, chatml, gemma, mistral, prefix, questi
 from transformers import PreTrainedTokenizerFast
 
 from comvint_hf import L2TCollator
-from comvint_hf.model_families import FAMILIES, chat_template
+from comvint_hf.model_families import FAMILIES, load_chat_template
 
 TEXTS = [
     "What colour is the car? It is red and stands beside a tree.",
@@ -61,7 +61,7 @@ class Tiny:
     """One family, small.
 
     `special` are padding, unknown, beginning (or none) and end, then further special tokens; `named` are those a processor asks its
-    tokenizer for. `expansion` is what the processor writes for a picture of 40 x 30.
+    tokenizer for. `expansion` is what the processor writes for an image of 40 x 30.
     """
 
     processor_class: str
@@ -103,7 +103,7 @@ class Tiny:
 
     def processor(self) -> Any:
         processor = self.process(self.tokenizer())
-        processor.chat_template = chat_template(self.family)
+        processor.chat_template = load_chat_template(self.family)
         return processor
 
     def model(self, processor: Any) -> Any:
@@ -113,8 +113,8 @@ class Tiny:
         model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
         return model
 
-    def segments(self, messages: list[dict[str, str]], picture: bool = True) -> list[Segment]:
-        return list(self.write(messages, self.expansion if picture else ""))
+    def segments(self, messages: list[dict[str, str]], image: bool = True) -> list[Segment]:
+        return list(self.write(messages, self.expansion if image else ""))
 
 
 GEMMA = ("<pad>", "<unk>", "<bos>", "<eos>")
@@ -228,13 +228,14 @@ TINY: dict[str, Tiny] = {
 """By the line of the support table in the README."""
 
 
-PICTURE = Image.effect_noise((40, 30), 60).convert("RGB")
+SAMPLE_IMAGE = Image.effect_noise((40, 30), 60).convert("RGB")
 SENTENCE = "Is <st>the cup<ed>[0.300, 0.350, 0.600, 0.650] full?"
 TALK = ("What colour is the car?", "It is red.", "Sure?", "yes")
 FAMILY = pytest.mark.parametrize("name", TINY)
 LEARN = {"instruction+response": ("instruction", "response"), "response": ("response",)}
 CASES = pytest.mark.parametrize(
-    ("name", "learn"), [(name, learn) for name in TINY for learn in LEARN if learn == "response" or not TINY[name].family.reads]
+    ("name", "learn"),
+    [(name, learn) for name in TINY for learn in LEARN if learn == "response" or not TINY[name].family.qformer_reads_text],
 )
 
 
@@ -251,7 +252,7 @@ def model_of(name: str) -> Any:
 
 def collator_of(name: str, processor: Any = None, **options: Any) -> L2TCollator:
     """The collator with the largest scope that the family allows."""
-    scope = "response" if TINY[name].family.reads else "instruction+response"
+    scope = "response" if TINY[name].family.qformer_reads_text else "instruction+response"
     return L2TCollator(processor or processor_of(name), **{"learn": scope, **options})
 
 
@@ -261,4 +262,4 @@ def talk(*texts: str) -> list[dict[str, str]]:
 
 
 def row_of(*texts: str) -> dict[str, Any]:
-    return {"images": [PICTURE], "messages": talk(*texts)}
+    return {"images": [SAMPLE_IMAGE], "messages": talk(*texts)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import transformers
 
-from comvint_hf.model_families import pictures_only
+from comvint_hf.model_families import image_only_processor
 
 SQUARE = {"height": 32, "width": 32}
 TILES = [[32, 64], [64, 32], [64, 64]]
@@ -47,14 +47,14 @@ def next_processor(tokenizer: Any) -> Any:
 
 def onevision_processor(tokenizer: Any) -> Any:
     looks = pil("llava_onevision", "LlavaOnevisionImageProcessorPil", size=SQUARE, image_grid_pinpoints=TILES)
-    return pictures_only("LlavaOnevisionProcessor")(
+    return image_only_processor("LlavaOnevisionProcessor")(
         looks, tokenizer, num_image_tokens=4, vision_feature_select_strategy="full", vision_aspect_ratio="anyres_max_4"
     )
 
 
 def idefics_processor(tokenizer: Any, module: str = "idefics3", name: str = "Idefics3") -> Any:
     looks = pil(module, f"{name}ImageProcessorPil", size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
-    return pictures_only(f"{name}Processor")(looks, tokenizer, image_seq_len=1)
+    return image_only_processor(f"{name}Processor")(looks, tokenizer, image_seq_len=1)
 
 
 def smolvlm_processor(tokenizer: Any) -> Any:
@@ -76,14 +76,14 @@ def qwen_processor(name: str, patch: int = 4) -> Callable[[Any], Any]:
 
     def made(tokenizer: Any) -> Any:
         looks = pil("qwen2_vl", "Qwen2VLImageProcessorPil", size=limits, patch_size=patch)
-        return pictures_only(name)(image_processor=looks, tokenizer=tokenizer)
+        return image_only_processor(name)(image_processor=looks, tokenizer=tokenizer)
 
     return made
 
 
 def internvl_processor(tokenizer: Any) -> Any:
     looks = pil("got_ocr2", "GotOcr2ImageProcessorPil", size=SQUARE, crop_to_patches=True, min_patches=2, max_patches=4)
-    return pictures_only("InternVLProcessor")(looks, tokenizer, image_seq_length=1)
+    return image_only_processor("InternVLProcessor")(looks, tokenizer, image_seq_length=1)
 
 
 def blip_processor(tokenizer: Any) -> Any:

@@ -1,13 +1,13 @@
-"""Rows of two pictures, and whether a message tree learns from them what the rows teach one at a time."""
+"""Rows of two images, and whether a message tree learns from them what the rows teach one at a time."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from training.tiny.families import PICTURE, TALK, collator_of, talk
+from training.tiny.families import SAMPLE_IMAGE, TALK, collator_of, talk
 
-from comvint_hf.training.packing.masks import Attention, attention_of
+from comvint_hf.training.packing.masks import AttentionSettings, read_attention
 
 QUESTIONS = (
     TALK,
@@ -18,11 +18,11 @@ QUESTIONS = (
 )
 
 
-def rows_of_pictures() -> list[dict[str, Any]]:
-    """Three rows of one picture, one of several turns, and two of another that is higher than wide; some begin alike."""
-    pictures = [PICTURE, PICTURE.rotate(90, expand=True)]
+def rows_of_images() -> list[dict[str, Any]]:
+    """Three rows of one image, one of several turns, and two of another that is higher than wide; some begin alike."""
+    images = [SAMPLE_IMAGE, SAMPLE_IMAGE.rotate(90, expand=True)]
     return [
-        {"image_id": str(place // 3), "images": [pictures[place // 3]], "messages": talk(*texts)}
+        {"image_id": str(place // 3), "images": [images[place // 3]], "messages": talk(*texts)}
         for place, texts in enumerate(QUESTIONS)
     ]
 
@@ -42,7 +42,7 @@ def loss_and_gradients(model: Any, batch: dict[str, Any]) -> tuple[float, int, t
     return loss.item(), int((batch["labels"][:, 1:] != -100).sum()), torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def tree_of(name: str, rows: list[Any], attention: Attention | None = None, **options: Any) -> dict[str, Any]:
+def tree_of(name: str, rows: list[Any], attention: AttentionSettings | None = None, **options: Any) -> dict[str, Any]:
     return collator_of(name, pack="tree", attention=attention, **options)(rows)
 
 
@@ -52,7 +52,7 @@ def learns_as_rows(name: str, model: Any, rows: list[dict[str, Any]], **options:
     In double precision and without dropout, which would draw other numbers for other shapes.
     """
     model = model.double().eval()
-    tree = doubled(tree_of(name, rows, attention_of(model), **options))
+    tree = doubled(tree_of(name, rows, read_attention(model), **options))
     single = collator_of(name, **options)
     results = [loss_and_gradients(model, doubled(single([row]))) for row in rows]
     loss, labels, gradient = loss_and_gradients(model, tree)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from comvint_hf.errors import InputError
 from comvint_hf.generation import filters
-from comvint_hf.generation.recipe import Recipe, each, require_at_least, require_known, up_to
-from comvint_hf.generation.recipes.comvint.stages import complicate, quota, reformulate, synthesize
+from comvint_hf.generation.recipe import Recipe, branch, load_figures, repeat, validate_choices, validate_minimum
+from comvint_hf.generation.recipes.comvint.stages import Kind, allocate_samples, complicate, reformulate, synthesize
 from comvint_hf.generation.recipes.comvint.verification import verify
+from comvint_hf.registry import recipe
 from comvint_hf.types import FORMATS
 
-COMVINT_KINDS = ("cross_modal", "outside_knowledge")
+COMVINT_KINDS: tuple[Kind, ...] = ("cross_modal", "outside_knowledge")
 
 
+@recipe("comvint")
 def comvint(
     rounds: int = 1,
     formats: Sequence[str] = FORMATS,
@@ -22,25 +25,30 @@ def comvint(
     count: int = 4,
     votes: int = 1,
 ) -> Recipe:
-    """ComVint (PAPERS section 2): synthesise, complicate-then-verify, reformulate.
+    """Make the ComVint recipe (PAPERS section 2): synthesise, complicate-then-verify, reformulate.
 
-    `count` samples an image are synthesised for each of the `kinds`; where these have weights ({"cross_modal": 3,
-    "outside_knowledge": 1}, or "cross_modal=3"), all samples of an image together are divided in that proportion. Each ends
-    in one of `formats`, all of them equally likely. The judge is asked up to `votes` times a rewrite, and the majority
-    counts. Synthesising and reformulating check what they get themselves, and ask again. Raises `InputError` for an unknown
-    kind or format, a weight that is none, an even number of votes, and numbers that make no sample.
+    Args:
+        rounds: How often a sample is made harder, at most.
+        formats: Some of `FORMATS`; each sample ends in one of them, all equally likely.
+        kinds: Some of `COMVINT_KINDS`, alone or with weights (`{"cross_modal": 3, "outside_knowledge": 1}` or "cross_modal=3")
+            that divide the samples of an image.
+        count: Samples per kind and image.
+        votes: How often the judge is asked about a rewrite, at most; an odd number, and the majority decides.
+
+    Raises:
+        InputError: For an unknown kind or format, an invalid weight, an even number of votes, or a number that is too small.
     """
-    require_at_least("rounds", rounds, 0)
-    require_at_least("count", count, 1)
-    weights, formats = shares(kinds), require_known("formats", formats, FORMATS)
+    validate_minimum("rounds", rounds, 0)
+    validate_minimum("count", count, 1)
+    weights, formats = parse_weights(kinds), validate_choices("formats", formats, FORMATS)
     if votes < 1 or votes % 2 == 0:
         raise InputError(f"votes is {votes}: expected an odd number such as 3, so that a majority can always be found.")
     total = count * len(weights)
     return Recipe(
         "comvint",
         (
-            each(*(synthesize(kind, quota(weights, total, kind)) for kind in weights)),
-            up_to(rounds, complicate, filters.check, partial(verify, votes=votes)),
+            branch(*(synthesize(kind, allocate_samples(weights, total, kind)) for kind in weights)),
+            repeat(rounds, complicate, filters.check, partial(verify, votes=votes)),
             reformulate(formats),
         ),
         {
@@ -50,27 +58,31 @@ def comvint(
             "count": count,
             "votes": votes,
         },
+        citation="What Makes for Good Visual Instructions? (ComVint), 2023, [arXiv:2311.01487](https://arxiv.org/abs/2311.01487)",
+        figures=load_figures(Path(__file__).parent),
     )
 
 
-def shares(kinds: Iterable[str] | Mapping[str, float]) -> dict[str, float]:
-    """The weight of each kind: 1 unless "name=weight" says otherwise. Raises `InputError` for anything else.
+def parse_weights(kinds: Iterable[str] | Mapping[str, float]) -> dict[Kind, float]:
+    """Read the weight of each kind, 1 by default. Raises `InputError` for an unknown kind or an invalid weight.
 
-    >>> shares(["cross_modal=3", "outside_knowledge"])
+    >>> parse_weights(["cross_modal=3", "outside_knowledge"])
     {'cross_modal': 3.0, 'outside_knowledge': 1.0}
     """
     given = kinds.items() if isinstance(kinds, Mapping) else (kind.strip().partition("=")[::2] for kind in kinds)
-    weights = {}
+    weights: dict[Kind, float] = {}
     for name, weight in given:
+        kind = next((known for known in COMVINT_KINDS if known == name), None)
         try:
-            weights[name] = float(weight or 1)
+            number = float(weight or 1)
         except ValueError:
-            weights[name] = 0.0
-        if name not in COMVINT_KINDS or not 0 < weights[name] < float("inf"):
+            number = 0.0
+        if kind is None or not 0 < number < float("inf"):
             raise InputError(
-                f"{name}{'=' if weight else ''}{weight} was given for kinds: expected some of {', '.join(COMVINT_KINDS)}, each alone or with a weight "
-                "above 0, as in cross_modal=3,outside_knowledge=1."
+                f"{name}{'=' if weight else ''}{weight} was given for kinds: expected some of {', '.join(COMVINT_KINDS)}, each alone "
+                "or with a weight above 0, as in cross_modal=3,outside_knowledge=1."
             )
+        weights[kind] = number
     if not weights:
         raise InputError(f"No kind was given: expected some of {', '.join(COMVINT_KINDS)}.")
     return weights

@@ -1,0 +1,1 @@
+"""Score models on the rows of a dataset and on benchmarks."""

@@ -1,0 +1,85 @@
+"""The address of an endpoint and its API key, which comes from the environment only.
+
+OPENAI_API_KEY is for OpenAI and every compatible server, HF_TOKEN for the Hugging Face router, AZURE_OPENAI_API_KEY (or
+OPENAI_API_KEY) for an Azure resource; a server on this machine or in a private network needs none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from comvint_hf.errors import EndpointError, InputError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+OPENAI_URL = "https://api.openai.com/v1"
+_KEY_VARIABLES = {
+    "huggingface.co": ("HF_TOKEN",),
+    "azure.com": ("AZURE_OPENAI_API_KEY", "OPENAI_API_KEY"),
+    "": ("OPENAI_API_KEY",),
+}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint's address without its query, and its API key, which `repr` leaves out."""
+
+    url: str
+    api_key: str = field(repr=False)
+    query: Mapping[str, str] = field(default_factory=dict)
+    is_azure: bool = False
+
+    @property
+    def max_tokens_name(self) -> str:
+        """The name of the bound on a reply's tokens: OpenAI's, or the one of most other servers."""
+        return "max_completion_tokens" if self.is_azure or self.url.startswith(OPENAI_URL) else "max_tokens"
+
+    def create_client(self, *, connections: int, timeout: float) -> AsyncOpenAI:
+        """Create an openai client without retries of its own, so that the rate limiter sees every failure."""
+        import httpx2
+        from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
+
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+        # A host that is away is noticed within seconds, however long replies may take.
+        timeouts = httpx2.Timeout(timeout, connect=min(timeout, 10.0))
+        return AsyncOpenAI(
+            base_url=self.url,
+            api_key=self.api_key,
+            max_retries=0,
+            timeout=timeouts,
+            default_query=dict(self.query),
+            default_headers={"api-key": self.api_key} if self.is_azure else None,
+            http_client=DefaultAsyncHttpx2Client(limits=limits, timeout=timeouts),
+        )
+
+
+def resolve_endpoint(base_url: str | None = None, environment: Mapping[str, str] = os.environ) -> Endpoint:
+    """Find the API key of an address, by default OPENAI_BASE_URL or OpenAI itself.
+
+    Raises `EndpointError` for a missing key and `InputError` for an invalid address.
+    """
+    address = base_url or environment.get("OPENAI_BASE_URL") or OPENAI_URL
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"--base-url {address!r} is no address: expected one like {OPENAI_URL} or http://localhost:8000/v1.")
+    url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    host = parts.hostname
+    provider = next(domain for domain in _KEY_VARIABLES if not domain or host == domain or host.endswith(f".{domain}"))
+    variables = _KEY_VARIABLES[provider]
+    key = next((environment[name] for name in variables if environment.get(name)), None)
+    if key is None and not _is_private(host):
+        raise EndpointError(
+            f"{host} needs an API key: set {' or '.join(variables)} in the environment and run the same command again."
+        )
+    return Endpoint(url, key or "none", dict(parse_qsl(parts.query)), is_azure=provider == "azure.com")
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is on this machine or in a private network, where servers rarely need keys."""
+    private = host.startswith(("127.", "10.", "192.168.")) or host.endswith((".local", ".internal"))
+    return private or "." not in host or host == "0.0.0.0"

@@ -1,0 +1,73 @@
+"""The settings of a run's language models: command-line flags fill one `LLMSettings`, and everything else receives it whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MAX_PIXELS = 1_048_576
+"""Default bound on the pixels (width times height) of an attached image: 1024 by 1024."""
+
+
+@dataclass(frozen=True)
+class LLMSettings:
+    """How language models are asked, for a writer and a judge alike.
+
+    Args:
+        base_url: Address of the endpoint; `OPENAI_BASE_URL` or OpenAI itself by default.
+        cache: File of the reply cache; `replies.sqlite` in the working directory by default.
+        concurrency: Most requests in flight to one model.
+        budget: Most dollars that the cache file may have paid, in all runs together.
+        prices: TOML file of prices, read over the package's own table.
+        attempts: How often a prompt is asked before its sample is rejected.
+        see: Whether the writer is shown the image.
+        see_pixels: Most pixels of a shown image; `MAX_PIXELS` by default.
+        temperature: Sampling temperature; the model's own by default.
+        max_tokens: Most tokens of a reply; the model's own bound by default.
+        requests_per_minute: Rate limit of each model.
+        tokens_per_minute: Rate limit of each model, prompt and reply tokens together.
+        extra_body: Further fields of every request, such as `top_p`.
+        batch: Whether to ask through the provider's batch API.
+        poll: Seconds between two looks at a batch.
+        seed: Seed of the embedded annotator.
+        timeout: Seconds until a request without an answer has failed.
+        patience: Seconds without a good answer from the endpoint after which the run stops.
+    """
+
+    base_url: str | None = None
+    cache: Path | str | None = None
+    concurrency: int = 32
+    budget: float | None = None
+    prices: Path | None = None
+    attempts: int = 3
+    see: bool = False
+    see_pixels: int | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    batch: bool = False
+    poll: float = 30.0
+    seed: int = 0
+    timeout: float = 300.0
+    patience: float = 300.0
+
+    @property
+    def max_pixels(self) -> int | None:
+        """Most pixels of the image that goes with a request; `None` where none goes."""
+        return (self.see_pixels or MAX_PIXELS) if self.see else None
+
+    @property
+    def request_fields(self) -> dict[str, Any]:
+        """Fields of every request beside the model, the messages and the bounds."""
+        # Only fields that are set: an explicit null would change the cache key.
+        fields = {"temperature": self.temperature, **self.extra_body}
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def cache_identity(self, model: str) -> bytes:
+        """Serialize the settings that change replies; every cache key starts with them."""
+        return json.dumps([model, self.request_fields, self.max_tokens, self.max_pixels], sort_keys=True).encode()

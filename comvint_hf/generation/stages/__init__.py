@@ -1,1 +1,0 @@
-"""The stages of the papers' recipes, one file a paper."""

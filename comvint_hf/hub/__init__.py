@@ -1,0 +1,1 @@
+"""Push datasets, models and Spaces to the Hub."""

@@ -1,0 +1,197 @@
+"""Run a build as its options say: in this process, in rounds of provider batches, or in several workers."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from comvint_hf.dataset.plan import lock_folder
+from comvint_hf.errors import InputError, PendingError, first_line
+from comvint_hf.generation.client.batch import run_in_batches
+from comvint_hf.generation.client.estimate import estimate_build
+from comvint_hf.pipeline.build import BuildReport, build_shards, run_build
+from comvint_hf.pipeline.distributed import Worker, merge_worker_caches, run_workers, submit_workers
+from comvint_hf.pipeline.executor.config import EXECUTORS
+from comvint_hf.pipeline.executor.pickled_call import PickledCall
+from comvint_hf.pipeline.llms import LLMSession, open_dry_run, open_llms
+from comvint_hf.pipeline.options import BuildOptions, OptionsError
+from comvint_hf.pipeline.plan import BuildState, count_expected, make_plan
+from comvint_hf.pipeline.progress import Progress
+from comvint_hf.sources import load_scenes
+
+if TYPE_CHECKING:
+    from comvint_hf.generation.recipe import Recipe
+
+T = TypeVar("T")
+
+
+class BuildRun:
+    """A build in this process: at once, or in rounds while provider batches bring replies.
+
+    After `run`, `cost` holds what was asked and paid, as lines.
+
+    Raises:
+        OptionsError: Where there are no scenes, and where their images are to be pushed but may not be re-hosted.
+    """
+
+    llms: LLMSession
+
+    def __init__(self, recipe: Recipe, options: BuildOptions) -> None:
+        self.recipe, self.options = recipe, options
+        with _options_errors():
+            self.scenes = load_scenes(options.scenes, seed=options.seed, limit=options.limit, images=options.images)
+        if options.push_to and options.store_images != "none" and not self.scenes.licence.images_may_be_shared:
+            raise OptionsError(
+                f"The images of {self.scenes.name} may not be re-hosted: add --store-images none, or leave out --push-to."
+            )
+        self.settings = replace(options.llm_settings, cache=options.reply_cache, seed=options.seed)
+        self.cost: list[str] = []
+        self._started = time.monotonic()
+
+    def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
+        """Build the dataset. SIGTERM stops it as Ctrl-C does.
+
+        Args:
+            finish: Called with the options of one process when the workers of an executor that takes the work over are done.
+
+        Returns:
+            The report; or a text where nothing was built here: the estimate of a dry run, or the jobs that were submitted.
+
+        Raises:
+            OptionsError: For a budget without a price.
+            EndpointError: For a missing key, and where the endpoint refuses for good.
+            InputError: Where the folder holds another dataset, or the disk refuses to write.
+        """
+        with stop_errors(self.options.out):
+            self.open_llms()
+            report = asyncio.run(until_stopped(self._run_rounds(), self.llms))
+        self.cost += self.llms.format_lines()
+        return replace(report, seconds=time.monotonic() - self._started)
+
+    def open_llms(self) -> None:
+        """Open the writer and the judge, with the replies that earlier workers left on other machines."""
+        merge_worker_caches(self.options)
+        with _options_errors():
+            self.llms = open_llms(self.options.llm, self.options.judge, self.settings)
+
+    def make_state(self) -> BuildState:
+        """Make the state from which the shards are written."""
+        options = self.options
+        plan = make_plan(self.scenes, self.recipe, self.llms, **options.plan_settings)
+        scenes = options.concurrent_scenes
+        return BuildState(plan, self.recipe, self.llms, options.out, scenes, retry_failed=options.retry_failed)
+
+    async def _run_rounds(self) -> BuildReport:
+        overwrite = [self.options.overwrite]  # only the first round starts afresh
+
+        async def run_round() -> BuildReport:
+            return await run_build(self.make_state(), self.scenes, overwrite=bool(overwrite and overwrite.pop()))
+
+        async def run_pending() -> None:
+            with suppress(PendingError):
+                await run_round()
+
+        if self.llms.batches:
+            await run_in_batches(run_pending, self.llms.batches, partial(print, flush=True))
+        return await run_round()
+
+
+class EstimateRun(BuildRun):
+    """A dry run: it asks no model and writes nothing."""
+
+    def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> str:
+        """Estimate requests, cost, time and rows on a sample of the scenes."""
+        with _options_errors():
+            dry_run = open_dry_run(self.options.llm, self.options.judge, self.settings)
+        return asyncio.run(estimate_build(self.scenes, self.recipe, dry_run))
+
+
+class WorkersRun(BuildRun):
+    """A build whose shards are written by workers; this process, or a job after them, finishes the dataset."""
+
+    def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
+        """Start the workers; see `BuildRun.run`."""
+        options, executor = self.options, EXECUTORS[self.options.executor]
+        build = PickledCall(build_in_worker, self.recipe)
+        with stop_errors(options.out):
+            self.open_llms()  # a missing key or price must be an error before anything is started
+            plan = self.make_state().plan.to_json()
+            asyncio.run(self.llms.close())  # the workers open the cache themselves
+            with lock_folder(options.out, plan, options.overwrite):
+                if executor.waits:
+                    title = f"{self.recipe.name} on {self.scenes.name}, {options.num_workers:,} workers"
+                    total = count_expected(self.scenes, options.limit)
+                    self.cost = run_workers(build, options, Progress(title, total), plan)
+            self.options = replace(options, overwrite=False)
+            if not executor.waits:  # the job that finishes the dataset takes the lock
+                alone = replace(self.options, executor="local", num_workers=1, out=options.out.absolute())
+                return submit_workers(build, PickledCall(finish, self.recipe, alone), options, plan)
+        return super().run(finish)
+
+
+def open_run(recipe: Recipe, options: BuildOptions) -> BuildRun:
+    """Choose how to run a build, and open its scenes; raises as `BuildRun` does."""
+    kind = EstimateRun if options.dry_run else WorkersRun if options.is_distributed else BuildRun
+    return kind(recipe, options)
+
+
+def build_in_worker(recipe: Recipe, worker: Worker) -> None:
+    """Build the shards of one worker in this process. Ctrl-C and SIGTERM stop it as they stop a build."""
+    run = BuildRun(recipe, worker.options)
+    run.llms = open_llms(worker.options.llm, worker.options.judge, run.settings, snapshot=worker.snapshot)
+    worker.usage = run.llms.usage
+    with stop_errors(worker.options.out):
+        state = replace(run.make_state(), subset=worker.subset, on_shard=worker.upload_shard)
+        asyncio.run(until_stopped(build_shards(state, run.scenes, worker.progress), run.llms))
+
+
+@contextmanager
+def _options_errors() -> Iterator[None]:
+    """Raise `OptionsError` for an `InputError` about what the options name."""
+    try:
+        yield
+    except InputError as error:
+        raise OptionsError(str(error)) from error
+
+
+@contextmanager
+def stop_errors(out: Path) -> Iterator[None]:
+    """Raise `KeyboardInterrupt` for a stop by SIGTERM, and `InputError` for an error of the disk."""
+    try:
+        yield
+    except asyncio.CancelledError:  # asyncio itself turns only Ctrl-C into KeyboardInterrupt
+        raise KeyboardInterrupt from None
+    except OSError as error:
+        raise InputError(
+            f"The build in {out} cannot go on ({first_line(error)}): make room or mend the permission, then run the same "
+            "command again; what was finished is kept."
+        ) from error
+
+
+async def until_stopped(work: Awaitable[T], session: LLMSession) -> T:
+    """Await `work` and close the language models, which waits for replies under way. SIGTERM stops it as Ctrl-C does."""
+    again = ""
+
+    def on_wait(replies: int, seconds: float) -> None:
+        stop = f"press Ctrl-C {again}to leave at once"
+        print(f"Waiting for {replies:,} replies under way (at most {seconds:.0f} s); {stop}.", file=sys.stderr, flush=True)
+
+    task = asyncio.current_task()
+    assert task is not None
+    with suppress(RuntimeError):  # only a main thread can, and none on Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        again = "again "  # the first signal ended the work, a second one ends the wait
+        raise
+    finally:
+        await session.close(on_wait)

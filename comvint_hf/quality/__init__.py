@@ -1,0 +1,1 @@
+"""Measures of a dataset: balance, bias, diversity, matching."""

@@ -1,0 +1,1 @@
+"""Message trees: the rows of one image as one sequence."""

@@ -1,0 +1,125 @@
+"""Datasets that others made, as parts of a mix: pictures by path, one picture a row, odd tasks, columns of other forms."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from datasets import Dataset, Image, List, load_dataset
+from PIL import Image as Pillow
+
+from comvint_hf.dataset.inputs import HubInput, import_rows
+from comvint_hf.dataset.mix import mix
+from comvint_hf.dataset.reader import read_build_info, read_rows
+from comvint_hf.errors import InputError, RowError
+
+TALK = [{"role": "user", "content": "<image>\nWhich colour?"}, {"role": "assistant", "content": "Red."}]
+
+
+@pytest.fixture
+def files(tmp_path) -> list[str]:
+    """Two photos of their own sizes."""
+    (tmp_path / "photos").mkdir()
+    paths = [tmp_path / "photos" / f"{number}.png" for number in range(2)]
+    for width, path in enumerate(paths, start=1):
+        Pillow.new("RGB", (width, 1)).save(path)
+    return [str(path) for path in paths]
+
+
+def widths(rows: list[dict]) -> list[list[int]]:
+    return [[Pillow.open(io.BytesIO(picture["bytes"])).size[0] for picture in row["images"]] for row in rows]
+
+
+def test_pictures_that_are_paths_become_bytes_and_name_their_image(files) -> None:
+    """A repository of picture files and a metadata.jsonl is loaded so."""
+    rows = Dataset.from_dict({"messages": [TALK] * 3, "images": [[files[0]], [files[1]], [files[0]]]})
+    rows = rows.cast_column("images", List(Image()))
+    found = list(import_rows(rows, "org/theirs", "train"))
+    assert widths(found) == [[1], [2], [1]] and not [row for row in found if row["images"][0]["path"]]
+    assert [row["image_id"] for row in import_rows(rows, "org/theirs", "train", only_text=True)] == [
+        row["image_id"] for row in found
+    ]
+    assert found[0]["image_id"] == found[2]["image_id"] != found[1]["image_id"]
+    assert found[0]["image_id"].startswith("org/theirs/") and found[1]["width"] == 2
+    assert found[0]["messages"][0]["content"] == "Which colour?"
+    assert found[0]["image_id"] == next(import_rows(rows, "org/theirs", "test"))["image_id"], (
+        "or it could be trained and tested on"
+    )
+
+
+def test_one_picture_a_row_is_a_picture_too(files) -> None:
+    rows = Dataset.from_dict({"messages": [TALK], "image": files[:1]}).cast_column("image", Image())
+    (row,) = import_rows(rows, "org/theirs", "train")
+    assert widths([row]) == [[1]] and "image" not in row
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("photos/gone.png", "names its image 'photos/gone.png', and there is no such file"), (__file__, "cannot be read")],
+)
+def test_a_path_that_is_no_picture_here_is_named(path, said) -> None:
+    rows = Dataset.from_dict({"messages": [TALK], "images": [[path]]})
+    with pytest.raises(RowError, match=f"Row 'org/theirs/train/0' of org/theirs.*{said}"):
+        list(import_rows(rows, "org/theirs", "train"))
+
+
+def test_a_task_is_a_name_that_a_folder_can_have() -> None:
+    tasks = ["../../outside", "a/b", "conversation", "/", None]
+    rows = Dataset.from_dict({"messages": [TALK] * 5, "task": tasks})
+    assert [row["task"] for row in import_rows(rows, "x", "train")] == [
+        "outside",
+        "a-b",
+        "conversation",
+        "conversation",
+        "conversation",
+    ]
+
+
+def test_columns_of_other_forms_are_cast_or_left_out_with_a_word() -> None:
+    rows = Dataset.from_dict(
+        {"messages": [TALK], "id": [7], "rounds": ["many"], "topic": [None], "boxes": [[[0.0, 0.5, 1.0, 1.0]]]}
+    )
+    with pytest.warns(UserWarning, match="The column `rounds` of x is of another form"):
+        (row,) = import_rows(rows, "x", "train")
+    assert (row["id"], row["rounds"], row["topic"], row["boxes"]) == ("7", 0, "", [[0.0, 0.5, 1.0, 1.0]])
+
+
+@pytest.mark.parametrize("content", [None, [{"type": "text", "text": "a"}]])
+def test_turns_of_parts_are_refused(content) -> None:
+    rows = Dataset.from_dict({"messages": [[{"role": "user", "content": content}]]})
+    with pytest.raises(RowError, match="expected a role and a text"):
+        list(import_rows(rows, "x", "train"))
+
+
+def test_a_dataset_without_messages_does_not_mix() -> None:
+    with pytest.raises(RowError, match="no column `messages` but text"):
+        list(import_rows(Dataset.from_dict({"text": ["a"]}), "x", "train"))
+
+
+def test_rows_of_a_repository_come_with_the_photos_of_its_config_images(toy_dataset, tmp_path) -> None:
+    folder = toy_dataset(images="table")
+    mix([HubInput(str(folder), read_build_info(folder)["parts"])], tmp_path / "mix")
+    found = {row["image_id"]: row["image"]["bytes"] for row in _images(tmp_path / "mix")}
+    assert found == {row["image_id"]: row["image"]["bytes"] for row in _images(folder)} and len(found) > 5
+    load_dataset(str(tmp_path / "mix"), cache_dir=str(tmp_path / "cache"))
+
+
+def _images(folder) -> list[dict]:
+    names = (name for name in read_build_info(folder)["files"] if name.startswith("images/"))
+    return [row for name in names for row in read_rows(folder / name)]
+
+
+def test_a_repository_that_is_not_there_is_said(tmp_path) -> None:
+    with pytest.raises(InputError, match="cannot be loaded .*; expected a dataset folder here, a LLaVA file"):
+        list(HubInput(str(tmp_path / "nothing"), []).rows())
+
+
+def test_a_mix_of_picture_files_holds_its_pictures(files, tmp_path) -> None:
+    """An imagefolder: `load_dataset` gives paths of this machine, of which none may be left."""
+    import json
+
+    lines = [{"file_name": f"{number}.png", "messages": TALK} for number in range(2)]
+    (tmp_path / "photos" / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    mix([HubInput(str(tmp_path / "photos"), [])], tmp_path / "mix")
+    rows = [row for name in read_build_info(tmp_path / "mix")["files"] for row in read_rows(tmp_path / "mix" / name)]
+    assert widths(rows) == [[1], [2]] and str(tmp_path / "photos" / "0") not in str(rows)
