@@ -24,6 +24,7 @@ GROUND = {
     "model_families",
     "grounding",
     "conventions",
+    "untrusted",
 }
 MAY_IMPORT = {
     "_deprecated": set(),
@@ -38,7 +39,8 @@ MAY_IMPORT = {
     "image_geometry": {"box_formats"},
     "model_families": set(),
     "grounding": {"errors", "types", "box_formats"},
-    "conventions": {"errors", "box_formats", "images"},
+    "conventions": {"errors", "box_formats", "images", "untrusted"},
+    "untrusted": {"errors"},
     "sources": GROUND,
     "generation": GROUND,
     "annotator": GROUND | {"generation"},
