@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import re
 import sqlite3
 import tomllib
@@ -38,10 +39,10 @@ class Price(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-    cached_input: float | None = Field(None, ge=0)
-    batch: float = Field(1.0, ge=0)
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+    cached_input: float | None = Field(None, ge=0, allow_inf_nan=False)
+    batch: float = Field(1.0, ge=0, allow_inf_nan=False)
     image_tokens: int = Field(1500, ge=0)
 
     def compute_cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0, *, batch: bool = False) -> float:
@@ -99,6 +100,8 @@ class BudgetMeter:
     """
 
     def __init__(self, cache: Cache, budget: float | None = None) -> None:
+        if budget is not None and not (math.isfinite(budget) and budget >= 0):
+            raise InputError(f"A budget of {budget} cannot be kept: expected a finite number of dollars of at least 0.")
         self.budget = budget
         self.spent = 0.0
         self.unconfirmed = 0.0

@@ -10,9 +10,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from comvint_hf.errors import EndpointError, InputError
+from comvint_hf.untrusted import LIMITS, redact, remember_secret
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -27,12 +28,17 @@ _KEY_VARIABLES = {
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint's address without its query, and its API key, which `repr` leaves out."""
+    """An endpoint's address without its query, user and password, and its API key, which `repr` leaves out.
+
+    Attributes:
+        login: User and password of the address, which go with each request.
+    """
 
     url: str
     api_key: str = field(repr=False)
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
     is_azure: bool = False
+    login: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def max_tokens_name(self) -> str:
@@ -40,9 +46,14 @@ class Endpoint:
         return "max_completion_tokens" if self.is_azure or self.url.startswith(OPENAI_URL) else "max_tokens"
 
     def create_client(self, *, connections: int, timeout: float) -> AsyncOpenAI:
-        """Create an openai client without retries of its own, so that the rate limiter sees every failure."""
+        """Create an openai client without retries of its own, so that the rate limiter sees every failure.
+
+        Its answers are bounded in time and size, and redirects are not followed.
+        """
         import httpx2
-        from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
+        from openai import AsyncOpenAI
+
+        from comvint_hf.generation.client.bounded_http import BoundedClient
 
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         # A host that is away is noticed within seconds, however long replies may take.
@@ -54,7 +65,9 @@ class Endpoint:
             timeout=timeouts,
             default_query=dict(self.query),
             default_headers={"api-key": self.api_key} if self.is_azure else None,
-            http_client=DefaultAsyncHttpx2Client(limits=limits, timeout=timeouts),
+            http_client=BoundedClient(
+                seconds=timeout, max_bytes=LIMITS.reply_bytes, limits=limits, timeout=timeouts, auth=self.login
+            ),
         )
 
 
@@ -64,11 +77,17 @@ def resolve_endpoint(base_url: str | None = None, environment: Mapping[str, str]
     Raises `EndpointError` for a missing key and `InputError` for an invalid address.
     """
     address = base_url or environment.get("OPENAI_BASE_URL") or OPENAI_URL
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"--base-url {address!r} is no address: expected one like {OPENAI_URL} or http://localhost:8000/v1.")
-    url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-    host = parts.hostname
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname if parts.scheme in ("http", "https") and (parts.port or True) else None
+    except ValueError:
+        host = None
+    if not host:
+        message = f"--base-url {redact(address)!r} is no address: expected one like {OPENAI_URL} or http://localhost:8000/v1."
+        raise InputError(message)
+    # Messages, rows and the cache's file name the address, so user and password are kept apart.
+    url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    login = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
     provider = next(domain for domain in _KEY_VARIABLES if not domain or host == domain or host.endswith(f".{domain}"))
     variables = _KEY_VARIABLES[provider]
     key = next((environment[name] for name in variables if environment.get(name)), None)
@@ -76,7 +95,9 @@ def resolve_endpoint(base_url: str | None = None, environment: Mapping[str, str]
         raise EndpointError(
             f"{host} needs an API key: set {' or '.join(variables)} in the environment and run the same command again."
         )
-    return Endpoint(url, key or "none", dict(parse_qsl(parts.query)), is_azure=provider == "azure.com")
+    for secret in (key, *(login or ())):
+        remember_secret(secret)
+    return Endpoint(url, key or "none", dict(parse_qsl(parts.query)), provider == "azure.com", login)
 
 
 def _is_private(host: str) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from comvint_hf.errors import InputError
 
 MAX_PIXELS = 1_048_576
 """Default bound on the pixels (width times height) of an attached image: 1024 by 1024."""
@@ -33,8 +36,11 @@ class LLMSettings:
         batch: Whether to ask through the provider's batch API.
         poll: Seconds between two looks at a batch.
         seed: Seed of the embedded annotator.
-        timeout: Seconds until a request without an answer has failed.
+        timeout: Seconds until a request without its whole answer has failed.
         patience: Seconds without a good answer from the endpoint after which the run stops.
+
+    Raises:
+        InputError: For a number that is not finite or out of its range.
     """
 
     base_url: str | None = None
@@ -55,6 +61,17 @@ class LLMSettings:
     seed: int = 0
     timeout: float = 300.0
     patience: float = 300.0
+
+    def __post_init__(self) -> None:
+        # A comparison with NaN is never true, so a budget of NaN would hold nothing back.
+        for name in ("budget", "temperature", "requests_per_minute", "tokens_per_minute", "poll", "timeout", "patience"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise InputError(f"--{name.replace('_', '-')} {value} cannot be used: expected a finite number of at least 0.")
+        for name in ("concurrency", "attempts", "see_pixels", "max_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name.replace('_', '-')} {value} cannot be used: expected a number of at least 1.")
 
     @property
     def max_pixels(self) -> int | None:
