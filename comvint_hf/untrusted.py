@@ -34,6 +34,7 @@ class Limits:
         reply_bytes: Most bytes of the body of an endpoint's answer, after decompression.
         reply_text: Most characters of a reply's text.
         reply_tokens: Most tokens that a reply without a bound of its own may claim.
+        stored_tokens: Most tokens of one reply in a reply cache.
         bytes_per_second: Slowest upload; a request gets a second more for each of them.
         batch_line_bytes: Most bytes of one line of a batch's result file.
         batch_file_bytes: Most bytes of a batch's result file.
@@ -45,8 +46,9 @@ class Limits:
     json_depth: int = 201
     integer: int = 10**300
     reply_bytes: int = 16 * MIB
-    reply_text: int = 2_000_000
+    reply_text: int = 400_000
     reply_tokens: int = 1_000_000
+    stored_tokens: int = 10**12
     bytes_per_second: int = 100_000
     batch_line_bytes: int = 16 * MIB
     batch_file_bytes: int = 4096 * MIB
@@ -92,13 +94,16 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def parse_json(data: bytes | bytearray | str, *, what: str, max_bytes: int = LIMITS.json_bytes) -> Any:
+def parse_json(
+    data: bytes | bytearray | str, *, what: str, max_bytes: int = LIMITS.json_bytes, allow_non_finite: bool = False
+) -> Any:
     """Parse one JSON document strictly.
 
     Args:
         data: The document; UTF-8 where it is bytes.
         what: The document's name at the beginning of an error's sentence.
         max_bytes: Most bytes of the document.
+        allow_non_finite: Whether NaN and infinity may be in it, where the caller looks at no number unchecked.
 
     Raises:
         InputError: For a document that is too large or too deep, is no JSON, holds NaN, Infinity, a number beyond the limits,
@@ -111,8 +116,8 @@ def parse_json(data: bytes | bytearray | str, *, what: str, max_bytes: int = LIM
         raise InputError(f"{what} cannot be read: it has {len(data):,} bytes, and at most {max_bytes:,} are read.")
     try:
         raw = data.encode() if isinstance(data, str) else bytes(data)
-        value = from_json(raw.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
-        _check_numbers(value)
+        value = from_json(raw.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=allow_non_finite)
+        _check_numbers(value, allow_non_finite)
     except ValueError as error:
         raise InputError(f"{what} cannot be read as JSON ({_describe(error)}).") from error
     return value
@@ -122,7 +127,7 @@ def _describe(error: ValueError) -> str:
     return "it is not valid Unicode" if isinstance(error, UnicodeError) else str(error)[:200]
 
 
-def _check_numbers(value: Any) -> None:
+def _check_numbers(value: Any, allow_non_finite: bool) -> None:
     """Raise `ValueError` for a number that is not finite or too large; the parser takes 1e999 as infinity."""
     pending = [value]
     while pending:
@@ -132,7 +137,7 @@ def _check_numbers(value: Any) -> None:
             pending.extend(item.values())
         elif kind is list:
             pending.extend(item)
-        elif kind is float and not math.isfinite(item):
+        elif kind is float and not (allow_non_finite or math.isfinite(item)):
             raise ValueError("a number is too large for a float")
         elif kind is int and not -LIMITS.integer <= item <= LIMITS.integer:
             raise ValueError("an integer has more than 300 digits")

@@ -8,27 +8,41 @@ stopped anywhere; the next run collects what was submitted. Only one process may
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-import json
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, BinaryIO
 
 from comvint_hf.errors import EndpointError, PendingError, ReplyError
 from comvint_hf.generation.client.batch_queue import Batch, BatchQueue, PendingRequest
+from comvint_hf.generation.client.batch_results import BatchResults, BatchState, check_id, iter_lines
 from comvint_hf.generation.client.cache import RawReply
 from comvint_hf.generation.client.completion import parse_completion
-from comvint_hf.generation.client.errors import RetryableError, UnsupportedFormatError, classify_error, classify_status
+from comvint_hf.generation.client.errors import (
+    RetryableError,
+    UnsupportedFormatError,
+    UnsupportedMaxTokensError,
+    classify_error,
+    classify_status,
+)
 from comvint_hf.generation.client.openai_llm import OpenAILLM
 from comvint_hf.generation.client.retry import MAX_FAILURES, EndpointHealth, RetryState
 from comvint_hf.generation.llm import R
 from comvint_hf.generation.prompt import Prompt
+from comvint_hf.untrusted import LIMITS, bounded_int, redact
 
 MAX_REQUESTS, MAX_BYTES = 50_000, 190_000_000
 """Limits of one batch file at OpenAI; 200 MB there, and the rest is for the heads of lines."""
 _HEAD_BYTES = 200
 _SAVE_EVERY = 500
 _TAG = "comvint"
+_MOST_LISTED = 10_000
+_FILE_TRIES = 3
+"""How often a result file that breaks off is read from its beginning."""
+_IN_PROGRESS = ("validating", "in_progress", "finalizing", "cancelling")
+_UNREADABLE_ANSWERS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""Errors of the openai client for answers of another shape than it expects."""
 Log = Callable[[str], None]
 
 
@@ -124,12 +138,12 @@ class BatchLLM:
             provider_id = await self._call(lambda: self._start(batch))
         await self._queue.save_ids(batch, provider_id=provider_id)
         if log:
-            log(f"batch {provider_id}: submitted {len(self._queue.find_requests(batch)):,} requests to {self.name}")
+            log(f"batch {redact(provider_id, 100)}: submitted {len(self._queue.find_requests(batch)):,} requests to {self.name}")
 
     async def _upload(self, batch: Batch, file: BinaryIO) -> str:
         file.seek(0)
         client = self._requester.get_client()
-        return (await client.files.create(file=(f"{_TAG}-{batch.tag}.jsonl", file), purpose="batch")).id
+        return check_id((await client.files.create(file=(f"{_TAG}-{batch.tag}.jsonl", file), purpose="batch")).id)
 
     async def _start(self, batch: Batch) -> str:
         """Start a batch, unless an earlier call whose answer was lost did."""
@@ -137,84 +151,156 @@ class BatchLLM:
             return started
         create = self._requester.get_client().batches.create
         endpoint, metadata = "/v1/chat/completions", {_TAG: batch.tag}
-        return (await create(input_file_id=batch.file_id, endpoint=endpoint, completion_window="24h", metadata=metadata)).id
+        started = await create(input_file_id=batch.file_id, endpoint=endpoint, completion_window="24h", metadata=metadata)
+        return check_id(started.id)
 
     async def _find_started(self, batch: Batch) -> str | None:
         """The id of the provider's batch with this one's tag."""
+        listed = 0
         async for started in self._requester.get_client().batches.list(limit=100):
             if (started.metadata or {}).get(_TAG) == batch.tag:
-                return started.id
+                return check_id(started.id)
+            listed += 1
+            if listed >= _MOST_LISTED:
+                url = self._requester.endpoint.url
+                raise EndpointError(f"{url} lists more than {_MOST_LISTED:,} batches, and not the one of this run. Nothing is lost.")
         return None
 
     async def _poll_batch(self, batch: Batch, log: Log | None) -> int | None:
         """Read the results of a finished batch and return the number of settled requests; `None` for one in progress."""
-        state = await self._call(lambda: self._requester.get_client().batches.retrieve(batch.provider_id))
+        state = await self._call(lambda: self._retrieve(batch))
+        name = redact(str(batch.provider_id), 100)
         if state.status == "failed":
             await self._handle_failed_batch(batch, state)
             return 0
-        if state.status not in ("completed", "expired", "cancelled"):
-            if log and state.request_counts:
-                log(f"batch {state.id}: {state.request_counts.completed:,} of {state.request_counts.total:,} done")
+        if state.status in _IN_PROGRESS:
+            if log and state.total:
+                log(f"batch {name}: {state.completed:,} of {state.total:,} done")
             return None
+        if state.status not in ("completed", "expired", "cancelled"):
+            status = redact(str(state.status), 100)
+            raise EndpointError(
+                f"Batch {name} has the status {status!r}, which is none of the batch API: look at it with the provider. "
+                "Nothing is lost."
+            )
         requests = self._queue.find_requests(batch)
-        for file_id in (state.output_file_id, state.error_file_id):
-            if file_id:
-                await self._call(functools.partial(self._read_results, file_id, requests))
+        results = BatchResults(requests)
+        for file_id in state.file_ids:
+            await self._read_file(file_id, results)
         missing = len(self._queue.find_requests(batch))
         await self._queue.close_batch(batch)
-        if missing and missing == len(requests) and state.status == "completed":
-            raise EndpointError(
-                f"Batch {state.id} is completed without a result for any of its {missing:,} requests: look at it with the provider."
-            )
+        settled = await self._settle_failures(results, is_complete=state.status == "completed")
         if log:
-            log(f"batch {state.id}: {state.status}, {len(requests) - missing:,} of {len(requests):,} settled")
-        return len(requests) - missing
+            unread = f", {results.unreadable:,} lines cannot be read" if results.unreadable else ""
+            log(f"batch {name}: {state.status}, {len(requests) - missing:,} of {len(requests):,} settled{unread}")
+        if results.stop is not None and not results.replied:
+            raise results.stop
+        if requests and not state.file_ids and state.status == "completed":
+            raise EndpointError(
+                f"Batch {name} is completed without a result for any of its {len(requests):,} requests: look at it with the "
+                "provider."
+            )
+        return max(len(requests) - missing, settled)
 
-    async def _handle_failed_batch(self, batch: Batch, state: Any) -> None:
+    async def _retrieve(self, batch: Batch) -> BatchState:
+        return BatchState.parse(await self._requester.get_client().batches.retrieve(batch.provider_id))
+
+    async def _handle_failed_batch(self, batch: Batch, state: BatchState) -> None:
         """Submit a batch that exceeds a limit in smaller parts; raise `EndpointError` for any other failed validation."""
-        problem = state.errors.data[0] if state.errors and state.errors.data else None
         count = len(self._queue.find_requests(batch))
         await self._queue.close_batch(batch)
         # Providers report a batch that is too large as a token or request limit.
-        if problem and "limit" in f"{problem.code} {problem.message}" and count > 1:
+        if "limit" in state.problem and count > 1:
             self._max_requests = max(1, count // 2)
             return
-        reason = problem.message if problem else "no reason given"
-        url = self._requester.endpoint.url
-        raise EndpointError(f"{url} refuses batch {state.id} of {count:,} requests ({reason}). Nothing is lost.")
+        url, name = self._requester.endpoint.url, redact(str(batch.provider_id), 100)
+        reason = state.problem_message or "no reason given"
+        raise EndpointError(f"{url} refuses batch {name} of {count:,} requests ({reason}). Nothing is lost.")
 
-    async def _read_results(self, file_id: str, requests: dict[str, PendingRequest]) -> None:
-        """Read a result file into the cache."""
+    async def _read_file(self, file_id: str, results: BatchResults) -> None:
+        """Read a result file into the cache; one that always breaks off gives what comes before."""
+        unreadable = results.unreadable
+        for _ in range(_FILE_TRIES):
+            results.unreadable = unreadable
+            if await self._call(functools.partial(self._read_results, file_id, results)):
+                return
+        results.unreadable += 1
+
+    async def _read_results(self, file_id: str, results: BatchResults) -> bool:
+        """Read a result file into the cache; return whether it was read to its end."""
+        import httpx2
+
         replies: list[tuple[PendingRequest, RawReply]] = []
-        async with self._requester.get_client().files.with_streaming_response.content(file_id) as response:
-            async for line in response.iter_lines():
-                result = json.loads(line) if line.strip() else None
-                if result is None or (request := requests.get(result["custom_id"])) is None:
-                    continue
-                if (reply := await self._parse_result(result, request)) is not None:
-                    replies.append((request, reply))
-                if len(replies) >= _SAVE_EVERY:
-                    await self._save_replies(replies)
-        await self._save_replies(replies)
-
-    async def _parse_result(self, result: dict[str, Any], request: PendingRequest) -> RawReply | None:
-        """The reply in one line of a result file; a failed request goes back to the queue, or is given up."""
-        response = result.get("response") or {"status_code": 500, "body": result.get("error")}
-        url = self._requester.endpoint.url
+        results.begin_file()
+        whole = True
         try:
-            if response["status_code"] != 200:
-                raise classify_status(response["status_code"], response["body"], {}, self.name, url)
-            return self._requester.make_reply(parse_completion(response["body"], request.size), request.mode, batch=True)
-        except UnsupportedFormatError as error:
-            await self._requester.capabilities.downgrade_mode(request.mode, str(error))
-            await self._queue.remove(request)
-        except (RetryableError, ReplyError) as error:
+            async with (
+                asyncio.timeout(LIMITS.batch_file_seconds),
+                self._requester.get_client().files.with_streaming_response.content(file_id) as response,
+            ):
+                async with contextlib.aclosing(iter_lines(response.http_response)) as lines:
+                    async for line in lines:
+                        if (parsed := results.parse_line(line)) is None:
+                            continue
+                        request, result = parsed
+                        if (reply := await self._parse_result(result, request, results)) is not None:
+                            results.replied.add(request.custom_id)
+                            replies.append((request, reply))
+                        if len(replies) >= _SAVE_EVERY:
+                            await self._save_replies(replies)
+        except (httpx2.HTTPError, TimeoutError):
+            whole = False
+        await self._save_replies(replies)
+        return whole
+
+    async def _parse_result(self, result: dict[str, Any], request: PendingRequest, results: BatchResults) -> RawReply | None:
+        """The reply in one line of a result file; `None` for a failed request, which `results` then holds."""
+        response = result.get("response")
+        response = response if isinstance(response, dict) else {"status_code": 500, "body": result.get("error")}
+        status = bounded_int(response.get("status_code"), 100, 999, default=500)
+        assert status is not None
+        url, requester = self._requester.endpoint.url, self._requester
+        try:
+            if status != 200:
+                raise classify_status(status, response.get("body"), {}, self.name, url)
+            bounds = requester.compute_token_bounds(request.size, has_images=self.llm.settings.see)
+            completion = parse_completion(response.get("body"), bounds)
+        except (RetryableError, ReplyError, EndpointError, UnsupportedFormatError, UnsupportedMaxTokensError) as error:
+            results.failed[request.custom_id] = error
+            return None
+        requester.count_correction(request.prompt, completion)
+        reply = requester.make_reply(completion, request.mode, batch=True)
+        if requester.meter.budget is not None and reply.cost is not None:
+            reply = reply._replace(cost=min(reply.cost, request.max_cost))
+        return reply
+
+    async def _settle_failures(self, results: BatchResults, *, is_complete: bool) -> int:
+        """Queue the requests of failed lines again, or give them up; return the number of requests that were settled.
+
+        A request without a line has failed too where the batch is complete.
+        """
+        settled = 0
+        for custom_id, request in results.requests.items():
+            if custom_id in results.replied:
+                continue
+            error = results.failed.get(custom_id)
+            if error is None and not is_complete:
+                continue
+            settled += 1
+            if isinstance(error, UnsupportedFormatError):
+                await self._requester.capabilities.downgrade_mode(request.mode, str(error))
+                await self._queue.remove(request)
+                continue
+            if isinstance(error, EndpointError):
+                results.stop = error
+            self._requester.usage.get_counts(self._requester.model, request.prompt).retries += 1
+            problem = error or ReplyError("the batch brought no line for it that can be read")
             if isinstance(error, ReplyError) or request.failures + 1 >= MAX_FAILURES:
-                self._given_up[request.key] = str(error)
+                self._given_up[request.key] = str(problem)
                 await self._queue.remove(request)
             else:
                 await self._queue.retry(request)
-        return None
+        return settled
 
     async def _save_replies(self, replies: list[tuple[PendingRequest, RawReply]]) -> None:
         for request, reply in await self._queue.save_replies(list(replies)):
@@ -232,12 +318,17 @@ class BatchLLM:
                     answer = await call()
                 except openai.APIError as error:
                     failure = classify_error(error, self.name, self._requester.endpoint.url)
-                    if not isinstance(failure, RetryableError):
-                        raise EndpointError(str(failure)) from error
-                    delay = state.next_delay(failure)
+                except _UNREADABLE_ANSWERS as error:
+                    failure = RetryableError(f"an answer that cannot be read ({type(error).__name__})", answered=True)
                 else:
                     self._health.record_success()
                     return answer
+                if not isinstance(failure, RetryableError):
+                    raise EndpointError(str(failure)) from failure
+                try:
+                    delay = state.next_delay(failure)
+                except ReplyError as error:  # a call of the batch API serves no single prompt
+                    raise EndpointError(f"{error} Nothing is lost.") from error
                 await asyncio.sleep(delay)
 
 

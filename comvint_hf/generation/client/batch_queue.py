@@ -123,7 +123,7 @@ class BatchQueue:
         return await self._cache.write(change)
 
     async def retry(self, request: PendingRequest) -> None:
-        """Count a failure and let the request go into another batch."""
+        """Count a failure and let the request go into another batch, unless its reply came meanwhile."""
         statement = "UPDATE wanted SET batch = NULL, failures = failures + 1 WHERE key = ? AND attempt = ?"
         await self._cache.execute(statement, (request.key, request.attempt))
 

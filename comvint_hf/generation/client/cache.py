@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import math
 import queue
 import sqlite3
 import threading
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from comvint_hf.errors import InputError
+from comvint_hf.untrusted import LIMITS, bounded_int
 
 if TYPE_CHECKING:
     from comvint_hf.generation.client.reply_parsing import Mode
@@ -87,6 +89,8 @@ class Cache:
     def __init__(self, path: Path | str, snapshot: Path | None = None) -> None:
         self.path = Path(path)
         self._snapshot = None if snapshot is None else sqlite3.connect(f"{snapshot.resolve().as_uri()}?immutable=1", uri=True)
+        if self._snapshot is not None:
+            self._snapshot.text_factory = _decode_text
         self._jobs: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._write_lock = threading.Lock()
         self._needs_sync = False
@@ -109,6 +113,7 @@ class Cache:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
         # Commits do not sync and never checkpoint: both would hold up the event loop, so the thread does them.
+        connection.text_factory = _decode_text
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint=0")
         return connection
@@ -117,7 +122,7 @@ class Cache:
         """The replies to one request, attempt by attempt; [] if there is none."""
         query = f"SELECT {REPLY_COLUMNS} FROM replies WHERE key = ? ORDER BY attempt"
         earlier = [] if self._snapshot is None else self._snapshot.execute(query, (key,)).fetchall()
-        return [RawReply._make(row) for row in (*earlier, *self._reader.execute(query, (key,)).fetchall())]
+        return [_read_reply(row) for row in (*earlier, *self._reader.execute(query, (key,)).fetchall())]
 
     def query(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
         """Run a query and return its rows."""
@@ -144,7 +149,7 @@ class Cache:
         if added:
             return reply
         query = f"SELECT {REPLY_COLUMNS} FROM replies WHERE key = ? AND attempt = ?"
-        return RawReply._make(connection.execute(query, (key, attempt)).fetchone())
+        return _read_reply(connection.execute(query, (key, attempt)).fetchone())
 
     async def execute(self, statement: str, values: Sequence[Any]) -> int:
         """Run one statement in a transaction and return the number of changed rows."""
@@ -245,6 +250,26 @@ class Cache:
         self._needs_sync = False
         with suppress(sqlite3.Error):  # the next checkpoint includes this one
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def _decode_text(data: bytes) -> str | bytes:
+    """Decode a text column; one that is not UTF-8 stays bytes, where sqlite's own decoding would fail for all rows."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _read_reply(row: tuple[Any, ...]) -> RawReply:
+    """Read a reply's columns; one that this package cannot have written well is an unreadable reply, and is asked again."""
+    text, finish, mode, prompt_tokens, completion_tokens, cost = row
+    good = isinstance(text, str) and isinstance(finish, str) and mode in ("json_schema", "json_object", "text")
+    if not good:
+        text, finish, mode = "", "unreadable", "text"
+    counts = (bounded_int(count, 0, LIMITS.stored_tokens, default=0) for count in (prompt_tokens, completion_tokens))
+    if cost is not None and not (isinstance(cost, (int, float)) and 0 <= cost < math.inf):
+        cost = None
+    return RawReply(text, finish, mode, *counts, cost)  # type: ignore[arg-type]  # the default is an int
 
 
 def _create_tables(connection: sqlite3.Connection, path: Path) -> int:

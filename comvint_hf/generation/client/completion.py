@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
-
 from comvint_hf import images
-from comvint_hf.errors import ImageError, ReplyError
+from comvint_hf.errors import ImageError, InputError, ReplyError
 from comvint_hf.generation.client.cache import RawReply
 from comvint_hf.generation.client.errors import RetryableError
 from comvint_hf.generation.client.reply_parsing import ReplyMismatch, ReplySchema
 from comvint_hf.generation.prompt import Prompt
 from comvint_hf.types import Scene
+from comvint_hf.untrusted import LIMITS, bounded_int, parse_json, redact
 
+UNREADABLE = "unreadable"
+"""Finish reason of an answer that was paid for and cannot be read."""
+_LONGEST_SHOWN = 50_000
+"""Characters of the longest reply that is sent back with the next attempt."""
+FEWEST_BYTES_PER_TOKEN, MOST_BYTES_PER_TOKEN = 3, 64
+"""Bounds on the bytes of a token on average, for counts that the endpoint leaves out or makes too low."""
 _WRITE_LESS = " Your last reply was cut off before its end, so write less."
 
 
@@ -26,14 +31,34 @@ class ReplyRequest(NamedTuple):
     schema: ReplySchema
 
 
+class TokenBounds(NamedTuple):
+    """The token counts that an answer to a request may claim.
+
+    Attributes:
+        estimate: Prompt tokens where the endpoint does not count them.
+        low: Fewest prompt tokens.
+        prompt: Most prompt tokens: no token is shorter than a byte.
+        completion: Most tokens of the reply, unless it is longer.
+    """
+
+    estimate: int
+    low: int
+    prompt: int
+    completion: int
+
+
 class Completion(NamedTuple):
-    """A chat completion; `finish_reason` is "stop" for an ordinary message, else a key of `FINISH_PROBLEMS`."""
+    """A chat completion; `finish_reason` is "stop" for an ordinary message, else a key of `FINISH_PROBLEMS`.
+
+    `corrected` says that the endpoint's token counts cannot be right.
+    """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    corrected: bool = False
 
 
 def build_messages(
@@ -41,13 +66,13 @@ def build_messages(
 ) -> list[dict[str, Any]]:
     """Build the messages that ask for a reply; after an `earlier` mismatch they show it and give the reason.
 
-    A refused or empty reply is not shown: repeating a refusal invites another.
+    A refused, empty or very long reply is not shown: repeating a refusal invites another.
     """
     text = f"{text}\n\n{schema.instruction}{_WRITE_LESS if earlier and earlier.finish_reason == 'length' else ''}"
     image = None if image_url is None else {"type": "image_url", "image_url": {"url": image_url}}
     content = text if image is None else [{"type": "text", "text": text}, image]
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-    if earlier is not None and earlier.finish_reason == "stop":
+    if earlier is not None and earlier.finish_reason == "stop" and len(earlier.text) <= _LONGEST_SHOWN:
         problem = find_mismatch(schema, earlier) or "it was not usable"
         messages.append({"role": "assistant", "content": earlier.text})
         messages.append({"role": "user", "content": f"That reply does not fit: {problem}. {schema.instruction}"})
@@ -85,35 +110,73 @@ def to_data_url(scene: Scene, max_pixels: int) -> str:
         raise ReplyError(str(error)) from error
 
 
-def parse_body(body: bytes, prompt_bytes: int) -> Completion:
-    """Parse the body of an answer. Raises `RetryableError` for one that is no chat completion."""
-    try:
-        return parse_completion(from_json(body), prompt_bytes)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise RetryableError(f"an answer that is no chat completion ({body[:120]!r})", billed=True) from error
+def parse_body(body: bytes, bounds: TokenBounds) -> Completion:
+    """Parse the body of an answer. Raises `RetryableError` for one that is no chat completion.
 
-
-def parse_completion(answer: Any, prompt_bytes: int) -> Completion:
-    """Parse a decoded answer. Raises `LookupError`, `TypeError` or `AttributeError` for one of another shape.
-
-    Tokens that the endpoint did not count are estimated on the high side, as one for three bytes.
+    JSON that breaks the limits is an unreadable completion, and not an error: it was paid for.
     """
-    # Some servers send null or leave fields out that OpenAI always sends.
-    choice = answer["choices"][0]
-    message = choice["message"]
-    text, refusal = _join_content(message.get("content")), message.get("refusal")
-    finish = choice.get("finish_reason") or "stop"
-    finish = finish if finish in ("length", "content_filter") else "refusal" if refusal else "stop" if text.strip() else "empty"
-    usage = answer.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    text = text or refusal or ""
-    return Completion(
-        text=text,
-        finish_reason=finish,
-        prompt_tokens=usage.get("prompt_tokens") or prompt_bytes // 3,
-        completion_tokens=usage.get("completion_tokens") or len(text.encode()) // 3,
-        cached_tokens=details.get("cached_tokens") or 0,
+    try:
+        # Some servers write NaN beside the message; the numbers that are used are checked one by one.
+        answer = parse_json(body, what="The answer", max_bytes=LIMITS.reply_bytes, allow_non_finite=True)
+    except InputError as error:
+        if body[:100].lstrip()[:1] in (b"{", b"["):
+            return _count_tokens("", UNREADABLE, {}, bounds)
+        raise _no_completion(repr(body[:120])) from error
+    return parse_completion(answer, bounds)
+
+
+def parse_completion(answer: Any, bounds: TokenBounds) -> Completion:
+    """Parse a decoded answer, which may be of any shape. Raises `RetryableError` for one without choices.
+
+    Tokens that the endpoint did not count are estimated on the high side. Counts that the bytes which were sent and received
+    cannot justify are corrected.
+    """
+    if not isinstance(answer, dict) or not answer.get("choices"):
+        raise _no_completion(repr(answer)[:120])
+    try:
+        # Some servers send null or leave fields out that OpenAI always sends.
+        choice = answer["choices"][0]
+        message = choice["message"]
+        text, refusal = _join_content(message.get("content")), _join_content(message.get("refusal"))
+        finish = choice.get("finish_reason") or "stop"
+    except (LookupError, TypeError, AttributeError):
+        text, refusal, finish = "", "", UNREADABLE
+    if len(text or refusal) > LIMITS.reply_text:
+        text, refusal, finish = "", "", UNREADABLE
+    if finish not in ("length", "content_filter", UNREADABLE):
+        finish = "refusal" if refusal else "stop" if text.strip() else "empty"
+    usage = answer.get("usage")
+    return _count_tokens(text or refusal, finish, usage if isinstance(usage, dict) else {}, bounds)
+
+
+def _count_tokens(text: str, finish_reason: str, usage: dict[str, Any], bounds: TokenBounds) -> Completion:
+    """Make a completion with the tokens that `usage` counts, within the bounds."""
+    size = len(text.encode())
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    prompt, prompt_corrected = _bound_count(usage.get("prompt_tokens"), bounds.estimate, bounds.low, bounds.prompt)
+    completion, completion_corrected = _bound_count(
+        usage.get("completion_tokens"),
+        size // FEWEST_BYTES_PER_TOKEN,
+        size // MOST_BYTES_PER_TOKEN,
+        max(bounds.completion, size),
     )
+    cached_tokens, cached_corrected = _bound_count(cached, 0, 0, prompt)
+    corrected = prompt_corrected or completion_corrected or cached_corrected
+    return Completion(text, finish_reason, prompt, completion, cached_tokens, corrected)
+
+
+def _bound_count(claimed: Any, estimate: int, low: int, high: int) -> tuple[int, bool]:
+    """The claimed count moved into its bounds, or the estimate where it is none; and whether the claim was wrong."""
+    if claimed is None or (claimed == 0 and not isinstance(claimed, bool)):
+        return min(estimate, high), False
+    count = bounded_int(claimed, 1, LIMITS.integer)
+    bounded = min(max(estimate if count is None else count, low), high)
+    return bounded, bounded != count
+
+
+def _no_completion(found: str) -> RetryableError:
+    return RetryableError(f"an answer that is no chat completion ({redact(found)})", billed=True)
 
 
 def count_prompt_bytes(body: dict[str, Any]) -> int:
@@ -124,7 +187,9 @@ def count_prompt_bytes(body: dict[str, Any]) -> int:
 
 
 def _join_content(content: Any) -> str:
-    """A message's text, whether it came whole or in parts."""
+    """A message's text, whether it came whole or in parts. Raises `TypeError` for content that is no text."""
     if isinstance(content, list):
-        return "".join(part.get("text", "") for part in content if isinstance(part, dict))
+        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    if content is not None and not isinstance(content, str):
+        raise TypeError("content that is no text")
     return content or ""

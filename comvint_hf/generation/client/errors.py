@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from comvint_hf.errors import EndpointError, ReplyError
+from comvint_hf.errors import EndpointError, InputError, ReplyError
+from comvint_hf.untrusted import LIMITS, parse_json, redact
 
 if TYPE_CHECKING:
     import openai
@@ -34,6 +35,7 @@ class RetryableError(Exception):
         retry_after: Seconds that the endpoint asks to wait.
         billed: Whether the provider may bill the request although no reply came.
         unreached: Whether the request never reached the endpoint.
+        answered: Whether the endpoint did answer, in a way that is not read.
     """
 
     reason: str
@@ -41,6 +43,7 @@ class RetryableError(Exception):
     retry_after: float | None = None
     billed: bool = False
     unreached: bool = False
+    answered: bool = False
 
     def __str__(self) -> str:
         return self.reason
@@ -61,6 +64,7 @@ def classify_error(error: openai.APIError, model: str, url: str) -> Exception:
         A `RetryableError`, `UnsupportedFormatError` or `UnsupportedMaxTokensError`; a `ReplyError` for a prompt that is
         refused; an `EndpointError` for what stops the run.
     """
+    import httpx2
     import openai
 
     if isinstance(error, openai.APITimeoutError):
@@ -68,18 +72,37 @@ def classify_error(error: openai.APIError, model: str, url: str) -> Exception:
         return RetryableError(
             f"no {'connection' if connecting else 'answer'} in time", billed=not connecting, unreached=connecting
         )
+    if isinstance(error.__cause__, httpx2.DecodingError):
+        return RetryableError(redact(str(error.__cause__), LIMITS.message_characters), billed=True, answered=True)
     if isinstance(error, openai.APIConnectionError):
         refused = type(error.__cause__).__name__ in ("ConnectError", "UnsupportedProtocol", "LocalProtocolError", "ProxyError")
         how = "could not be made" if refused else "broke"
-        return RetryableError(f"the connection {how} ({error.__cause__!r})", billed=not refused, unreached=refused)
+        cause = redact(repr(error.__cause__), LIMITS.message_characters)
+        return RetryableError(f"the connection {how} ({cause})", billed=not refused, unreached=refused)
     if not isinstance(error, openai.APIStatusError):
-        return RetryableError(f"an answer that cannot be read ({error})", billed=True)
-    return classify_status(error.status_code, error.body or error.message, error.response.headers, model, url)
+        message = redact(str(error), LIMITS.message_characters)
+        return RetryableError(f"an answer that cannot be read ({message})", billed=True)
+    body = _read_error_body(error.response.content)
+    return classify_status(error.status_code, body, error.response.headers, model, url)
+
+
+def _read_error_body(content: bytes) -> object:
+    """The JSON of an error, or the beginning of its text."""
+    try:
+        return parse_json(content, what="The error", allow_non_finite=True)
+    except InputError:
+        return content[:1000].decode(errors="replace") or "no message"
 
 
 def classify_status(status: int, body: object, headers: Mapping[str, str], model: str, url: str) -> Exception:
     """Convert an HTTP status and its error body, as `classify_error` does."""
     message = _extract_message(body)
+    if 300 <= status < 400:
+        target = redact(headers.get("location", ""), LIMITS.message_characters)
+        return EndpointError(
+            f"{url} redirects to {target or 'another address'} with status {status}. A redirect is not followed, because "
+            f"prompts and the API key would go along: give the final address with --base-url. {_NEXT}"
+        )
     if status == 402 or (status in (403, 429) and _QUOTA.search(message)):
         return EndpointError(f"{url} has no quota left for {model} ({message}): add credit there. {_NEXT}")
     if status == 429 or status in (503, 529):
@@ -102,8 +125,9 @@ def _extract_message(body: object) -> str:
     fields = body if isinstance(body, dict) else {}
     fields = fields["error"] if isinstance(fields.get("error"), dict) else fields
     message, code = fields.get("message") or fields.get("detail") or body, fields.get("code")
-    line = f"{message} [{code}]" if isinstance(code, str) else str(message)
-    return " ".join(line.split())[:300]
+    line = f"{message} [{code[:100]}]" if isinstance(code, str) else str(message)
+    # Secrets are removed before the message is cut, or their beginnings would stay.
+    return " ".join(redact(line[: 100 * LIMITS.message_characters]).split())[: LIMITS.message_characters]
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
@@ -117,6 +141,7 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
         if value and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
             return float(value) * factor
     value = headers.get("retry-after")
-    if not value or email.utils.parsedate_tz(value) is None:
+    try:
+        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0) if value else None
+    except (ValueError, TypeError, OverflowError):  # no date, or one that no calendar has
         return None
-    return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)

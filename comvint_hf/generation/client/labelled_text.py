@@ -44,9 +44,11 @@ def _label_pattern(model: type[BaseModel]) -> re.Pattern[str]:
     # The longest first, or a short name would match the beginning of a longer one.
     ordered = sorted(names, key=len, reverse=True)
     inside = "|".join(name[0].upper() + name[1:] for name in ordered)
-    tail = r"(?:\s*#?\s*\d+)?[*_]*\s*:[*_]*[ \t]*"
+    # Possessive, because thousands of stars or blanks would be tried in all their splits.
+    tail = r"(?:\s*+#?\s*+\d++)?[*_]*+\s*+:[*_]*+[ \t]*+"
     return re.compile(
-        rf"^[ \t>#*_\-•]*(?:\d+[.)]\s*)?[*_]*(?P<start>(?i:{'|'.join(ordered)})){tail}|(?<=\s)[*_]*(?P<inside>{inside}){tail}",
+        rf"^[ \t>#*_\-•]*+(?:\d++[.)]\s*+)?[*_]*+(?P<start>(?i:{'|'.join(ordered)})){tail}"
+        rf"|(?<=\s)[*_]*+(?P<inside>{inside}){tail}",
         re.MULTILINE,
     )
 
@@ -67,7 +69,9 @@ def _fill_fields(model: type[BaseModel], values: deque[tuple[str, str]], outer: 
         if is_list and _is_model(inner):
             first = _first_labels(inner) - outer
             items = filled[name] = []
-            while values and values[0][0] in first:
+            left = -1
+            while values and values[0][0] in first and len(values) != left:
+                left = len(values)
                 items.append(_fill_fields(inner, values, outer | _first_labels(model)))
         elif _is_model(inner):
             filled[name] = _fill_fields(inner, values, outer)

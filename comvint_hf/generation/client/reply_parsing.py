@@ -7,6 +7,7 @@ JSON inside prose, or "Question: ... Answer: ..." lines.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from typing import Any, Generic, Literal
 
 from pydantic import ValidationError
 
+from comvint_hf.errors import InputError
 from comvint_hf.generation.client.labelled_text import parse_labelled_text
 from comvint_hf.generation.llm import R
+from comvint_hf.untrusted import LIMITS, clean_text, is_valid_text, parse_json
 
 Mode = Literal["json_schema", "json_object", "text"]
 MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")
@@ -27,17 +30,20 @@ FINISH_PROBLEMS = {
     "refusal": "the model refused",
     "content_filter": "the provider's content filter stopped the reply",
     "empty": "the reply was empty",
+    "unreadable": "the reply could not be read",
 }
 """Finish reasons of messages that are no reply, whatever their text."""
 
 # Strict mode refuses these keywords. Pydantic checks them when the reply comes.
 _UNSUPPORTED = ("title", "default", "minLength", "maxLength", "pattern", "format", "uniqueItems", "examples")
 _REASONING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
-_FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
+# Possessive, because thousands of line breaks would be tried in all their splits.
+_FENCE = re.compile(r"```[a-zA-Z]*+[^\S\n]*+\n(.*?)```", re.DOTALL)
 _REFUSAL = re.compile(
     r"\A\W*(i'm sorry|i am sorry|sorry,|i can't|i cannot|i can not|i'm unable|i am unable|as an ai\b)", re.IGNORECASE
 )
-_DECODER = json.JSONDecoder(strict=False)  # models write line breaks into strings
+_MAX_SCANNED = 4_000_000
+"""Characters that are read in search of JSON values, those that are read twice included."""
 
 
 class ReplyMismatch(ValueError):
@@ -70,14 +76,15 @@ class ReplySchema(Generic[R]):
 
     def parse(self, text: str, finish_reason: str = "stop", mode: Mode = "json_schema") -> R:
         """Parse a message into the reply. Raises `ReplyMismatch` where it is no reply or does not match."""
+        if len(text) > LIMITS.reply_text or not is_valid_text(text):
+            finish_reason = "unreadable"
         if finish_reason in FINISH_PROBLEMS:
             raise ReplyMismatch(FINISH_PROBLEMS[finish_reason])
-        if text.startswith("{"):
+        if text.startswith("{") and _is_json(text):
             try:
                 return self.reply_type.model_validate_json(text)
             except ValidationError as error:
-                if error.errors()[0]["type"] != "json_invalid":
-                    raise ReplyMismatch(_format_errors(error)) from error
+                raise ReplyMismatch(_format_errors(error)) from error
         return self._parse_prose(_REASONING.sub("", text).strip(), mode)
 
     def _parse_prose(self, text: str, mode: Mode) -> R:
@@ -168,18 +175,58 @@ def _describe_property(name: str, part: dict[str, Any], root: dict[str, Any]) ->
     return f'"{name}": {_describe_schema(part, root)}{description}'
 
 
+def _is_json(text: str) -> bool:
+    """Whether the whole text is JSON within the limits; pydantic's own parser takes infinities."""
+    try:
+        parse_json(text, what="The reply")
+    except InputError:
+        return False
+    return True
+
+
 def _find_json_values(text: str) -> Iterator[Any]:
-    """Yield every outermost JSON object or array in the text, in order; broken ones are skipped."""
-    at = 0
-    while (start := min((found for found in (text.find("{", at), text.find("[", at)) if found >= 0), default=-1)) >= 0:
+    """Yield every outermost JSON object or array in the text, in order; broken ones are skipped.
+
+    The search ends where broken values would make it long.
+    """
+    at = scanned = 0
+    starts = _OPENING.finditer(text)
+    for match in starts:
+        start = match.start()
+        if start < at:
+            continue
         try:
             value, at = _DECODER.raw_decode(text, start)
-            yield value
-        except (json.JSONDecodeError, RecursionError):
-            at = start + 1
+            scanned += at - start
+            if "\\u" not in text[start:at] or is_valid_text(json.dumps(value, ensure_ascii=False)):
+                yield value
+        except json.JSONDecodeError as error:
+            scanned += error.pos - start + error.pos // 50  # the error itself counts lines from the beginning
+        except (ValueError, RecursionError):  # a number or a nesting beyond the limits
+            scanned += _MAX_SCANNED // 100
+        if scanned > _MAX_SCANNED:
+            return
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits) > 300:
+        raise ValueError("an integer has more than 300 digits")
+    return int(digits)
+
+
+def _parse_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is not finite")
+    return number
+
+
+_OPENING = re.compile(r"[{\[]")
+# Not strict: models write line breaks into strings.
+_DECODER = json.JSONDecoder(strict=False, parse_int=_parse_int, parse_float=_parse_float, parse_constant=_parse_float)
 
 
 def _format_errors(error: ValidationError) -> str:
-    """Format the first five problems of a validation, each with its place."""
+    """Format the first five problems of a validation, each with its place, which may hold names that the model made up."""
     problems = [(".".join(map(str, one["loc"])) or "the reply", one["msg"]) for one in error.errors(include_url=False)[:5]]
-    return "; ".join(f"{place}: {problem}" for place, problem in problems)
+    return "; ".join(f"{clean_text(place, 100)}: {clean_text(problem, 300)}" for place, problem in problems)

@@ -15,8 +15,12 @@ from comvint_hf.errors import EndpointError, ReplyError
 from comvint_hf.generation.client.cache import Cache, RawReply
 from comvint_hf.generation.client.capabilities import Capabilities
 from comvint_hf.generation.client.completion import (
+    FEWEST_BYTES_PER_TOKEN,
+    MOST_BYTES_PER_TOKEN,
+    UNREADABLE,
     Completion,
     ReplyRequest,
+    TokenBounds,
     build_messages,
     count_prompt_bytes,
     parse_body,
@@ -30,6 +34,7 @@ from comvint_hf.generation.client.reply_parsing import Mode
 from comvint_hf.generation.client.retry import EndpointHealth, RetryState
 from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.generation.client.usage import Usage, UsageCounts
+from comvint_hf.untrusted import LIMITS
 
 DEFAULT_MAX_TOKENS = 8192
 """Most tokens of a reply where a budget needs a bound and none is given."""
@@ -91,8 +96,15 @@ class Requester:
         """Most dollars a request can cost: no token is shorter than a byte, no reply longer than the bound."""
         if self.price is None:
             return 0.0
-        prompt_tokens = count_prompt_bytes(body) + _TEMPLATE_BYTES + (self.price.image_tokens if self.settings.see else 0)
-        return self.price.compute_cost(prompt_tokens, self.max_tokens or DEFAULT_MAX_TOKENS, batch=batch)
+        bounds = self.compute_token_bounds(count_prompt_bytes(body))
+        return self.price.compute_cost(bounds.prompt, self.max_tokens or DEFAULT_MAX_TOKENS, batch=batch)
+
+    def compute_token_bounds(self, prompt_bytes: int, *, has_images: bool = False) -> TokenBounds:
+        """The token counts that an answer to so many bytes of prompt may claim; `has_images` says that images are among them."""
+        image_tokens = self.price.image_tokens if self.price else LIMITS.reply_tokens
+        prompt = prompt_bytes + _TEMPLATE_BYTES + (image_tokens if self.settings.see else 0)
+        low = 1 if has_images else prompt_bytes // MOST_BYTES_PER_TOKEN
+        return TokenBounds(prompt_bytes // FEWEST_BYTES_PER_TOKEN, low, prompt, self.max_tokens or LIMITS.reply_tokens)
 
     def make_reply(self, completion: Completion, mode: Mode, *, batch: bool = False) -> RawReply:
         """Make the reply that the cache stores, with its cost."""
@@ -101,6 +113,10 @@ class Requester:
         if self.price is not None:
             cost = self.price.compute_cost(prompt_tokens, completion_tokens, completion.cached_tokens, batch=batch)
         return RawReply(completion.text, completion.finish_reason, mode, prompt_tokens, completion_tokens, cost)
+
+    def count_correction(self, prompt: str, completion: Completion) -> None:
+        """Count a completion whose token counts could not be right."""
+        self.usage.get_counts(self.model, prompt).corrected += completion.corrected
 
     def count_reply(self, prompt: str, reply: RawReply) -> None:
         """Count a reply that was paid for."""
@@ -175,7 +191,8 @@ class Requester:
             task = asyncio.current_task()
             assert task is not None
             self.in_flight[request.key] = task
-            reply = self.make_reply(await self._post(body), mode)
+            completion = await self._post(body)
+            reply = self.make_reply(completion, mode)
         except (RetryableError, asyncio.CancelledError) as error:
             # A cancelled request may have reached the endpoint, so it counts as billed.
             billed = not isinstance(error, RetryableError) or error.billed
@@ -190,6 +207,7 @@ class Requester:
             raise
         self.meter.settle(reserved, reply.cost or 0.0)
         self.count_reply(request.prompt.name, reply)
+        self.count_correction(request.prompt.name, completion)
         self._mean_reply_tokens += 0.05 * (reply.completion_tokens - self._mean_reply_tokens)
         return reply
 
@@ -214,8 +232,14 @@ class Requester:
             if isinstance(failure, EndpointError):
                 self._stop_error = failure
             raise failure from error
-        completion = parse_body(response.content, count_prompt_bytes(body))
-        self.health.record_success()
+        completion = parse_body(response.content, self.compute_token_bounds(count_prompt_bytes(body)))
+        if completion.finish_reason != UNREADABLE:
+            self.health.record_success()
+            return completion
+        # The reply is paid for, so it is kept; an endpoint that gives no other gets no more requests.
+        stop = self.health.record_refusal(ReplyError(f"{self.endpoint.url} gave an answer that cannot be read."))
+        if isinstance(stop, EndpointError):
+            self._stop_error = stop
         return completion
 
     def get_client(self) -> Any:

@@ -114,6 +114,8 @@ class RetryState:
         health = self._health
         if self._failures < MAX_FAILURES:
             return
+        if health.last_success is None and error.answered:
+            raise health.record_refusal(ReplyError(f"{health.url} failed {self._failures} times for this prompt ({error})."))
         if health.last_success is None:
             raise EndpointError(
                 f"{health.url} gives no answer ({error}): is it running, and is --base-url right? Nothing is lost."

@@ -34,6 +34,7 @@ class UsageCounts:
         rejected: Replies that did not match their schema.
         cost: Dollars, without the `unpriced` replies.
         unpriced: Replies whose price is unknown.
+        corrected: Replies whose token counts could not be right, and were corrected.
     """
 
     requests: int = 0
@@ -44,6 +45,7 @@ class UsageCounts:
     completion_tokens: int = 0
     cost: float = 0.0
     unpriced: int = 0
+    corrected: int = 0
 
     def add(self, other: UsageCounts) -> None:
         for field in fields(self):
@@ -132,6 +134,7 @@ def _format_counts(counts: UsageCounts) -> str:
     cost = "cost unknown" if counts.unpriced and not counts.cost else format_cost(counts.cost)
     extra = f", {counts.retries:,} retries" if counts.retries else ""
     extra += f", {counts.rejected:,} unusable" if counts.rejected else ""
+    extra += f", {counts.corrected:,} with corrected token counts" if counts.corrected else ""
     return f"{counts.requests:,} requests{extra}, {counts.cached:,} from the cache, {tokens:,} tokens, {cost}"
 
 
