@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,7 +37,8 @@ class Request:
 class Response:
     """What to send, after how many seconds, and how it ends: `cut` closes half-way, `stall` never answers.
 
-    With `after` it is sent as soon as that is done, however long that takes.
+    With `after` it is sent as soon as that is done, however long that takes. With `raw` those bytes are sent in the place of
+    the whole answer, a part every `pause` seconds, and the connection stays open unless the last part is empty.
     """
 
     body: bytes = b""
@@ -46,6 +47,8 @@ class Response:
     delay: float = 0.0
     ending: Ending = "whole"
     after: Future[None] | None = None
+    raw: Iterable[bytes] | None = None
+    pause: float = 0.001
 
     @classmethod
     def of(cls, value: Any, status: int = 200, **more: Any) -> Response:
@@ -97,6 +100,9 @@ class Connection(asyncio.Protocol):
     def _answer(self, response: Response) -> None:
         if self._transport.is_closing():
             return
+        if response.raw is not None:
+            self._send_part(iter(response.raw), response.pause)
+            return
         if response.ending == "reset":
             self._transport.abort()
             return
@@ -106,6 +112,20 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._transport.write(encoded)
+
+    def _send_part(self, parts: Iterator[bytes], pause: float) -> None:
+        """Send the next part, unless the client reads slowly or is gone."""
+        if self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() < 1_000_000:
+            part = next(parts, None)
+            if part is None:
+                return
+            if not part:
+                self._transport.close()
+                return
+            self._transport.write(part)
+        asyncio.get_running_loop().call_later(pause, self._send_part, parts, pause)
 
 
 def _sized(rest: bytes, headers: dict[str, str]) -> tuple[bytes | None, bytes]:

@@ -27,7 +27,7 @@ from comvint_hf.generation.client.errors import (
     classify_status,
 )
 from comvint_hf.generation.client.openai_llm import OpenAILLM
-from comvint_hf.generation.client.retry import MAX_FAILURES, EndpointHealth, RetryState
+from comvint_hf.generation.client.retry import MAX_FAILURES, MAX_REFUSALS, EndpointHealth, RetryState
 from comvint_hf.generation.llm import R
 from comvint_hf.generation.prompt import Prompt
 from comvint_hf.untrusted import LIMITS, bounded_int, redact
@@ -37,7 +37,7 @@ MAX_REQUESTS, MAX_BYTES = 50_000, 190_000_000
 _HEAD_BYTES = 200
 _SAVE_EVERY = 500
 _TAG = "comvint"
-_MOST_LISTED = 10_000
+_MOST_LISTED = 20_000
 _FILE_TRIES = 3
 """How often a result file that breaks off is read from its beginning."""
 _IN_PROGRESS = ("validating", "in_progress", "finalizing", "cancelling")
@@ -163,7 +163,9 @@ class BatchLLM:
             listed += 1
             if listed >= _MOST_LISTED:
                 url = self._requester.endpoint.url
-                raise EndpointError(f"{url} lists more than {_MOST_LISTED:,} batches, and not the one of this run. Nothing is lost.")
+                raise EndpointError(
+                    f"{url} lists more than {_MOST_LISTED:,} batches, and not the one of this run. Nothing is lost."
+                )
         return None
 
     async def _poll_batch(self, batch: Batch, log: Log | None) -> int | None:
@@ -193,7 +195,8 @@ class BatchLLM:
         if log:
             unread = f", {results.unreadable:,} lines cannot be read" if results.unreadable else ""
             log(f"batch {name}: {state.status}, {len(requests) - missing:,} of {len(requests):,} settled{unread}")
-        if results.stop is not None and not results.replied:
+        # Few requests may fail for themselves; an endpoint that refuses many for good gets no more.
+        if results.stop is not None and not results.replied and len(requests) >= MAX_REFUSALS:
             raise results.stop
         if requests and not state.file_ids and state.status == "completed":
             raise EndpointError(
@@ -229,6 +232,7 @@ class BatchLLM:
     async def _read_results(self, file_id: str, results: BatchResults) -> bool:
         """Read a result file into the cache; return whether it was read to its end."""
         import httpx2
+        import openai
 
         replies: list[tuple[PendingRequest, RawReply]] = []
         results.begin_file()
@@ -248,6 +252,8 @@ class BatchLLM:
                             replies.append((request, reply))
                         if len(replies) >= _SAVE_EVERY:
                             await self._save_replies(replies)
+        except openai.NotFoundError:  # the provider has deleted the file
+            results.unreadable += 1
         except (httpx2.HTTPError, TimeoutError):
             whole = False
         await self._save_replies(replies)
