@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from itertools import chain
@@ -99,11 +100,21 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
+class FiniteRange(click.FloatRange):
+    """A range of finite numbers: NaN and infinity are in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 PRIVATE_HELP = (
     "Who may see the Hub repository, if it is new.  "
     "[default: private if a source's images may not be shared, else your account's]"
 )
-_POSITIVE = click.FloatRange(0, min_open=True)
+_POSITIVE = FiniteRange(0, min_open=True)
 _FOLDER, _FILE = (click.Path(path_type=Path, exists=True, file_okay=folder, dir_okay=not folder) for folder in (False, True))
 
 
@@ -137,7 +148,7 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
             "OPENAI_API_KEY, HF_TOKEN for huggingface.co, AZURE_OPENAI_API_KEY for Azure. Your own server needs none.",
             metavar="URL",
         ),
-        _flag("--temperature", "The sampling temperature; by default the model's own.", type=click.FloatRange(0)),
+        _flag("--temperature", "The sampling temperature; by default the model's own.", type=FiniteRange(0)),
         _flag(
             "--attempts",
             "Ask a prompt this often, each time with what did not fit, before its sample is rejected.",
@@ -158,7 +169,7 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
             "--budget",
             "Stop before --cache has paid more than this, in all runs together. Requests in flight and replies that did not fit "
             "count too.",
-            type=click.FloatRange(0),
+            type=FiniteRange(0),
             metavar="USD",
         ),
         _flag(
@@ -198,7 +209,7 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
         _flag(
             "--split",
             "Share of images to hold out as the split `test`.  [default: 0.1; SVIT's own list for Visual Genome]",
-            type=click.FloatRange(0, 1, max_open=True),
+            type=FiniteRange(0, 1, max_open=True),
             metavar="SHARE",
         ),
         _flag("--shard-scenes", "Images in a shard.", default=1000, type=click.IntRange(1)),

@@ -241,17 +241,17 @@ class BatchLLM:
             async with (
                 asyncio.timeout(LIMITS.batch_file_seconds),
                 self._requester.get_client().files.with_streaming_response.content(file_id) as response,
+                contextlib.aclosing(iter_lines(response.http_response)) as lines,
             ):
-                async with contextlib.aclosing(iter_lines(response.http_response)) as lines:
-                    async for line in lines:
-                        if (parsed := results.parse_line(line)) is None:
-                            continue
-                        request, result = parsed
-                        if (reply := await self._parse_result(result, request, results)) is not None:
-                            results.replied.add(request.custom_id)
-                            replies.append((request, reply))
-                        if len(replies) >= _SAVE_EVERY:
-                            await self._save_replies(replies)
+                async for line in lines:
+                    if (parsed := results.parse_line(line)) is None:
+                        continue
+                    request, result = parsed
+                    if (reply := self._parse_result(result, request, results)) is not None:
+                        results.replied.add(request.custom_id)
+                        replies.append((request, reply))
+                    if len(replies) >= _SAVE_EVERY:
+                        await self._save_replies(replies)
         except openai.NotFoundError:  # the provider has deleted the file
             results.unreadable += 1
         except (httpx2.HTTPError, TimeoutError):
@@ -259,7 +259,7 @@ class BatchLLM:
         await self._save_replies(replies)
         return whole
 
-    async def _parse_result(self, result: dict[str, Any], request: PendingRequest, results: BatchResults) -> RawReply | None:
+    def _parse_result(self, result: dict[str, Any], request: PendingRequest, results: BatchResults) -> RawReply | None:
         """The reply in one line of a result file; `None` for a failed request, which `results` then holds."""
         response = result.get("response")
         response = response if isinstance(response, dict) else {"status_code": 500, "body": result.get("error")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,7 +98,7 @@ class BatchResults:
         return request, result
 
 
-async def iter_lines(response: httpx2.Response) -> AsyncIterator[bytes | None]:
+async def iter_lines(response: httpx2.Response) -> AsyncGenerator[bytes | None, None]:
     """Yield the lines of a result file, and `None` for one that is too long to be kept."""
     from comvint_hf.generation.client.bounded_http import iter_bounded
 

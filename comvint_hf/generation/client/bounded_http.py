@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx2
+
 from comvint_hf.untrusted import LIMITS
 
 _ENCODINGS = ("", "identity", "gzip", "deflate", "br")
@@ -61,7 +62,7 @@ class BoundedClient(httpx2.AsyncClient):
 _BODY_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
-async def iter_bounded(response: httpx2.Response, max_bytes: int) -> AsyncIterator[bytes]:
+async def iter_bounded(response: httpx2.Response, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """Yield the decompressed body of an answer and close it. Raises `OversizedAnswer` beyond `max_bytes`."""
     request = response.request
     try:

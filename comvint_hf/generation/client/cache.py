@@ -266,10 +266,13 @@ def _read_reply(row: tuple[Any, ...]) -> RawReply:
     good = isinstance(text, str) and isinstance(finish, str) and mode in ("json_schema", "json_object", "text")
     if not good:
         text, finish, mode = "", "unreadable", "text"
-    counts = (bounded_int(count, 0, LIMITS.stored_tokens, default=0) for count in (prompt_tokens, completion_tokens))
     if cost is not None and not (isinstance(cost, (int, float)) and 0 <= cost < math.inf):
         cost = None
-    return RawReply(text, finish, mode, *counts, cost)  # type: ignore[arg-type]  # the default is an int
+    return RawReply(text, finish, mode, _read_count(prompt_tokens), _read_count(completion_tokens), cost)
+
+
+def _read_count(count: object) -> int:
+    return bounded_int(count, 0, LIMITS.stored_tokens) or 0
 
 
 def _create_tables(connection: sqlite3.Connection, path: Path) -> int:

@@ -120,7 +120,7 @@ def parse_body(body: bytes, bounds: TokenBounds) -> Completion:
         answer = parse_json(body, what="The answer", max_bytes=LIMITS.reply_bytes, allow_non_finite=True)
     except InputError as error:
         if body[:100].lstrip()[:1] in (b"{", b"["):
-            return _count_tokens("", UNREADABLE, {}, bounds)
+            return _count_tokens("", UNREADABLE, {}, bounds, size=len(body))
         raise _no_completion(repr(body[:120])) from error
     return parse_completion(answer, bounds)
 
@@ -149,17 +149,20 @@ def parse_completion(answer: Any, bounds: TokenBounds) -> Completion:
     return _count_tokens(text or refusal, finish, usage if isinstance(usage, dict) else {}, bounds)
 
 
-def _count_tokens(text: str, finish_reason: str, usage: dict[str, Any], bounds: TokenBounds) -> Completion:
-    """Make a completion with the tokens that `usage` counts, within the bounds."""
-    size = len(text.encode())
+def _count_tokens(
+    text: str, finish_reason: str, usage: dict[str, Any], bounds: TokenBounds, size: int | None = None
+) -> Completion:
+    """Make a completion with the tokens that `usage` counts, within the bounds; `size` is that of what cannot be read."""
+    text_size = len(text.encode())
+    estimate = (text_size if size is None else size) // FEWEST_BYTES_PER_TOKEN
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     prompt, prompt_corrected = _bound_count(usage.get("prompt_tokens"), bounds.estimate, bounds.low, bounds.prompt)
     completion, completion_corrected = _bound_count(
         usage.get("completion_tokens"),
-        size // FEWEST_BYTES_PER_TOKEN,
-        size // MOST_BYTES_PER_TOKEN,
-        max(bounds.completion, size),
+        estimate,
+        text_size // MOST_BYTES_PER_TOKEN,
+        max(bounds.completion, text_size),
     )
     cached_tokens, cached_corrected = _bound_count(cached, 0, 0, prompt)
     corrected = prompt_corrected or completion_corrected or cached_corrected

@@ -79,7 +79,8 @@ def resolve_endpoint(base_url: str | None = None, environment: Mapping[str, str]
     address = base_url or environment.get("OPENAI_BASE_URL") or OPENAI_URL
     try:
         parts = urlsplit(address)
-        host = parts.hostname if parts.scheme in ("http", "https") and (parts.port or True) else None
+        _ = parts.port  # raises for a port that is none
+        host = parts.hostname if parts.scheme in ("http", "https") else None
     except ValueError:
         host = None
     if not host:

@@ -103,7 +103,8 @@ class Requester:
         """The token counts that an answer to so many bytes of prompt may claim; `has_images` says that images are among them."""
         image_tokens = self.price.image_tokens if self.price else LIMITS.reply_tokens
         prompt = prompt_bytes + _TEMPLATE_BYTES + (image_tokens if self.settings.see else 0)
-        low = 1 if has_images else prompt_bytes // MOST_BYTES_PER_TOKEN
+        # Twice, because some servers leave the schema out of the prompt's tokens.
+        low = 1 if has_images else prompt_bytes // (2 * MOST_BYTES_PER_TOKEN)
         return TokenBounds(prompt_bytes // FEWEST_BYTES_PER_TOKEN, low, prompt, self.max_tokens or LIMITS.reply_tokens)
 
     def make_reply(self, completion: Completion, mode: Mode, *, batch: bool = False) -> RawReply:

@@ -89,7 +89,8 @@ def test_too_few_tokens_are_counted_up(tmp_path, options) -> None:
 def test_an_endpoint_of_unreadable_answers_gets_no_more_requests(tmp_path, options) -> None:
     endpoint = HostileEndpoint(spoil=REPLIES["body: 200 KB of ["][0], victim="number")
     replies, _, _ = run(endpoint, tmp_path / "c.sqlite", options, prompts=200)
-    assert isinstance(replies, EndpointError) and "first 8 requests" in str(replies) and endpoint.asked.total() <= 16
+    assert isinstance(replies, EndpointError) and "requests were all refused" in str(replies)
+    assert endpoint.asked.total() <= 16
 
 
 ROWS = {
@@ -141,6 +142,18 @@ def test_a_budget_is_a_finite_number(budget: float, tmp_path) -> None:
     with pytest.raises(InputError, match="finite"):
         BudgetMeter(cache, budget)
     cache.close()
+
+
+@pytest.mark.parametrize("flag", ["--budget", "--temperature", "--poll", "--tokens-per-minute"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_flag_refuses_what_is_no_finite_number(flag: str, value: str, tmp_path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "comvint_hf.cli", "build", "--recipe", "svit", "--scenes", "shapes:2", "--llm", "toy"]
+    command += ["--base-url", "http://127.0.0.1:9/v1", "--out", str(tmp_path), f"{flag}={value}"]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2 and f"Invalid value for '{flag}'" in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_the_password_of_an_address_is_sent_and_stands_nowhere(tmp_path, options, caplog) -> None:
