@@ -229,4 +229,4 @@ _DECODER = json.JSONDecoder(strict=False, parse_int=_parse_int, parse_float=_par
 def _format_errors(error: ValidationError) -> str:
     """Format the first five problems of a validation, each with its place, which may hold names that the model made up."""
     problems = [(".".join(map(str, one["loc"])) or "the reply", one["msg"]) for one in error.errors(include_url=False)[:5]]
-    return "; ".join(f"{clean_text(place, 100)}: {clean_text(problem, 300)}" for place, problem in problems)
+    return "; ".join(f"{clean_text(place, 300)}: {clean_text(problem, 2000)}" for place, problem in problems)
