@@ -6,6 +6,7 @@ model, as its conventions say. Importing this module loads no torch.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 # Tuned models know both phrasings from the referring questions of our datasets.
 GROUNDING_TEMPLATE = "Where is the {phrase}?"
 REGION_PHRASE = "this area"
+LONG_BLANK = re.compile(r"(\s{16})\s+")
+"""More blanks in a row than a text needs: the first sixteen are kept."""
+_MAX_PIECE = 512
 
 
 class ChatMessage(TypedDict):
@@ -225,8 +229,9 @@ def parse_grounded(answer: str, phrase: str) -> list[GroundedPhrase]:
 def _translate_stream(pieces: Iterable[str], dialect: BoxFormat, frame: Frame) -> Iterator[str]:
     """Translate a stream to canonical boxes, holding back text that may be the beginning of a box."""
     pending = ""
-    for piece in pieces:
-        pending += piece
+    # A model may repeat itself for pages: a long run of blanks or a huge piece would cost the search for boxes minutes.
+    for part in (piece[start : start + _MAX_PIECE] for piece in pieces for start in range(0, len(piece), _MAX_PIECE)):
+        pending = LONG_BLANK.sub(r"\1", pending + part)
         ready = pending[: dialect.complete_length(pending)]
         pending = pending[len(ready) :]
         if ready:

@@ -24,6 +24,9 @@ MIN_LONGEST_SIDE, MAX_LONGEST_SIDE = 640, 1600
 _UNFINISHED_BOX = re.compile(r"[\s,]*\[[\s\d.,-]*$")
 _UNFINISHED_PHRASE = re.compile(r"<(?:s|st|e|ed)?$|<st>(?P<phrase>[^<>]*)(?:<(?:e|ed)?|<ed>\s*)?$")
 _MARKER = re.compile(r"<(?:st|ed)>")
+_MARKDOWN = re.compile(r"[!\[\](){}*_`#|\\~$:/@+=-]|(?<=www)\.|(?<=\d)\.|(?<=\n)[ \t]+", re.IGNORECASE)
+_LONGEST_LABEL = 80
+_TAIL = 200
 Rectangle = tuple[float, float, float, float]
 
 
@@ -84,17 +87,19 @@ def draw_boxes(
 def highlight_phrases(text: str, palette: Mapping[str, str]) -> str:
     """Render a model's text as HTML: phrases highlighted in their colour, coordinates removed, everything else escaped.
 
-    An unfinished phrase at the end of a stream is shown as text, an unfinished box is not.
+    The chat reads HTML inside Markdown, so marks of Markdown are escaped too: a link or an image would be a way out for what an
+    injected prompt asks for. An unfinished phrase at the end of a stream is shown as text, an unfinished box is not.
 
     >>> highlight_phrases("A <st>cup<ed>[0.1, 0.2, 0.3, 0.4] & a <st>hat<ed>[0.", {"cup": "#000000"})
     'A <mark class="phrase" style="background-color:#000000">cup</mark> &amp; a hat'
     """
-    text = _UNFINISHED_PHRASE.sub(lambda match: match["phrase"] or "", _UNFINISHED_BOX.sub("", text))
+    text = text[:-_TAIL] + _UNFINISHED_BOX.sub("", text[-_TAIL:])
+    text = _UNFINISHED_PHRASE.sub(lambda match: match["phrase"] or "", text)
     pieces, end = [], 0
     for match in GROUNDED.finditer(text):
         pieces.append(_escape(text[end : match.start()]))
         colour = palette.get(_normalize(match["phrase"]))
-        words = html.escape(match["phrase"])
+        words = escape_text(match["phrase"])
         pieces.append(f'<mark class="phrase" style="background-color:{colour}">{words}</mark>' if colour else words)
         end = match.end()
     return "".join((*pieces, _escape(text[end:])))
@@ -124,7 +129,20 @@ def _normalize(phrase: str) -> str:
 
 def _escape(text: str) -> str:
     """Escape text between phrases, without markers that belong to no phrase."""
-    return html.escape(_MARKER.sub("", BARE_TAG.sub("", text)), quote=False)
+    return escape_text(_MARKER.sub("", BARE_TAG.sub("", text)))
+
+
+def escape_text(text: str) -> str:
+    """Escape text for HTML inside Markdown, so that it is shown as it is written.
+
+    >>> escape_text("![x](http://a.b/c) & <b>")
+    '&#33;&#91;x&#93;&#40;http&#58;&#47;&#47;a.b&#47;c&#41; &amp; &lt;b&gt;'
+    """
+    pieces, end = [], 0
+    for match in _MARKDOWN.finditer(text):
+        pieces += [html.escape(text[end : match.start()], quote=False), *(f"&#{ord(mark)};" for mark in match[0])]
+        end = match.end()
+    return "".join((*pieces, html.escape(text[end:], quote=False)))
 
 
 @cache
@@ -172,7 +190,7 @@ def _place_label(phrase: str, box: Rectangle, size: tuple[int, int], taken: Sequ
 
 
 def _truncate(phrase: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    text = phrase.strip() or "?"
+    text = phrase.strip()[:_LONGEST_LABEL] or "?"
     if font.getlength(text) <= width:
         return text
     while len(text) > 1 and font.getlength(text + "…") > width:

@@ -3,26 +3,35 @@
 `build_page(chat, examples)` builds it for any `Chat`, and `launch` serves it. The page renders a `Session`, which holds all state.
 """
 
+import functools
 import html
+import logging
+import math
 import os
-from collections.abc import Generator, Iterator, Sequence
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from PIL import Image
 
 # Gradio reads this on import. The page contacts no other server.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from comvint_hf.errors import InputError, first_line
+from comvint_hf.errors import ImageError, InputError, first_line
 from comvint_hf.images import decode_image
 from comvint_hf.serving.chat import Chat
 from comvint_hf.serving.demo.draw import render_legend
-from comvint_hf.serving.demo.session import Session, ask, find
+from comvint_hf.serving.demo.gate import Gate
+from comvint_hf.serving.demo.limits import Limits
+from comvint_hf.serving.demo.session import Session, Status, ask, find
 from comvint_hf.serving.demo.style import CSS
+from comvint_hf.serving.demo.uploads import UploadedImage, Uploads, make_upload_folder, read_upload
+from comvint_hf.untrusted import redact
 
+LOG = logging.getLogger(__name__)
 Updates = dict[str, Any]
 """New values by component name."""
 
@@ -40,9 +49,16 @@ class Page(gr.Blocks):
     components: dict[str, Any]
     """The components. Gradio adds their event listeners at run time, so they have no static type."""
 
-    def __init__(self) -> None:
-        super().__init__(title="comvint", analytics_enabled=False)
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(title="comvint", analytics_enabled=False, delete_cache=(60, limits.session_seconds))
+        self.limits = limits
+        self.uploads = Uploads()
         self.components = {}
+
+    def expire_soon(self, request: gr.Request) -> None:
+        """Let a closed session expire like an unused one; Gradio would keep it for an hour."""
+        if request.session_hash in self.state_holder.session_data:
+            self.state_holder.session_data[request.session_hash].STATE_TTL_WHEN_CLOSED = self.limits.session_seconds
 
     def updates(self, changed: Updates) -> dict[gr.components.Component, Any]:
         return {self.components[name]: value for name, value in changed.items()}
@@ -53,16 +69,19 @@ class Page(gr.Blocks):
         return [component for name, component in self.components.items() if name != "phrase"]
 
 
-def build_page(chat: Chat, examples: Sequence[Example] = ()) -> Page:
-    """Build the page for a chat, with examples to click on."""
-    with Page() as page:
-        _add_components(page.components, chat.name, examples)
+def build_page(chat: Chat, examples: Sequence[Example] = (), limits: Limits | None = None) -> Page:
+    """Build the page for a chat, with examples to click on, and the limits of its visitors."""
+    make_upload_folder()
+    with Page(limits or Limits()) as page:
+        _add_components(page.components, chat.name, examples, page.limits)
         _connect_events(page, chat, examples)
+        page.unload(page.expire_soon)
+    page.queue(max_size=page.limits.waiting, default_concurrency_limit=4, api_open=False)
     return page
 
 
-def launch(page: gr.Blocks, **options: Any) -> Any:
-    """Serve the page with its theme.
+def launch(page: Page, **options: Any) -> Any:
+    """Serve the page with its theme, behind its gate.
 
     Args:
         page: The page.
@@ -81,15 +100,27 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )
+    gate = Middleware(Gate, page=page, uploads=page.uploads, limits=page.limits)
+    # Without a named proxy, uvicorn would believe the address in a header of any visitor of the same machine.
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+    guards = {
+        "app_kwargs": {"middleware": [gate], "docs_url": None, "redoc_url": None, "openapi_url": None},
+        "max_file_size": page.limits.upload_bytes,
+        "state_session_capacity": page.limits.sessions,
+        "enable_monitoring": False,
+        "show_error": False,
+        "strict_cors": True,
+        "max_threads": 64,
+    }
     try:
         # Server-side rendering would need Node.js.
-        return page.launch(theme=theme, css=CSS, footer_links=[], run_history=False, ssr_mode=False, **options)
+        return page.launch(theme=theme, css=CSS, footer_links=[], run_history=False, ssr_mode=False, **guards, **options)
     except OSError as error:
         raise InputError(f"The page cannot be served ({first_line(error)}); choose another --port or --host.") from error
 
 
-def _add_components(components: dict[str, Any], name: str, examples: Sequence[Example]) -> None:
-    components["session"] = gr.State(Session())
+def _add_components(components: dict[str, Any], name: str, examples: Sequence[Example], limits: Limits) -> None:
+    components["session"] = gr.State(Session(limits=limits), time_to_live=limits.session_seconds)
     gr.HTML(
         f"<header><h1>comvint</h1><p>Ask, and see where.</p><span>{html.escape(name)}</span></header>",
         elem_id="head",
@@ -117,8 +148,7 @@ def _add_components(components: dict[str, Any], name: str, examples: Sequence[Ex
 
 def _add_image_column(components: dict[str, Any]) -> None:
     """Add the image with its legend, the controls for regions, and the search field."""
-    components["image"] = gr.Image(
-        type="pil",
+    components["image"] = UploadedImage(
         sources=["upload", "clipboard"],
         show_label=False,
         buttons=["fullscreen"],
@@ -140,6 +170,7 @@ def _add_image_column(components: dict[str, Any]) -> None:
 def _add_chat_column(components: dict[str, Any]) -> None:
     """Add the conversation with its status line and the question field."""
     components["chat"] = gr.Chatbot(
+        latex_delimiters=[],
         show_label=False,
         height=460,
         elem_id="chat",
@@ -197,15 +228,53 @@ def _render_status(session: Session) -> str:
 
 
 def _render_steps(session: Session, steps: Generator[None, None, None]) -> Iterator[Updates]:
-    """Render the page after every step of an action, and the image only when something on it has changed."""
-    sent = None
+    """Render the page as an action goes on, a few times a second, and the image only when something on it has changed."""
+    sent, last, shown = None, -math.inf, -1
     try:
         for _ in steps:
+            length = sum(len(message["content"]) for message in session.messages)
+            if time.monotonic() - last < 1 / session.limits.updates_a_second or (length, session.image_state()) == (shown, sent):
+                continue
             yield _render(session, image=session.image_state() != sent)
-            sent = session.image_state()
+            sent, last, shown = session.image_state(), time.monotonic(), length
     finally:
         steps.close()
     yield _render(session, image=session.image_state() != sent)
+
+
+def _guard(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an event handler neutral towards what it cannot use: anyone may call it with anything."""
+
+    @functools.wraps(handler)
+    def guarded(*arguments: Any, **named: Any) -> Any:
+        try:
+            return handler(*arguments, **named)
+        except Exception as error:  # noqa: BLE001
+            LOG.error("%s failed. %s", handler.__name__, redact("".join(traceback.format_exception(error))))
+            raise gr.Error("This does not work; reload the page and try again.", print_exception=False) from None
+
+    return guarded
+
+
+def _guard_steps(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """`_guard` for a handler that yields."""
+
+    @functools.wraps(handler)
+    def guarded(*arguments: Any) -> Iterator[Any]:
+        steps = iter(handler(*arguments))
+        while (update := _guard(next)(steps, None)) is not None:
+            yield update
+
+    return guarded
+
+
+def _read_numbers(event: gr.EventData, count: int) -> list[float] | None:
+    """Read the place of a selection, in pixels or as a number; `None` unless it is `count` finite numbers."""
+    data = event._data
+    found = data.get("index") if isinstance(data, dict) else None
+    numbers = found if isinstance(found, list) else [found]
+    usable = len(numbers) == count and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    return numbers if usable else None
 
 
 def _connect_events(page: Page, chat: Chat, examples: Sequence[Example]) -> None:
@@ -214,39 +283,58 @@ def _connect_events(page: Page, chat: Chat, examples: Sequence[Example]) -> None
     state, image, question, phrase = (components[name] for name in ("session", "image", "question", "phrase"))
     options = {"show_progress": "hidden", "api_visibility": "private"}
     # Several users at once: a local model answers them in turn, an endpoint in parallel.
-    streaming = {"concurrency_limit": 8, **options}
+    streaming = {"concurrency_limit": getattr(chat, "concurrency", page.limits.answers_at_once), **options}
 
+    @_guard_steps
     def on_ask(words: str, session: Session) -> Iterator[dict]:
         yield from map(page.updates, _render_steps(session, ask(chat, session, words)))
 
+    @_guard_steps
     def on_find(words: str, session: Session) -> Iterator[dict]:
         yield from map(page.updates, _render_steps(session, find(chat, session, words)))
 
-    def on_upload(uploaded: Image.Image | None, session: Session) -> dict:
-        session.set_image(uploaded)
+    @_guard
+    def on_upload(uploaded: str | None, session: Session) -> dict:
+        try:
+            session.set_image(read_upload(uploaded, page.limits) if uploaded else None)
+        except ImageError as error:
+            session.set_image(None)
+            session.status = Status(str(error), is_error=True)
         return page.updates(_render(session))
 
-    def on_image_click(session: Session, event: gr.SelectData) -> dict:
-        if rendered := session.render_image():
-            session.select_point(event.index[0] / rendered.width, event.index[1] / rendered.height)
+    @_guard
+    def on_image_click(session: Session, event: gr.EventData) -> dict:
+        if (place := _read_numbers(event, 2)) and (rendered := session.render_image()):
+            session.select_point(place[0] / rendered.width, place[1] / rendered.height)
         return page.updates(_render(session))
 
+    @_guard
     def on_stop(session: Session) -> dict:
         session.busy = False
         return page.updates(_render(session))
 
+    @_guard
     def on_clear_region(session: Session) -> dict:
         session.clear_region()
         return page.updates(_render(session))
 
+    @_guard
     def on_clear_chat(session: Session) -> dict:
         session.clear_conversation()
         return page.updates(_render(session))
 
-    def on_example(session: Session, event: gr.SelectData) -> dict:
-        example = examples[event.index]
+    @_guard
+    def on_example(session: Session, event: gr.EventData) -> dict:
+        number = _read_numbers(event, 1)
+        if number is None or number[0] not in range(len(examples)):
+            return page.updates(_render(session))
+        example = examples[int(number[0])]
         session.set_image(decode_image(example.image))
         return page.updates(_render(session) | {"question": example.question, "examples": gr.update(selected_index=None)})
+
+    @_guard
+    def on_clear(session: Session) -> dict:
+        return on_upload(None, session)
 
     answering = [
         gr.on([components["ask"].click, question.submit], on_ask, [question, state], outputs, **streaming),
@@ -259,5 +347,5 @@ def _connect_events(page: Page, chat: Chat, examples: Sequence[Example]) -> None
     components["clear_region"].click(on_clear_region, state, outputs, **options)
     components["chat"].clear(on_clear_chat, state, outputs, cancels=answering, **options)
     image.upload(on_upload, [image, state], outputs, cancels=answering, **options)
-    image.clear(lambda session: on_upload(None, session), state, outputs, cancels=answering, **options)
+    image.clear(on_clear, state, outputs, cancels=answering, **options)
     image.select(on_image_click, state, outputs, **options)

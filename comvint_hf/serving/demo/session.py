@@ -6,22 +6,44 @@ Actions that use the model are generators: the page is rendered from the state a
 from __future__ import annotations
 
 import logging
+import math
+import time
+import traceback
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
+from queue import Empty, Full, Queue
+from threading import Event, Thread
 from typing import NamedTuple
 
 from PIL import Image
 
 from comvint_hf.box_formats import clamp_box
-from comvint_hf.errors import ComvintError
+from comvint_hf.errors import InputError
 from comvint_hf.grounding import GroundedPhrase, parse
-from comvint_hf.serving.chat import REGION_PHRASE, Chat, ChatMessage, grounding_question, parse_grounded, region_question
-from comvint_hf.serving.demo.draw import MAX_LONGEST_SIDE, REGION_COLOUR, assign_colours, draw_boxes, highlight_phrases
+from comvint_hf.serving.chat import (
+    LONG_BLANK,
+    REGION_PHRASE,
+    Chat,
+    ChatMessage,
+    grounding_question,
+    parse_grounded,
+    region_question,
+)
+from comvint_hf.serving.demo.draw import REGION_COLOUR, assign_colours, draw_boxes, highlight_phrases
+from comvint_hf.serving.demo.limits import Limits
 from comvint_hf.types import Box
+from comvint_hf.untrusted import clean_text, redact
 
 LOG = logging.getLogger(__name__)
 MIN_REGION_SIDE = 0.01
 """The smallest side of a region, as a fraction of the image's: a smaller one is two taps on one spot."""
+NO_ANSWER = "The model could not answer; try again."
+CUT = "The answer was cut off; ask again for the rest."
+TOO_LONG = "The answer was too long and ends here."
+TOO_SLOW = "The answer took too long and ends here; try again."
+_TICK = 0.05
 
 
 class Status(NamedTuple):
@@ -45,6 +67,7 @@ class Session:
         draft: New text for the question field; `None` leaves it as it is.
         busy: Whether an answer is being generated.
         image_number: The number of images so far, by which a running answer notices that its image was replaced.
+        limits: What the session may use.
     """
 
     image: Image.Image | None = None
@@ -56,13 +79,14 @@ class Session:
     draft: str | None = None
     busy: bool = False
     image_number: int = 0
+    limits: Limits = field(default_factory=Limits)
 
     def set_image(self, image: Image.Image | None) -> None:
         """Start a conversation about another image, or without one."""
-        # Larger images would only make the page slow.
-        if image is not None and max(image.size) > MAX_LONGEST_SIDE * 2:
+        # Larger images would make the page slow and fill the memory.
+        if image is not None and max(image.size) > self.limits.image_side:
             image = image.copy()
-            image.thumbnail((MAX_LONGEST_SIDE * 2, MAX_LONGEST_SIDE * 2))
+            image.thumbnail((self.limits.image_side, self.limits.image_side))
         self.image = image
         self.image_number += 1
         self.clear_conversation()
@@ -74,6 +98,9 @@ class Session:
 
     def select_point(self, x: float, y: float) -> None:
         """Select a point (fractions of the image): the first one sets a corner, the second one completes the region."""
+        if self.image is None or not (math.isfinite(x) and math.isfinite(y)):
+            return
+        x, y = min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
         if self.corner is None:
             self.corner, self.region, self.status = (x, y), None, None
             return
@@ -103,19 +130,21 @@ class Session:
 
 def ask(chat: Chat, session: Session, words: str) -> Generator[None, None, None]:
     """Ask a question, about the marked region if there is one, and add the answer to the session as it is generated."""
-    if session.image is None:
-        session.status = Status("Give an image first: drop one above, or tap an example below.", is_error=True)
+    words = _clean(words)
+    if problem := _find_problem(session, words, "Write a question first." if session.region is None else ""):
+        session.status = Status(problem, is_error=True)
         return
-    if not words.strip() and session.region is None:
-        session.status = Status("Write a question first.", is_error=True)
+    if len(session.messages) >= 2 * session.limits.turns:
+        session.status = Status(f"This conversation has {session.limits.turns} questions; clear it to go on.", is_error=True)
         return
-    question = region_question(words, session.region) if session.region else ChatMessage(role="user", content=words.strip())
+    question = region_question(words, session.region) if session.region else ChatMessage(role="user", content=words)
     answer = ChatMessage(role="assistant", content="")
     session.messages += [question, answer]
     session.grounded, session.draft = [], ""
     try:
-        for _ in _stream_answer(chat, session, session.messages[:-1], answer):
-            session.grounded = parse(answer["content"])
+        for piece in _stream_answer(chat, session, session.messages[:-1], answer):
+            if "]" in piece:
+                _show_boxes(session, parse(answer["content"]))
             yield
     finally:
         _finish_answer(session, question, answer, words)
@@ -123,40 +152,136 @@ def ask(chat: Chat, session: Session, words: str) -> Generator[None, None, None]
 
 def find(chat: Chat, session: Session, phrase: str) -> Generator[None, None, None]:
     """Find a phrase and draw its boxes, without adding to the conversation."""
-    if session.image is None or not phrase.strip():
-        missing = "Give an image first." if session.image is None else "Write what to find first."
-        session.status = Status(missing, is_error=True)
+    phrase = _clean(phrase)
+    if problem := _find_problem(session, phrase, "Write what to find first."):
+        session.status = Status(problem, is_error=True)
         return
     answer = ChatMessage(role="assistant", content="")
     session.grounded = []
-    yield from _stream_answer(chat, session, [grounding_question(phrase)], answer)
-    if session.status is None:
-        session.grounded = parse_grounded(answer["content"], phrase.strip())
-        count = sum(len(item.boxes) for item in session.grounded)
-        found = f"Found “{phrase.strip()}” in {count} place{'s' if count > 1 else ''}."
-        session.status = Status(found if count else f"The model gives no box for “{phrase.strip()}”.")
-
-
-def _stream_answer(chat: Chat, session: Session, messages: list[ChatMessage], answer: ChatMessage) -> Generator[None, None, None]:
-    """Append the pieces of the answer to `answer`. An error becomes the status, and a new image ends the answer."""
-    image_number, session.busy, session.status = session.image_number, True, None
-    pieces = chat.stream(messages, session.image)
-    try:
+    for _ in _stream_answer(chat, session, [grounding_question(phrase)], answer):
         yield
+    if session.status is None:
+        count = _show_boxes(session, parse_grounded(answer["content"], phrase))
+        found = f"Found “{phrase}” in {count} place{'s' if count > 1 else ''}."
+        session.status = session.status or Status(found if count else f"The model gives no box for “{phrase}”.")
+
+
+def _clean(words: object) -> str:
+    """Take control characters and long runs of blanks out of what a visitor wrote."""
+    return LONG_BLANK.sub(r"\1", clean_text(words)).strip() if isinstance(words, str) else ""
+
+
+def _find_problem(session: Session, words: str, missing: str) -> str | None:
+    """Find the reason why a question cannot be asked now; `missing` is the one for no words."""
+    if session.busy:
+        return "Wait for the answer, or stop it."
+    if session.image is None:
+        return "Give an image first: drop one above, or tap an example below."
+    if len(words) > session.limits.question_characters:
+        return f"This text has {len(words):,} characters; {session.limits.question_characters:,} is the most."
+    return missing if missing and not words.strip(" .?!") else None
+
+
+def _show_boxes(session: Session, grounded: list[GroundedPhrase]) -> int:
+    """Draw the first boxes, as many as the limits allow, and return the number of all; the status tells the rest."""
+    count, left, shown = sum(len(item.boxes) for item in grounded), session.limits.boxes, []
+    for item in grounded:
+        boxes = tuple(islice(item.boxes, max(left, 0)))
+        left -= len(boxes)
+        if boxes:
+            shown.append(item._replace(boxes=boxes))
+    session.grounded = shown
+    if count > session.limits.boxes:
+        session.status = Status(f"The first {session.limits.boxes} of {count:,} boxes are drawn.")
+    return count
+
+
+def _add_problem(session: Session, problem: str) -> None:
+    """Add a sentence to the status."""
+    session.status = Status(f"{session.status.text} {problem}" if session.status else problem, is_error=True)
+
+
+def _stream_answer(chat: Chat, session: Session, messages: list[ChatMessage], answer: ChatMessage) -> Generator[str, None, None]:
+    """Append the pieces of the answer to `answer`, within the limits of length and time, and yield them; "" while there is none.
+
+    An error becomes the status, and a new image ends the answer.
+    """
+    image_number, session.busy, session.status = session.image_number, True, None
+    pieces = _read_in_time(chat.stream(messages, session.image), session.limits.answer_seconds)
+    try:
+        yield ""
         for piece in pieces:
             if session.image_number != image_number:
                 break
-            answer["content"] += piece
-            yield
-    except ComvintError as error:
-        session.status = Status(str(error), is_error=True)
-    except Exception as error:
-        # The user sees the error in one sentence; the traceback goes to the log.
-        LOG.exception("The model failed.")
-        session.status = Status(f"The model failed ({type(error).__name__}: {error}). Try again, or see the log.", is_error=True)
+            text = LONG_BLANK.sub(r"\1", answer["content"][-16:] + clean_text(piece))
+            answer["content"] = (answer["content"][:-16] + text)[: session.limits.answer_characters]
+            yield piece
+            if len(answer["content"]) >= session.limits.answer_characters:
+                _add_problem(session, TOO_LONG)
+                break
+    except TimeoutError:
+        _add_problem(session, TOO_SLOW)
+    except Exception as error:  # noqa: BLE001
+        _add_problem(session, _explain(error, bool(answer["content"].strip())))
     finally:
         pieces.close()
-        session.busy = False
+        if session.image_number == image_number:
+            session.busy = False
+
+
+def _explain(error: Exception, has_text: bool) -> str:
+    """Explain an error to a visitor, without anything that it holds: addresses, paths and keys stay in the log, redacted."""
+    # The text of the visitor cannot be asked in this form: the model's own sentence helps.
+    if type(error) is InputError:
+        return redact(str(error), 300)
+    LOG.error("The model failed. %s", redact("".join(traceback.format_exception(error))))
+    return CUT if has_text else NO_ANSWER
+
+
+def _read_in_time(pieces: Generator[str, None, None], seconds: float) -> Generator[str, None, None]:
+    """Yield pieces as they come, and "" when none comes for a moment. A model that hangs keeps only its own thread.
+
+    Raises:
+        TimeoutError: After `seconds`.
+    """
+    deadline, stop = time.monotonic() + seconds, Event()
+    arrived: Queue[str | Exception | None] = Queue(maxsize=64)
+
+    def put(item: str | Exception | None) -> None:
+        while not stop.is_set():
+            try:
+                return arrived.put(item, timeout=_TICK)
+            except Full:
+                continue
+
+    def read() -> None:
+        try:
+            with closing(pieces):
+                for piece in pieces:
+                    put(piece)
+                    if stop.is_set():
+                        return
+            put(None)
+        except Exception as error:  # noqa: BLE001  # raised in the thread that waits
+            put(error)
+
+    Thread(target=read, daemon=True).start()
+    try:
+        while True:
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            try:
+                item = arrived.get(timeout=_TICK)
+            except Empty:
+                yield ""
+                continue
+            if item is None:
+                return
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        stop.set()
 
 
 def _finish_answer(session: Session, question: ChatMessage, answer: ChatMessage, words: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from comvint_hf.errors import EndpointError
+from comvint_hf.errors import EndpointError, InputError
 from comvint_hf.serving.chat import ScriptedChat
 from comvint_hf.serving.demo.session import Session, ask, find
 
@@ -60,7 +60,11 @@ def test_finding_leaves_the_conversation_alone() -> None:
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [(EndpointError("The endpoint is away."), "The endpoint is away."), (RuntimeError("no memory"), "RuntimeError: no memory")],
+    [
+        (EndpointError("http://me:pass@inside/v1 is away."), "The model could not answer; try again."),
+        (RuntimeError("no memory"), "The model could not answer; try again."),
+        (InputError("The text contains '</s>'."), "The text contains '</s>'."),
+    ],
 )
 def test_an_error_becomes_the_status_and_leaves_no_question_behind(error: Exception, message: str) -> None:
     def broken(_: str) -> Iterator[str]:
@@ -68,7 +72,7 @@ def test_an_error_becomes_the_status_and_leaves_no_question_behind(error: Except
 
     session = new_session()
     list(ask(ScriptedChat(broken), session, "What is there?"))
-    assert message in session.status.text and session.status.is_error
+    assert session.status == (message, True)
     assert session.messages == [] and session.draft == "What is there?" and not session.busy
 
 
