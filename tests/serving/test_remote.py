@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -32,6 +33,10 @@ class Endpoint(BaseHTTPRequestHandler):
         common = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": request["model"]}
         body = "".join(f"data: {json.dumps(common | event)}\n\n" for event in events) + "data: [DONE]\n\n"
         self.respond(200, body.encode(), "text/event-stream")
+
+    def do_GET(self) -> None:
+        self.server.requests.append((self.path, self.headers, None))
+        self.respond(200, b"{}", "application/json")
 
     def respond(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)
@@ -84,3 +89,147 @@ def test_a_refusal_has_the_endpoints_own_message(endpoint: ThreadingHTTPServer) 
     chat = RemoteChat(f"http://127.0.0.1:{endpoint.server_port}/v1", "missing")
     with pytest.raises(EndpointError, match="'missing' .*no such model"):
         chat.answer(ask("Is it?"), None)
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """Answers as `server.mode` says."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        getattr(self, self.server.mode)()
+
+    def start(self, *headers: tuple[str, str], status: int = 200) -> None:
+        self.send_response(status)
+        for header in (("Content-Type", "text/event-stream"), ("Connection", "close"), *headers):
+            self.send_header(*header)
+        self.end_headers()
+
+    def write(self, content: str | None, end: str = "", **choice: object) -> None:
+        event = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+        event["choices"] = [{"index": 0, "delta": {"content": content}, **choice}]
+        self.wfile.write(f"data: {json.dumps(event)}\n\n{end}".encode())
+
+    def cut(self) -> None:
+        self.start()
+        self.write("There is a c")
+
+    def cut_in_a_line(self) -> None:
+        self.start()
+        self.write("There is a c")
+        self.wfile.write(b'data: {"choices": [{"ind')
+
+    def says_done(self) -> None:
+        self.start()
+        self.write("the text says data: [DONE] and \ndata: [DONE]")
+
+    def done(self) -> None:
+        self.start()
+        self.write("There is a cup.", "data: [DONE]\n\n")
+
+    def finished(self) -> None:
+        self.start()
+        self.write("There is a cup.", finish_reason="stop")
+
+    def redirects(self) -> None:
+        self.start(("Location", f"http://127.0.0.1:{self.server.other.server_port}/v1/chat/completions"), status=307)
+
+    def echoes_the_key(self) -> None:
+        self.start(status=401)
+        key = self.headers["Authorization"]
+        self.wfile.write(json.dumps({"error": {"message": f"Incorrect API key provided: {key}"}}).encode())
+
+    def trickles(self) -> None:
+        self.start()
+        for _ in range(60):
+            self.wfile.write(b":")
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    def floods(self) -> None:
+        self.start()
+        for _ in range(40):
+            self.write("x" * 1_000_000)
+
+    def floods_a_line(self) -> None:
+        self.start()
+        for _ in range(40):
+            self.wfile.write(b"x" * 1_000_000)
+
+    def is_a_bomb(self) -> None:
+        import gzip
+
+        self.start(("Content-Encoding", "gzip"))
+        self.wfile.write(gzip.compress(bytes(30_000_000)))
+
+    def sends_rubbish(self) -> None:
+        self.start()
+        self.wfile.write(b"data: [1, 2]\n\ndata: nothing\n\n")
+
+    def sends_odd_choices(self) -> None:
+        self.start()
+        self.wfile.write(b'data: {"choices": [{"delta": null}]}\n\n')
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output quiet."""
+
+
+@pytest.fixture
+def hostile(endpoint: ThreadingHTTPServer) -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    server.other = endpoint
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def remote(server: ThreadingHTTPServer, mode: str, **options: object) -> RemoteChat:
+    server.mode = mode
+    chat = RemoteChat(f"http://me:pa55word@127.0.0.1:{server.server_port}/v1", "m", api_key="key-of-the-house-123", **options)
+    chat.client = chat.client.with_options(max_retries=0)
+    return chat
+
+
+@pytest.mark.parametrize("mode", ["cut", "cut_in_a_line", "says_done"])
+def test_a_cut_stream_is_not_taken_for_whole(hostile: ThreadingHTTPServer, mode: str) -> None:
+    pieces = []
+    with pytest.raises(EndpointError):
+        for piece in remote(hostile, mode).stream(ask("Is it?"), None):
+            pieces.append(piece)
+    assert pieces
+
+
+@pytest.mark.parametrize("mode", ["done", "finished"])
+def test_either_end_of_a_stream_will_do(hostile: ThreadingHTTPServer, mode: str) -> None:
+    assert remote(hostile, mode).answer(ask("Is it?"), None) == "There is a cup."
+
+
+def test_a_redirect_is_not_followed(hostile: ThreadingHTTPServer) -> None:
+    with pytest.raises(EndpointError):
+        remote(hostile, "redirects").answer(ask("Is it?"), Image.new("RGB", (8, 8)))
+    assert hostile.other.requests == []
+
+
+@pytest.mark.parametrize("mode", ["echoes_the_key", "cut", "redirects", "sends_rubbish", "sends_odd_choices"])
+def test_an_error_holds_no_key_and_no_password(hostile: ThreadingHTTPServer, mode: str) -> None:
+    import traceback
+
+    with pytest.raises(EndpointError) as raised:
+        remote(hostile, mode).answer(ask("Is it?"), None)
+    text = "".join(traceback.format_exception(raised.value))
+    assert "pa55word" not in text and "key-of-the-house-123" not in text
+    assert "127.0.0.1" in str(raised.value)
+
+
+@pytest.mark.parametrize("mode", ["trickles", "floods", "floods_a_line", "is_a_bomb"])
+def test_an_answer_is_bounded_in_time_and_size(hostile: ThreadingHTTPServer, mode: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(EndpointError):
+        remote(hostile, mode, timeout=2.0).answer(ask("Is it?"), None)
+    assert time.monotonic() - start < 5

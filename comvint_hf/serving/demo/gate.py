@@ -22,7 +22,7 @@ from gradio.utils import get_upload_folder
 from pydantic import ValidationError
 
 from comvint_hf.serving.demo.limits import Limits
-from comvint_hf.serving.demo.uploads import NOT_UPLOADED, Uploads
+from comvint_hf.serving.demo.uploads import NOT_UPLOADED, Uploads, is_in_upload_folder
 from comvint_hf.untrusted import redact
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Gate:
         self._counts[address, True] += is_action
         if (
             self._counts[address, False] > self.limits.requests_a_minute
-            or self._counts[address, True] > self.limits.actions_a_minute
+            or (is_action and self._counts[address, True] > self.limits.actions_a_minute)
             or self._open[address] > self.limits.open_requests
         ):
             raise Refusal(429, "Too many requests. Wait a minute and try again.")
@@ -224,7 +224,10 @@ class Gate:
             self._check_inputs(function, data)
         if type(body.get("trigger_id")) not in (int, type(None)):
             raise Refusal(400)
-        for file in find_files([data, body.get("event_data")]):
+        # An event may name an example, which was not uploaded; a handler must not open what an event names.
+        if not all(is_in_upload_folder(file.get("path")) for file in find_files(body.get("event_data"))):
+            raise Refusal(400, NOT_UPLOADED)
+        for file in find_files(data):
             if not self.uploads.claim(file.get("path"), session):
                 raise Refusal(400, NOT_UPLOADED)
 

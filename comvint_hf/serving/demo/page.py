@@ -57,7 +57,7 @@ class Page(gr.Blocks):
 
     def expire_soon(self, request: gr.Request) -> None:
         """Let a closed session expire like an unused one; Gradio would keep it for an hour."""
-        if request.session_hash in self.state_holder.session_data:
+        if request.session_hash and request.session_hash in self.state_holder.session_data:
             self.state_holder.session_data[request.session_hash].STATE_TTL_WHEN_CLOSED = self.limits.session_seconds
 
     def updates(self, changed: Updates) -> dict[gr.components.Component, Any]:
@@ -103,7 +103,7 @@ def launch(page: Page, **options: Any) -> Any:
     gate = Middleware(Gate, page=page, uploads=page.uploads, limits=page.limits)
     # Without a named proxy, uvicorn would believe the address in a header of any visitor of the same machine.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
-    guards = {
+    guards: dict[str, Any] = {
         "app_kwargs": {"middleware": [gate], "docs_url": None, "redoc_url": None, "openapi_url": None},
         "max_file_size": page.limits.upload_bytes,
         "state_session_capacity": page.limits.sessions,
@@ -272,7 +272,7 @@ def _read_numbers(event: gr.EventData, count: int) -> list[float] | None:
     """Read the place of a selection, in pixels or as a number; `None` unless it is `count` finite numbers."""
     data = event._data
     found = data.get("index") if isinstance(data, dict) else None
-    numbers = found if isinstance(found, list) else [found]
+    numbers: list[Any] = found if isinstance(found, list) else [found]
     usable = len(numbers) == count and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
     return numbers if usable else None
 

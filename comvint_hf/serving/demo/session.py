@@ -143,9 +143,12 @@ def ask(chat: Chat, session: Session, words: str) -> Generator[None, None, None]
     session.grounded, session.draft = [], ""
     try:
         for piece in _stream_answer(chat, session, session.messages[:-1], answer):
-            if "]" in piece:
+            # A box ends here; once all that may be drawn are, the text need not be read again and again.
+            if "]" in piece and sum(len(item.boxes) for item in session.grounded) < session.limits.boxes:
                 _show_boxes(session, parse(answer["content"]))
             yield
+        if session.grounded and any(message is answer for message in session.messages):
+            _show_boxes(session, parse(answer["content"]))
     finally:
         _finish_answer(session, question, answer, words)
 
@@ -162,7 +165,7 @@ def find(chat: Chat, session: Session, phrase: str) -> Generator[None, None, Non
         yield
     if session.status is None:
         count = _show_boxes(session, parse_grounded(answer["content"], phrase))
-        found = f"Found “{phrase}” in {count} place{'s' if count > 1 else ''}."
+        found = f"Found “{phrase}” in {count:,} place{'s' if count > 1 else ''}."
         session.status = session.status or Status(found if count else f"The model gives no box for “{phrase}”.")
 
 
@@ -192,13 +195,9 @@ def _show_boxes(session: Session, grounded: list[GroundedPhrase]) -> int:
             shown.append(item._replace(boxes=boxes))
     session.grounded = shown
     if count > session.limits.boxes:
-        session.status = Status(f"The first {session.limits.boxes} of {count:,} boxes are drawn.")
+        rest = f" {session.status.text}" if session.status and session.status.is_error else ""
+        session.status = Status(f"The first {session.limits.boxes} of {count:,} boxes are drawn.{rest}", bool(rest))
     return count
-
-
-def _add_problem(session: Session, problem: str) -> None:
-    """Add a sentence to the status."""
-    session.status = Status(f"{session.status.text} {problem}" if session.status else problem, is_error=True)
 
 
 def _stream_answer(chat: Chat, session: Session, messages: list[ChatMessage], answer: ChatMessage) -> Generator[str, None, None]:
@@ -217,12 +216,12 @@ def _stream_answer(chat: Chat, session: Session, messages: list[ChatMessage], an
             answer["content"] = (answer["content"][:-16] + text)[: session.limits.answer_characters]
             yield piece
             if len(answer["content"]) >= session.limits.answer_characters:
-                _add_problem(session, TOO_LONG)
+                session.status = Status(TOO_LONG, is_error=True)
                 break
     except TimeoutError:
-        _add_problem(session, TOO_SLOW)
+        session.status = Status(TOO_SLOW, is_error=True)
     except Exception as error:  # noqa: BLE001
-        _add_problem(session, _explain(error, bool(answer["content"].strip())))
+        session.status = Status(_explain(error, bool(answer["content"].strip())), is_error=True)
     finally:
         pieces.close()
         if session.image_number == image_number:

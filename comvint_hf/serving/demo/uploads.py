@@ -123,6 +123,8 @@ def read_upload(path: str, limits: Limits) -> Image.Image:
             return ImageOps.exif_transpose(opened).convert("RGB")
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(_too_many_pixels(limits)) from error
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         raise ImageError(NOT_AN_IMAGE) from error
 
@@ -147,7 +149,7 @@ def _read_file(path: str, limits: Limits) -> bytes:
 def _check_header(opened: Image.Image, encoded: bytes, limits: Limits) -> None:
     """Raise `ImageError` for an image that would take long to decode, or loses its colours in 8 bits."""
     if opened.width * opened.height > limits.upload_pixels:
-        raise ImageError(f"This image has more than {limits.upload_pixels // 1_000_000} million pixels. Choose a smaller one.")
+        raise ImageError(_too_many_pixels(limits))
     if opened.mode not in MODES:
         raise ImageError("This image has more than 8 bits a channel. Save it with 8 bits, as PNG or JPEG.")
     # A JPEG may have any number of passes, and Pillow walks through a GIF to count its frames: count their marks first.
@@ -155,3 +157,7 @@ def _check_header(opened: Image.Image, encoded: bytes, limits: Limits) -> None:
     descriptors = encoded.count(b"\0,") // 4 if opened.format == "GIF" else 0
     if max(passes, descriptors) > limits.upload_frames or getattr(opened, "n_frames", 1) > limits.upload_frames:
         raise ImageError(f"This image has more than {limits.upload_frames:,} frames. Choose a shorter one.")
+
+
+def _too_many_pixels(limits: Limits) -> str:
+    return f"This image has more than {limits.upload_pixels // 1_000_000} million pixels. Choose a smaller one."
