@@ -11,6 +11,7 @@ sys.path[:0] = map(str, Path(__file__).parent.glob("comvint_hf-*.whl"))
 
 from comvint_hf.cli import handle_errors, usage_errors
 from comvint_hf.serving.chat import Chat
+from comvint_hf.serving.demo.limits import read_limits
 from comvint_hf.serving.demo.page import Example, build_page, launch
 from comvint_hf.serving.loading import load_chat, read_conventions
 from comvint_hf.serving.remote import RemoteChat
@@ -39,6 +40,9 @@ QUESTIONS = {
 @click.option("--dtype", help="float32, bfloat16 or float16.  [default: bfloat16 on cuda]")
 @click.option("--host", default=None, help="The address to listen on.  [default: this machine only; every address on a Space]")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.  [default: the first free port from 7860]")
+@click.option(
+    "--limit", "settings", multiple=True, metavar="NAME=NUMBER", help="Change a limit of visitors, like turns=5; see docs."
+)
 @click.option("--share", is_flag=True, help="Create a public link through Gradio's servers.")
 @handle_errors
 def main(
@@ -51,6 +55,7 @@ def main(
     dtype: str | None,
     host: str | None,
     port: int | None,
+    settings: tuple[str, ...],
     share: bool,
 ) -> None:
     """Serve the page for a local model, or for one behind an endpoint.
@@ -63,19 +68,24 @@ def main(
         raise click.UsageError("No model is named: give --model DIR or ORG/NAME, or set the Space's variable COMVINT_MODEL.")
     chat: Chat
     with usage_errors():
+        limits = read_limits(settings)
         if base_url:
             found = read_conventions(conventions, required=True) if conventions else None
-            chat = RemoteChat(base_url, model, conventions=found, max_new_tokens=max_new_tokens)
+            seconds = limits.answer_seconds
+            chat = RemoteChat(base_url, model, conventions=found, max_new_tokens=max_new_tokens, timeout=seconds)
         else:
             chat = load_chat(model, base=base, device=device, dtype=dtype, max_new_tokens=max_new_tokens)
     examples = [Example(EXAMPLES / name, question) for name, question in QUESTIONS.items() if (EXAMPLES / name).is_file()]
     on_spaces = "SPACE_ID" in os.environ
+    if on_spaces:
+        # A Space is reached through proxies of its private network only, which say whom they ask for.
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16")
     launch(
-        build_page(chat, examples),
+        build_page(chat, examples, limits),
         server_name=host or ("0.0.0.0" if on_spaces else "127.0.0.1"),
         server_port=port,
         share=share,
-        allowed_paths=[str(EXAMPLES)],
+        allowed_paths=[str(example.image) for example in examples],
     )
 
 

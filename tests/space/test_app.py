@@ -56,6 +56,7 @@ def test_wrong_flags_are_refused_in_a_sentence(tmp_path: Path) -> None:
     for arguments, message in (
         (("--model", str(tmp_path / "none")), "There is no folder"),
         (("--model", "x", "--base-url", "localhost:8000"), "expected one like http://localhost:8000/v1"),
+        (("--model", "x", "--limit", "turns=-1"), "expected a name, = and a number above 0"),
         (("--model", "x", "--base-url", "http://localhost:8000/v1", "--conventions", str(tmp_path)), "has no comvint.json"),
     ):
         output, _ = (process := start({}, *arguments)).communicate(timeout=250)

@@ -228,6 +228,29 @@ def test_a_full_queue_says_so(serve_limited: Serve) -> None:
     assert 503 in statuses and statuses[0] == 200 and set(statuses) <= {200, 503}
 
 
+def test_one_address_does_not_fill_the_queue(serve_limited: Serve) -> None:
+    release = threading.Event()
+
+    def hang(question: str) -> Iterator[str]:
+        release.wait(60)
+        yield "So."
+
+    address, page = serve_limited(hang, events_at_once=3)
+    visitors = [Visitor(address, page) for _ in range(5)]
+    for visitor in visitors:
+        visitor.give(WHITE)
+    try:
+        with ThreadPoolExecutor(5) as pool:
+            replies = [pool.submit(visitor.join, "on_ask", ["Hi", None]) for visitor in visitors]
+            time.sleep(1)
+            release.set()
+            replies = [reply.result() for reply in replies]
+    finally:
+        release.set()
+    assert sorted(reply.status for reply in replies) == [200, 200, 200, 429, 429]
+    assert visitors[-1].join("on_ask", ["Hi", None]).output
+
+
 def test_requests_of_an_address_are_counted(serve_limited: Serve) -> None:
     address, page = serve_limited(lambda _: "So.", actions_a_minute=20)
     visitor = Visitor(address, page)

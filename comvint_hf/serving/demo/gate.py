@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 API = "/gradio_api/"
 PAGES = re.compile(
-    r"/(?:|config/?|theme\.css|robots\.txt|favicon\.ico|manifest\.json|pwa_icon(?:/\d+)?|(?:assets|static|svelte)/.*)"
+    r"/(?:|config/?|theme\.css|robots\.txt|favicon\.ico|manifest\.json|logout|pwa_icon(?:/\d+)?|(?:assets|static|svelte)/.*)"
 )
 READS = re.compile(
     r"(?:info|app_id|user|login_check|startup-events|theme\.css|upload_progress|queue/(?:data|status)|heartbeat/[^/]+"
@@ -83,7 +83,8 @@ class Gate:
             await self._pass_on(scope, receive, tracked_send)
         except Refusal as refusal:
             LOG.info("Refused %s %r: %s", scope["method"], scope["path"][:200], refusal.text)
-            await _respond(send, refusal.status, refusal.text)
+            if not started:
+                await _respond(send, refusal.status, refusal.text)
         except Exception as error:  # noqa: BLE001
             # Gradio raises for many malformed requests; its traceback helps nobody, and a visitor may write it at will.
             LOG.warning("%s %r failed: %s", scope["method"], scope["path"][:200], redact(f"{type(error).__name__}: {error}"))
@@ -125,10 +126,12 @@ class Gate:
         elif method == "POST" and route is not None and (call := CALLS.fullmatch(route)):
             raw = await self._read_body(scope, receive)
             self._check_call(call, parse_body(raw))
+            self._check_queue(read_address(scope))
             await self.app(scope, _replay(raw, receive), send)
-        elif method == "POST" and route is not None and route.strip("/") in ("cancel", "reset"):
+        elif method == "POST" and (path.rstrip("/") == "/login" or (route or "").rstrip("/") in ("cancel", "reset")):
             raw = await self._read_body(scope, receive)
-            parse_body(raw)
+            if route:
+                parse_body(raw)
             await self.app(scope, _replay(raw, receive), send)
         else:
             raise Refusal(404)
@@ -230,6 +233,12 @@ class Gate:
         for file in find_files(data):
             if not self.uploads.claim(file.get("path"), session):
                 raise Refusal(400, NOT_UPLOADED)
+
+    def _check_queue(self, address: str) -> None:
+        """Raise `Refusal` if an address has its share of the queue already."""
+        events = list(self.page._queue.event_ids_to_events.values())
+        if sum(read_address(event.request.scope) == address for event in events) >= self.limits.events_at_once:
+            raise Refusal(429, "Too many questions at once. Wait for the answers and try again.")
 
     def _check_inputs(self, function: Any, data: object) -> None:
         """Raise `Refusal` unless there is one value for each input, of the form that its component expects."""

@@ -1,6 +1,11 @@
 """The limits of the page, in one place. Imports no gradio."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from comvint_hf.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class Limits:
         waiting: The number of visitors that wait in the queue; the next one is told to come back.
         requests_a_minute: The number of requests of a client address, and of those the number that do something.
         actions_a_minute: The number of POST requests of a client address.
+        events_at_once: The number of events of a client address that run or wait.
         open_requests: The number of open requests of a client address.
         body_bytes: The size of a request that is not an upload.
         body_seconds: Seconds until a request or an upload has arrived.
@@ -40,6 +46,7 @@ class Limits:
     waiting: int = 64
     requests_a_minute: int = 1_200
     actions_a_minute: int = 120
+    events_at_once: int = 24
     open_requests: int = 100
     body_bytes: int = 64 * 1024
     body_seconds: float = 60.0
@@ -50,3 +57,24 @@ class Limits:
     image_side: int = 1_600
     sessions: int = 100
     session_seconds: int = 30 * 60
+
+
+def read_limits(settings: Iterable[str]) -> Limits:
+    """Read limits like `turns=5`; the others keep their defaults. Raises `InputError`.
+
+    >>> read_limits(["turns=5", "answer_seconds=7.5"]).answer_seconds
+    7.5
+    """
+    kinds: dict[str, Callable[[str], Any]] = {item.name: int if item.type is int else float for item in fields(Limits)}
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            found[name] = kinds[name](value)
+            if not 0 < found[name] < math.inf:
+                raise ValueError
+        except (KeyError, ValueError):
+            raise InputError(
+                f"The limit is {setting!r}; expected a name, = and a number above 0, with one of the names {', '.join(kinds)}."
+            ) from None
+    return Limits(**found)

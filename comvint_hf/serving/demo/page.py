@@ -279,19 +279,10 @@ def _read_numbers(event: gr.EventData, count: int) -> list[float] | None:
 
 def _connect_events(page: Page, chat: Chat, examples: Sequence[Example]) -> None:
     """Connect the events of the components with the actions of the session."""
-    components, outputs = page.components, page.outputs
-    state, image, question, phrase = (components[name] for name in ("session", "image", "question", "phrase"))
     options = {"show_progress": "hidden", "api_visibility": "private"}
-    # Several users at once: a local model answers them in turn, an endpoint in parallel.
-    streaming = {"concurrency_limit": getattr(chat, "concurrency", page.limits.answers_at_once), **options}
-
-    @_guard_steps
-    def on_ask(words: str, session: Session) -> Iterator[dict]:
-        yield from map(page.updates, _render_steps(session, ask(chat, session, words)))
-
-    @_guard_steps
-    def on_find(words: str, session: Session) -> Iterator[dict]:
-        yield from map(page.updates, _render_steps(session, find(chat, session, words)))
+    answering = _connect_answers(page, chat, examples, options)
+    components, outputs, state = page.components, page.outputs, page.components["session"]
+    image = components["image"]
 
     @_guard
     def on_upload(uploaded: str | None, session: Session) -> dict:
@@ -300,6 +291,11 @@ def _connect_events(page: Page, chat: Chat, examples: Sequence[Example]) -> None
         except ImageError as error:
             session.set_image(None)
             session.status = Status(str(error), is_error=True)
+        return page.updates(_render(session))
+
+    @_guard
+    def on_clear(session: Session) -> dict:
+        session.set_image(None)
         return page.updates(_render(session))
 
     @_guard
@@ -323,6 +319,29 @@ def _connect_events(page: Page, chat: Chat, examples: Sequence[Example]) -> None
         session.clear_conversation()
         return page.updates(_render(session))
 
+    components["stop"].click(on_stop, state, outputs, cancels=answering, **options)
+    components["clear_region"].click(on_clear_region, state, outputs, **options)
+    components["chat"].clear(on_clear_chat, state, outputs, cancels=answering, **options)
+    image.upload(on_upload, [image, state], outputs, cancels=answering, **options)
+    image.clear(on_clear, state, outputs, cancels=answering, **options)
+    image.select(on_image_click, state, outputs, **options)
+
+
+def _connect_answers(page: Page, chat: Chat, examples: Sequence[Example], options: dict[str, str]) -> list[Any]:
+    """Connect the events that ask the model, and return their listeners."""
+    components, outputs = page.components, page.outputs
+    state, question, phrase = (components[name] for name in ("session", "question", "phrase"))
+    # Several users at once: a local model answers them in turn, an endpoint in parallel.
+    streaming: dict[str, Any] = {"concurrency_limit": getattr(chat, "concurrency", page.limits.answers_at_once), **options}
+
+    @_guard_steps
+    def on_ask(words: str, session: Session) -> Iterator[dict]:
+        yield from map(page.updates, _render_steps(session, ask(chat, session, words)))
+
+    @_guard_steps
+    def on_find(words: str, session: Session) -> Iterator[dict]:
+        yield from map(page.updates, _render_steps(session, find(chat, session, words)))
+
     @_guard
     def on_example(session: Session, event: gr.EventData) -> dict:
         number = _read_numbers(event, 1)
@@ -332,20 +351,11 @@ def _connect_events(page: Page, chat: Chat, examples: Sequence[Example]) -> None
         session.set_image(decode_image(example.image))
         return page.updates(_render(session) | {"question": example.question, "examples": gr.update(selected_index=None)})
 
-    @_guard
-    def on_clear(session: Session) -> dict:
-        return on_upload(None, session)
-
-    answering = [
+    answering: list[Any] = [
         gr.on([components["ask"].click, question.submit], on_ask, [question, state], outputs, **streaming),
         gr.on([components["find"].click, phrase.submit], on_find, [phrase, state], outputs, **streaming),
     ]
     if examples:
         selected = components["examples"].select(on_example, state, outputs, **options)
         answering.append(selected.then(on_ask, [question, state], outputs, **streaming))
-    components["stop"].click(on_stop, state, outputs, cancels=answering, **options)
-    components["clear_region"].click(on_clear_region, state, outputs, **options)
-    components["chat"].clear(on_clear_chat, state, outputs, cancels=answering, **options)
-    image.upload(on_upload, [image, state], outputs, cancels=answering, **options)
-    image.clear(on_clear, state, outputs, cancels=answering, **options)
-    image.select(on_image_click, state, outputs, **options)
+    return answering

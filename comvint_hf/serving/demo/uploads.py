@@ -118,9 +118,12 @@ def read_upload(path: str, limits: Limits) -> Image.Image:
     try:
         with _DECODING, Image.open(io.BytesIO(encoded), formats=FORMATS) as opened:
             _check_header(opened, encoded, limits)
-            opened.thumbnail((limits.image_side, limits.image_side))  # decodes a JPEG at a fraction of its size
-            opened.load()
-            return ImageOps.exif_transpose(opened).convert("RGB")
+            side = (limits.image_side, limits.image_side)
+            if opened.mode == "RGB":
+                opened.thumbnail(side)  # decodes a JPEG at a fraction of its size
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+            image.thumbnail(side)
+            return image
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
