@@ -103,6 +103,15 @@ def name_anothers_upload(visitor: Visitor, place: Place) -> Reply:
     return visitor.join("on_upload", [upload, None])
 
 
+def name_anothers_upload_in_an_event(visitor: Visitor, place: Place) -> Reply:
+    other = Visitor(place.address, place.page)
+    upload = other.upload(encode(Image.new("RGB", (64, 48), SECRET_COLOUR)))
+    assert other.join("on_upload", [upload, None]).output
+    reply = visitor.join("on_example", [None], event_data={"index": 0, "value": {"image": upload}})
+    assert reply.status == 400
+    return reply
+
+
 def name_anothers_drawing(visitor: Visitor, place: Place) -> Reply:
     other = Visitor(place.address, place.page)
     drawn = other.give(encode(Image.new("RGB", (64, 48), SECRET_COLOUR))).output[1]
@@ -167,6 +176,7 @@ ATTACKS: dict[str, Callable[[Visitor, Place], Reply]] = {
     "the upload folder itself": name_file(path="UPLOADS", meta=META),
     "the example's file": name_file(path=str(Path(__file__)), meta=META),
     "another session's upload": name_anothers_upload,
+    "another session's upload in an event": name_anothers_upload_in_an_event,
     "another session's drawing": name_anothers_drawing,
     "a file inside a file": name_file(path={"path": "SECRET", "meta": META}),
     "a file in a stream": name_file(path="SECRET", meta=META, is_stream=True),

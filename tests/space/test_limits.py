@@ -239,15 +239,15 @@ def test_one_address_does_not_fill_the_queue(serve_limited: Serve) -> None:
     visitors = [Visitor(address, page) for _ in range(5)]
     for visitor in visitors:
         visitor.give(WHITE)
+    body = {"data": ["Hi", None], "fn_index": visitors[0].functions["on_ask"]}
     try:
-        with ThreadPoolExecutor(5) as pool:
-            replies = [pool.submit(visitor.join, "on_ask", ["Hi", None]) for visitor in visitors]
-            time.sleep(1)
-            release.set()
-            replies = [reply.result() for reply in replies]
+        statuses = [
+            visitor.send("POST", f"{API}queue/join", json=body | {"session_hash": visitor.session}).status for visitor in visitors
+        ]
     finally:
         release.set()
-    assert sorted(reply.status for reply in replies) == [200, 200, 200, 429, 429]
+    assert statuses == [200, 200, 200, 429, 429]
+    time.sleep(1)
     assert visitors[-1].join("on_ask", ["Hi", None]).output
 
 
@@ -349,3 +349,36 @@ def test_one_answer_at_a_time(serve_limited: Serve) -> None:
             assert "Wait for the answer" in str(second.result().messages)
     finally:
         release.set()
+
+
+def test_a_public_function_is_reached_by_the_client_of_gradio(tmp_path) -> None:
+    """The gate knows no page: a function that a later page offers works, with uploads and no other file."""
+    import gradio as gr
+    from gradio.data_classes import FileData
+    from gradio_client import Client, handle_file
+
+    from comvint_hf.serving.demo.page import Page, launch
+    from comvint_hf.serving.demo.uploads import read_upload
+
+    (tmp_path / "a.png").write_bytes(WHITE)
+
+    def measure(words, image):
+        path = image["path"] if isinstance(image, dict) else image.path
+        return f"{words} {read_upload(path, Limits()).size}"
+
+    measure.__annotations__ = {"words": str, "image": FileData, "return": str}  # the names are not known to the module
+    with Page(Limits()) as page:
+        gr.api(measure, api_name="measure")
+    _, address, _ = launch(page, prevent_thread_lock=True, quiet=True)
+    try:
+        client = Client(address, verbose=False)
+        assert client.predict("size", handle_file(str(tmp_path / "a.png")), api_name="/measure") == "size (64, 48)"
+        visitor = Visitor(address, page)
+        file = {"path": str(tmp_path / "a.png"), "meta": {"_type": "gradio.FileData"}}
+        reply = visitor.send("POST", f"{API}call/measure", json={"data": ["size", file]})
+        assert (reply.status, "not uploaded here" in reply.text) == (400, True)
+        event = visitor.send("POST", f"{API}call/measure", json={"data": ["size", visitor.upload(WHITE)]})
+        event_id = event.text.split('"')[3]
+        assert "size (64, 48)" in visitor.send("GET", f"{API}call/measure/{event_id}").text
+    finally:
+        page.close(verbose=False)

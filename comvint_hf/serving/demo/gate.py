@@ -227,11 +227,12 @@ class Gate:
             self._check_inputs(function, data)
         if type(body.get("trigger_id")) not in (int, type(None)):
             raise Refusal(400)
-        # An event may name an example, which was not uploaded; a handler must not open what an event names.
-        if not all(is_in_upload_folder(file.get("path")) for file in find_files(body.get("event_data"))):
-            raise Refusal(400, NOT_UPLOADED)
         for file in find_files(data):
             if not self.uploads.claim(file.get("path"), session):
+                raise Refusal(400, NOT_UPLOADED)
+        # An event may name an example, which was not uploaded but lies in the same folder.
+        for path in (file.get("path") for file in find_files(body.get("event_data"))):
+            if not is_in_upload_folder(path) or (path in self.uploads and not self.uploads.claim(path, session)):
                 raise Refusal(400, NOT_UPLOADED)
 
     def _check_queue(self, address: str) -> None:

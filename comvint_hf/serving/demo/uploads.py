@@ -42,6 +42,9 @@ class Uploads:
             oldest = next(iter(self._owners))
             del self._owners[oldest], self._unclaimed[oldest]
 
+    def __contains__(self, path: object) -> bool:
+        return path in self._owners
+
     def claim(self, path: object, session: str | None) -> bool:
         """Claim an upload for a session; whether the session may use it. A call without a session claims for itself."""
         if not isinstance(path, str) or path not in self._owners:
