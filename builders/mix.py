@@ -40,7 +40,7 @@ from comvint_hf.dataset.mix import MixSelection, mix
 @click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The image files of LLaVA files.")
 @click.option("--push-to", metavar="ORG/NAME", help="Push the finished mix to the Hub.")
 @click.option("--private/--public", default=None, help=PRIVATE_HELP)
-@click.option("--overwrite", is_flag=True, help="Delete an earlier dataset in --out first.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier dataset in --out, once the mix is finished.")
 @handle_errors
 def main(
     first: str,

@@ -19,7 +19,8 @@ from comvint_hf.answers import yes_no
 from comvint_hf.conventions import Conventions
 from comvint_hf.dataset import coreset_selection, shards
 from comvint_hf.dataset.card import write_card
-from comvint_hf.dataset.inputs import Input
+from comvint_hf.dataset.inputs import FolderInput, Input
+from comvint_hf.dataset.overwrite import check_apart
 from comvint_hf.dataset.plan import lock_folder
 from comvint_hf.dataset.schema import Row, turns
 from comvint_hf.dataset.shards import Shard
@@ -94,9 +95,10 @@ def mix(
         The statistics of the mix.
 
     Raises:
-        InputError: If no row is left, or the folder holds something else.
+        InputError: If no row is left, the folder holds something else, or an input is also the output.
     """
     selection, out = selection or MixSelection(), Path(out)
+    check_apart(out, (input.folder for input in inputs if isinstance(input, FolderInput)))
     notes: Counter[str] = Counter()
     plan = {
         "version": __version__,
@@ -108,12 +110,12 @@ def mix(
         "split": selection.split,
         "seed": selection.seed,
     }
-    with lock_folder(out, plan, overwrite):
+    with lock_folder(out, plan, overwrite) as folder:
         kept = _select(_scan(inputs, selection, notes), selection, notes)
         if not kept.any():
             names = ", ".join(input.name for input in inputs)
             raise InputError(f"The mix of {names} has no rows left ({selection}): select more, or check the datasets.")
-        statistics, files = _write(inputs, kept, out)
+        statistics, files = _write(inputs, kept, folder)
         statistics.notes += notes
         build_info = {
             "parts": list({repr(part): part for input in inputs for part in input.parts}.values()),
@@ -122,8 +124,8 @@ def mix(
             "rejected": 0,
             "selection": str(selection),
         }
-        Conventions(recipe="mix").write(out)
-        write_card(out, build_info, statistics)
+        Conventions(recipe="mix").write(folder)
+        write_card(folder, build_info, statistics)
     return statistics
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from comvint_hf.dataset import overwrite as overwriting
 from comvint_hf.dataset import shards
 from comvint_hf.dataset.splits import assign_split
 from comvint_hf.errors import InputError
@@ -17,6 +18,8 @@ from comvint_hf.types import Scene
 
 # Where images are stored: `True` in each row, "table" in the config `images`, `False` nowhere.
 ImageStorage = bool | Literal["table"]
+# Whether to replace a dataset, or to continue with what an earlier call began to write in its place.
+Overwrite = bool | Literal["continue"]
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,11 @@ class ShardSubset:
 
 
 @contextmanager
-def lock_folder(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
-    """Lock the folder for this process, and make sure that it holds this plan (as JSON) or nothing.
+def lock_folder(out: Path, plan: dict[str, Any], overwrite: Overwrite = False) -> Iterator[Path]:
+    """Lock the folder for this process, and yield the folder to write into, which holds this plan (as JSON) or nothing.
 
-    The lock ends with the process, however that ends.
+    That is `out` itself, or a folder beside it where `overwrite` replaces a dataset: it takes the place of `out` once it holds a
+    finished dataset (build.json). The lock ends with the process, however that ends.
 
     Raises:
         InputError: If another process builds there, if the folder holds rows of another plan and `overwrite` is not set, or
@@ -91,6 +95,7 @@ def lock_folder(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Ite
     """
     from filelock import FileLock, Timeout
 
+    overwriting.recover(out)
     _check_no_other_files(out)
     state = out / shards.STATE
     state.mkdir(parents=True, exist_ok=True)
@@ -101,13 +106,36 @@ def lock_folder(out: Path, plan: dict[str, Any], overwrite: bool = False) -> Ite
     except Timeout as error:
         raise InputError(f"Another build is writing to {out}; wait for it, or choose another --out.") from error
     try:
-        if overwrite:
-            shards.clear_folder(out)
-        shards.remove_partial_shards(out)
-        claim_folder(out, plan)
-        yield
+        folder = _choose_folder(out, overwrite)
+        try:
+            shards.remove_partial_shards(folder)
+            claim_folder(folder, plan)
+            yield folder
+        except BaseException:
+            # The workers of a build may have left paid replies there; a mix could not be continued.
+            if folder != out and ("mix" in plan or not (folder / shards.STATE / "plan.json").exists()):
+                overwriting.remove_new_folder(out)
+            raise
+        if folder != out and (folder / "build.json").exists():
+            overwriting.swap(out)
     finally:
         lock.release()
+
+
+def _choose_folder(out: Path, overwrite: Overwrite) -> Path:
+    """Choose the folder to write into: beside `out` while that holds a dataset to replace."""
+    if overwrite == "continue":
+        return folder if (folder := overwriting.new_folder(out)).is_dir() else out
+    if not overwrite:
+        return out
+    if _holds_dataset(out):
+        return overwriting.make_new_folder(out)
+    overwriting.remove_new_folder(out)
+    return out
+
+
+def _holds_dataset(out: Path) -> bool:
+    return bool(shards.has_markers(out) or (out / "build.json").exists() or (out / "README.md").exists() or shards.has_rows(out))
 
 
 def _check_no_other_files(out: Path) -> None:
@@ -127,7 +155,7 @@ def claim_folder(out: Path, plan: dict[str, Any]) -> None:
     stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     if stored == plan:
         return
-    if not (shards.read_markers(out) or (out / "README.md").exists() or shards.has_rows(out)):
+    if not _holds_dataset(out):
         shards.write_text_atomic(path, json.dumps(plan, indent=2, sort_keys=True) + "\n")
         return
     if stored is None:

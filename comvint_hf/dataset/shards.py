@@ -252,14 +252,6 @@ def remove_shard(out: Path, number: int) -> None:
             path.unlink()
 
 
-def clear_folder(out: Path) -> None:
-    """Delete everything that an earlier build wrote into `out`, and nothing else; the lock and paid replies stay."""
-    remove_rows(out)
-    (out / STATE / "plan.json").unlink(missing_ok=True)
-    for name in METADATA_FILES:
-        (out / name).unlink(missing_ok=True)
-
-
 def remove_rows(out: Path) -> None:
     """Delete all shards: their markers first, so that none ever claims files that are gone.
 
@@ -279,6 +271,11 @@ def _remove_empty(folder: Path, out: Path) -> None:
         while folder != out:
             folder.rmdir()
             folder = folder.parent
+
+
+def has_markers(out: Path) -> bool:
+    """Whether a shard of the folder was finished."""
+    return any((out / STATE).glob("[0-9]*.json"))
 
 
 def has_rows(out: Path) -> bool:

@@ -12,14 +12,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf import registry
 from comvint_hf.conventions import Conventions
 from comvint_hf.dataset import card, shards
-from comvint_hf.dataset.plan import ImageStorage, Plan, claim_folder, lock_folder, strip_folders
+from comvint_hf.dataset.plan import ImageStorage, Overwrite, Plan, claim_folder, lock_folder, strip_folders
 from comvint_hf.dataset.reader import list_row_files, read_columns
 from comvint_hf.dataset.statistics import Statistics
 from comvint_hf.generation.client.usage import CostRecord
@@ -104,7 +104,7 @@ async def build_async(
         split: Share of the images to hold out; by default the rule of `dataset.splits`.
         asking: How the language models are asked (temperature and the like), noted in the plan.
         retry_failed: Ask once more for the failed samples of finished shards; every other row stays as it is.
-        overwrite: Delete a dataset of another plan first.
+        overwrite: Replace a dataset of another plan, once the new one is finished.
 
     Raises:
         InputError: If the folder holds a dataset of another plan, or files that no build wrote.
@@ -127,18 +127,21 @@ def build(*arguments: Any, **options: Any) -> BuildReport:
         return pool.submit(asyncio.run, build_async(*arguments, **options)).result()
 
 
-async def run_build(state: BuildState, scenes: Iterable[Scene], *, shown: bool = True, overwrite: bool = False) -> BuildReport:
+async def run_build(
+    state: BuildState, scenes: Iterable[Scene], *, shown: bool = True, overwrite: Overwrite = False
+) -> BuildReport:
     """Write the shards that are missing, then build.json, stats.json, comvint.json and the card; see `build`."""
-    plan = state.plan
+    plan, out = state.plan, state.out
     total = count_expected(scenes, plan.limit)
     # The card is written under the lock too: it must describe exactly the shards that lie there.
-    with lock_folder(state.out, plan.to_json(), overwrite):
+    with lock_folder(out, plan.to_json(), overwrite) as folder:
+        state = replace(state, out=folder)
         with Progress(f"{plan.recipe} on {plan.source}", total, shown, state.format_note) as progress:
             await write_shards(state, scenes, progress)
             statistics, about = _summarize(state, scenes)
             Conventions(recipe=plan.recipe, generator=plan.generator, judge=plan.judge, prompts=plan.prompts).write(state.out)
             warnings = card.write_card(state.out, about, statistics)
-        return BuildReport(state.out, statistics, progress.scenes, progress.seconds, progress.failed, about["usage"], warnings)
+    return BuildReport(out, statistics, progress.scenes, progress.seconds, progress.failed, about["usage"], warnings)
 
 
 async def build_shards(state: BuildState, scenes: Iterable[Scene], progress: Progress) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.dataset import shards
+from comvint_hf.dataset.overwrite import new_folder
 from comvint_hf.dataset.plan import ShardSubset
 from comvint_hf.errors import ComvintError, InputError, first_line
 from comvint_hf.generation.client import cache_files
@@ -192,9 +193,10 @@ def submit_workers(build: BuildFunction, finish: Callable[[], None], options: Bu
 
 def merge_worker_caches(options: BuildOptions) -> None:
     """Merge the caches that workers on other machines left into the build's own."""
-    caches = (path for path in (options.out / REPLIES).glob("*.sqlite") if path.name != Path(SNAPSHOT).name)
-    cache_files.merge_caches(options.reply_cache, caches)
-    (options.out / SNAPSHOT).unlink(missing_ok=True)
+    for out in (options.out, new_folder(options.out)):  # the workers of an overwrite write beside the dataset
+        caches = (path for path in (out / REPLIES).glob("*.sqlite") if path.name != Path(SNAPSHOT).name)
+        cache_files.merge_caches(options.reply_cache, caches)
+        (out / SNAPSHOT).unlink(missing_ok=True)
 
 
 def _prepare(options: BuildOptions, plan: dict[str, Any]) -> BuildOptions:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comvint_hf.errors import InputError
 from comvint_hf.generation.client.settings import LLMSettings
+
+if TYPE_CHECKING:
+    from comvint_hf.dataset.plan import Overwrite
 
 ANNOTATIONS = "annotations"
 """The name that `llm` and `judge` have where no language model is asked."""
@@ -38,7 +41,7 @@ class BuildOptions:
     shard_scenes: int = 1000
     dry_run: bool = False
     retry_failed: bool = False
-    overwrite: bool = False
+    overwrite: Overwrite = False
     push_to: str | None = None
     private: bool | None = None
     executor: str = "local"

@@ -90,10 +90,12 @@ class BuildRun:
         return BuildState(plan, self.recipe, self.llms, options.out, scenes, retry_failed=options.retry_failed)
 
     async def _run_rounds(self) -> BuildReport:
-        overwrite = [self.options.overwrite]  # only the first round starts afresh
+        overwrite = self.options.overwrite
 
         async def run_round() -> BuildReport:
-            return await run_build(self.make_state(), self.scenes, overwrite=bool(overwrite and overwrite.pop()))
+            nonlocal overwrite
+            now, overwrite = overwrite, overwrite and "continue"  # only the first round starts afresh
+            return await run_build(self.make_state(), self.scenes, overwrite=now)
 
         async def run_pending() -> None:
             with suppress(PendingError):
@@ -125,16 +127,24 @@ class WorkersRun(BuildRun):
             self.open_llms()  # a missing key or price must be an error before anything is started
             plan = self.make_state().plan.to_json()
             asyncio.run(self.llms.close())  # the workers open the cache themselves
-            with lock_folder(options.out, plan, options.overwrite):
+            with lock_folder(options.out, plan, options.overwrite) as folder:
+                shared = _move_output(options, folder)
                 if executor.waits:
                     title = f"{self.recipe.name} on {self.scenes.name}, {options.num_workers:,} workers"
                     total = count_expected(self.scenes, options.limit)
-                    self.cost = run_workers(build, options, Progress(title, total), plan)
-            self.options = replace(options, overwrite=False)
+                    self.cost = run_workers(build, shared, Progress(title, total), plan)
+            self.options = replace(options, overwrite=options.overwrite and "continue")
             if not executor.waits:  # the job that finishes the dataset takes the lock
                 alone = replace(self.options, executor="local", num_workers=1, out=options.out.absolute())
-                return submit_workers(build, PickledCall(finish, self.recipe, alone), options, plan)
+                return submit_workers(build, PickledCall(finish, self.recipe, alone), shared, plan)
         return super().run(finish)
+
+
+def _move_output(options: BuildOptions, folder: Path) -> BuildOptions:
+    """Let the workers write into another folder, with the replies where they are."""
+    if folder == options.out:
+        return options
+    return replace(options, out=folder, llm_settings=replace(options.llm_settings, cache=options.reply_cache))
 
 
 def open_run(recipe: Recipe, options: BuildOptions) -> BuildRun:

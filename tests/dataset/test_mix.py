@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -10,6 +12,7 @@ from datasets import load_dataset
 
 from comvint_hf.dataset.inputs import open_input
 from comvint_hf.dataset.mix import MixSelection, mix
+from comvint_hf.dataset.overwrite import recover
 from comvint_hf.dataset.reader import describe_missing_images, read_build_info, read_rows
 from comvint_hf.errors import InputError
 
@@ -194,3 +197,96 @@ def test_rows_without_their_photo_are_told_with_their_number_and_what_to_do(toy_
     mix([open_input(str(toy_dataset())), open_input(llava(tmp_path, "blind", ["Fine."] * 3, "gone.jpg"))], tmp_path / "mix")
     said = describe_missing_images(tmp_path / "mix")
     assert said.startswith("3 rows without their image are in the config `without_images`: attach_images(load_dataset(")
+
+
+def test_a_mix_over_its_own_input_is_refused_before_anything_is_touched(tmp_path, toy_dataset, monkeypatch) -> None:
+    source = toy_dataset(fresh=True)
+    before = {path: path.stat().st_mtime_ns for path in source.rglob("*")}
+    (tmp_path / "link").symlink_to(source)
+    (tmp_path / "above").symlink_to(source.parent)
+    monkeypatch.chdir(source.parent)
+    outs = (source, tmp_path / "link", tmp_path / "above" / source.name, f"x/../{source.name}", source / "data", source.parent)
+    for out in outs:
+        for overwrite in (True, False):
+            with pytest.raises(InputError, match="choose another --out; nothing was changed"):
+                mix([open_input(str(source))], out, overwrite=overwrite)
+    with pytest.raises(InputError, match="is also the output"):
+        mix([open_input(str(toy_dataset(scenes=30))), open_input(str(tmp_path / "link"))], source, overwrite=True)
+    assert {path: path.stat().st_mtime_ns for path in source.rglob("*")} == before
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("moment", ["read", "write", "card"])
+def test_an_overwrite_that_fails_leaves_the_old_mix_whole(moment, tmp_path, toy_dataset, monkeypatch) -> None:
+    out = tmp_path / "mix"
+    mix([open_input(str(toy_dataset()))], out)
+    before = contents(out)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    name = {"read": "_scan", "write": "shards._rename_synced", "card": "write_card"}[moment]
+    monkeypatch.setattr(f"comvint_hf.dataset.mix.{name}", fail)
+    with pytest.raises(OSError, match="No space"):
+        mix([open_input(str(toy_dataset(scenes=30)))], out, overwrite=True)
+    assert contents(out) == before and [path.name for path in tmp_path.iterdir()] == ["mix"]
+
+
+KILLED_MIX = """
+import os, sys
+from pathlib import Path
+from comvint_hf.dataset import overwrite
+from comvint_hf.dataset.inputs import open_input
+from comvint_hf.dataset.mix import mix
+source, out, left, exchange = sys.argv[1:]
+if exchange == "False":
+    overwrite._exchange = lambda one, other: False
+steps, parent = 0, str(Path(out).parent)
+def audit(event, arguments):
+    global steps
+    writes = event in ("os.rename", "os.remove", "os.rmdir", "os.link", "os.mkdir", "shutil.rmtree")
+    if writes or event == "open" and parent in str(arguments[0]) and "w" in str(arguments[1]):
+        steps += 1
+        if steps == int(left):
+            os._exit(9)
+sys.addaudithook(audit)
+mix([open_input(source)], out, overwrite=True)
+print(steps)
+"""
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_an_overwrite_that_is_killed_leaves_the_old_mix_or_the_new_one(exchange, tmp_path, toy_dataset) -> None:
+    first, second, out = toy_dataset(), toy_dataset(scenes=30), tmp_path / "place" / "mix"
+
+    def run(left: int) -> tuple[int, str]:
+        arguments = [sys.executable, "-c", KILLED_MIX, str(second), str(out), str(left), str(exchange)]
+        done = subprocess.run(arguments, capture_output=True, text=True)
+        assert done.returncode in (0, 9), done.stderr
+        return done.returncode, done.stdout
+
+    def dataset() -> dict[str, bytes]:
+        return {name: content for name, content in contents(out).items() if name.endswith((".parquet", ".json", ".md"))}
+
+    def reset() -> dict[str, bytes]:
+        mix([open_input(str(first))], out, overwrite=True)
+        (out / "data" / "notes.txt").write_text("mine")
+        return dataset()
+
+    old = reset()
+    steps, new = int(run(0)[1]), dataset()
+    assert new != old and steps > 30 and reset() == old
+    outcomes = set()
+    for left in (steps // 3, *range(steps - 36, steps + 1, 12)):
+        assert run(left)[0] == 9
+        if not out.exists():  # killed between the two renames: the next run puts it back
+            assert not exchange
+            recover(out)
+        assert (out / "data" / "notes.txt").read_text() == "mine"
+        outcomes.add("new" if (found := dataset()) == new else "old" if found == old else "neither")
+        assert reset() == old
+    assert outcomes == {"old", "new"}
+    assert [path.name for path in out.parent.iterdir()] == ["mix"]

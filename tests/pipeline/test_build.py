@@ -20,7 +20,7 @@ from PIL import Image
 
 from comvint_hf import build, load_scenes
 from comvint_hf.dataset import shards
-from comvint_hf.errors import BudgetError, InputError
+from comvint_hf.errors import BudgetError, EndpointError, InputError
 from comvint_hf.generation.llm import LLMs, ScriptedLLM
 from comvint_hf.types import Box, Object, Sample, Scene
 
@@ -264,6 +264,25 @@ def test_photos_beside_a_dataset_survive_its_overwriting(tmp_path, toy_recipe) -
     toys(tmp_path, toy_recipe)
     toys(tmp_path, toy_recipe, scenes=12, overwrite=True)
     assert photo.read_bytes() == b"mine"
+
+
+def test_an_overwrite_that_fails_leaves_the_old_dataset_whole(tmp_path, toy_recipe) -> None:
+    class Failing(type(toy_recipe)):
+        async def run(self, scene, llms):
+            if scene.id.endswith("20"):
+                raise EndpointError("no quota")
+            return await super().run(scene, llms)
+
+    toys(tmp_path / "out", toy_recipe, scenes=12)
+    (tmp_path / "out" / ".build" / "replies.sqlite").write_bytes(b"paid")
+    before = digests(tmp_path / "out")
+    with pytest.raises(EndpointError):
+        toys(tmp_path / "out", Failing(), overwrite=True)
+    assert digests(tmp_path / "out") == before
+    report = toys(tmp_path / "out", toy_recipe, overwrite=True)
+    assert report.out == tmp_path / "out" and sum(report.statistics.images.values()) == 25
+    assert (tmp_path / "out" / ".build" / "replies.sqlite").read_bytes() == b"paid"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_source_that_changed_under_a_half_built_folder_is_noticed(tmp_path, toy_recipe) -> None:
