@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from comvint_hf.errors import ImageError
+from comvint_hf.errors import ImageError, InputError, RowError
+from comvint_hf.untrusted import read_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +25,7 @@ ASPECT_SLACK = 0.02
 ORIENTATION = 0x0112
 """The EXIF tag that turns an image; datasets turns it too, and from 5 on width and height change places."""
 MISSING = "images without a photo"
+OUTSIDE = "rows left out: their image is a file outside the dataset"
 UNDECODABLE = "photos that cannot be decoded"
 ANOTHER_SHAPE = "photos of another shape than annotated"
 
@@ -69,6 +71,38 @@ def read_encoded(image: bytes | str | Path | Callable[[], Image]) -> bytes:
     if isinstance(image, bytes):
         return image
     return Path(image).read_bytes() if isinstance(image, str | Path) else encode_image(image(), "PNG")
+
+
+def read_row_image(image: Mapping[str, Any], folder: Path | None, where: str) -> bytes:
+    """Return the bytes of a row's undecoded image, which are in the row or in a file of the dataset's own `folder`.
+
+    Rows of others may name any file of this machine, so no other file is read, also not through links.
+
+    Raises:
+        RowError: With the reason `OUTSIDE` for a file elsewhere, and with another for a missing file and for one that is no image.
+    """
+    if image.get("bytes") is not None:
+        return image["bytes"]
+    name = str(image.get("path") or "")
+    path = None if folder is None else resolve_inside(folder, name)
+    if path is None:
+        raise RowError(f"{where} names the image file {name!r}, which is not in the dataset's own folder.", OUTSIDE)
+    try:
+        encoded = read_file(path)
+    except InputError as error:
+        raise RowError(f"{where}: its image {name!r} cannot be read: expected an image file in {folder}.") from error
+    if read_size(encoded) is None:
+        raise RowError(f"{where}: its image cannot be read; replace the file or leave the record out.")
+    return encoded
+
+
+def resolve_inside(folder: Path | str, name: str) -> Path | None:
+    """Follow all links of a file's name below a folder; `None` if it leads out of the folder or is no name."""
+    try:
+        path = Path(folder, name).resolve()
+        return path if name and "://" not in name and path.is_relative_to(Path(folder).resolve()) else None
+    except (OSError, ValueError, RuntimeError):  # a loop of links, a null byte
+        return None
 
 
 def read_size(image: bytes | Path) -> tuple[int, int] | None:

@@ -6,7 +6,6 @@ with a warning.
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,19 +21,25 @@ from comvint_hf.dataset.reader import list_configs, read_build_info, read_column
 from comvint_hf.dataset.schema import IMAGE_MARKER, Row, features
 from comvint_hf.dataset.splits import TRAIN
 from comvint_hf.errors import InputError, RowError, first_line
+from comvint_hf.images import OUTSIDE, read_row_image
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 TEXT_COLUMNS = ("id", "image_id", "messages", "task", "format", "topic")
 IMAGE_COLUMNS = ("images", "image")
+REFUSED = "refused"
+BROKEN = "rows left out: their image cannot be read"
 _EMPTY_VALUES = {"string": "", "int32": 0}
 _NOT_IN_FOLDER_NAMES = re.compile(r"[^\w. -]+")
 
 
 @dataclass(frozen=True)
 class Input:
-    """A dataset that can be read repeatedly, in the same order each time. `parts` describe its builds, as in build.json."""
+    """A dataset that can be read repeatedly, in the same order each time. `parts` describe its builds, as in build.json.
+
+    A row whose image must not be read has the reason under the key `REFUSED`, and no image.
+    """
 
     name: str
     parts: list[dict[str, Any]]
@@ -61,13 +66,14 @@ class FolderInput(Input):
             for split, names in sorted(layout.get(config, {}).items(), reverse=True):
                 for name in names:
                     for row in read_columns(self.folder / name, TEXT_COLUMNS if only_text else None):
-                        yield split, row
+                        yield split, read_stored_images(row, self.folder)
 
     def images(self) -> Iterator[Row]:
         """Yield the rows of the config `images`."""
         for names in list_configs(read_build_info(self.folder)["files"]).get(shards.IMAGES, {}).values():
             for name in names:
-                yield from read_columns(self.folder / name)
+                for row in read_columns(self.folder / name):
+                    yield read_stored_images(row, self.folder)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class HubInput(Input):
         """Yield (split, row) of the default config and `without_images`, as `import_rows` gives them."""
         for config in (None, shards.WITHOUT_IMAGES):
             for split, rows in sorted(self._load(config).items(), reverse=True):
-                for row in import_rows(rows, self.name, "/".join(filter(None, (config, split))), only_text):
+                for row in import_rows(rows, self.name, "/".join(filter(None, (config, split))), only_text, self._own_folder()):
                     yield split, row
 
     def images(self) -> Iterator[Row]:
@@ -86,7 +92,17 @@ class HubInput(Input):
         from datasets import Image
 
         for rows in self._load(shards.IMAGES).values():
-            yield from rows.cast_column("image", Image(decode=False))
+            for row in rows.cast_column("image", Image(decode=False)):
+                yield read_stored_images(row, self._own_folder())
+
+    def _own_folder(self) -> Path:
+        """The only folder whose files rows may name: the dataset itself, or its copy in the cache of the Hub."""
+        from huggingface_hub import constants
+        from huggingface_hub.file_download import repo_folder_name
+
+        if Path(self.name).is_dir():
+            return Path(self.name)
+        return Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=self.name, repo_type="dataset"))
 
     def _load(self, config: str | None) -> Mapping[str, Any]:
         """Load the splits of a config, `None` for the default one; empty if there is no such config."""
@@ -110,8 +126,25 @@ class LlavaInput(Input):
 
     def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
         """Yield every record as a row of the split train."""
-        for row in from_llava(self.file, None if only_text else self.image_folder, source=self.file.stem):
+        for row in from_llava(self.file, None if only_text else self.image_folder, source=self.file.stem, _refused=REFUSED):
             yield TRAIN, row
+
+
+def read_stored_images(row: Row, folder: Path) -> Row:
+    """Let a row hold the bytes of its images, and nothing that names a file."""
+    for column in IMAGE_COLUMNS:
+        images = row.get(column)
+        if not images:
+            continue
+        try:
+            files = [
+                {"bytes": read_row_image(image, folder, f"Row {row.get('id', row.get('image_id'))!r}"), "path": None}
+                for image in (images if isinstance(images, list) else [images])
+            ]
+        except RowError as error:
+            return {**row, column: None, REFUSED: error.reason if error.reason == OUTSIDE else BROKEN}
+        row = {**row, column: files if isinstance(images, list) else files[0]}
+    return row
 
 
 def open_input(name: str, image_folder: Path | None = None) -> Input:
@@ -129,7 +162,12 @@ def open_input(name: str, image_folder: Path | None = None) -> Input:
         return LlavaInput(path.name, [_unknown_part(path.name)], path, image_folder)
     check_exists(name, "dataset")
     file = fetch_dataset_file(name, "build.json")
-    return HubInput(name, json.loads(file.read_text(encoding="utf-8"))["parts"] if file else [_unknown_part(name)])
+    return HubInput(name, _read_parts(file) if file else [_unknown_part(name)])
+
+
+def _read_parts(file: Path) -> list[dict[str, Any]]:
+    """Read the parts of a repository's build.json."""
+    return read_build_info(file.parent)["parts"]
 
 
 def _unknown_part(name: str) -> dict[str, Any]:
@@ -149,7 +187,7 @@ def _unknown_part(name: str) -> dict[str, Any]:
     }
 
 
-def import_rows(rows: Dataset, name: str, split: str, only_text: bool = False) -> Iterator[Row]:
+def import_rows(rows: Dataset, name: str, split: str, only_text: bool = False, folder: Path | None = None) -> Iterator[Row]:
     """Convert the rows of one split to our schema.
 
     Images in files become bytes, and a column `image` becomes `images`. Rows without an `image_id` get one from their image's
@@ -160,6 +198,7 @@ def import_rows(rows: Dataset, name: str, split: str, only_text: bool = False) -
         name: The repository, for ids and messages.
         split: The split, for ids.
         only_text: Yield just `TEXT_COLUMNS`.
+        folder: The only folder whose files the rows may name as images. A row that names another file is refused (see `Input`).
 
     Raises:
         RowError: If rows have no usable `messages`, or an image is missing or cannot be read.
@@ -174,7 +213,8 @@ def import_rows(rows: Dataset, name: str, split: str, only_text: bool = False) -
     wanted = {*(TEXT_COLUMNS if only_text else features(images=False)), *([image_column] if reads_images else [])}
     rows = rows.select_columns([column for column in rows.column_names if column in wanted])
     for number, row in enumerate(rows):
-        yield _import_row(row, name, f"{name}/{split}/{number}", row.pop(image_column) if reads_images else None, only_text)
+        images = row.pop(image_column) if reads_images else None
+        yield _import_row(row, name, f"{name}/{split}/{number}", images, only_text, folder)
 
 
 def _cast_columns(rows: Dataset, name: str, image_column: str | None) -> Dataset:
@@ -196,7 +236,7 @@ def _cast_columns(rows: Dataset, name: str, image_column: str | None) -> Dataset
     return rows
 
 
-def _import_row(row: Row, name: str, default_id: str, images: Any, only_text: bool) -> Row:
+def _import_row(row: Row, name: str, default_id: str, images: Any, only_text: bool, folder: Path | None) -> Row:
     given = {column: value for column, value in row.items() if value is not None}
     defaults = {"image_id": ""} if only_text else _empty_row()
     imported: Row = {**defaults, "task": "conversation", "format": "open", **given, "id": given.get("id") or default_id}
@@ -205,7 +245,12 @@ def _import_row(row: Row, name: str, default_id: str, images: Any, only_text: bo
     imported["task"] = _NOT_IN_FOLDER_NAMES.sub("-", imported["task"]).strip("-. ") or "conversation"
     if images is None:
         return imported
-    files = [_read_image(image, where) for image in (images if isinstance(images, list) else [images])]
+    try:
+        files = [read_row_image(image, folder, where) for image in (images if isinstance(images, list) else [images])]
+    except RowError as error:
+        if error.reason != OUTSIDE:
+            raise
+        return {"image_id": "", **imported, REFUSED: error.reason}
     if files and "image_id" not in row:
         # Without an id, equal images must still get equal ids, or one could be trained and tested on.
         imported["image_id"] = f"{name}/{blake2b(b''.join(files), digest_size=8).hexdigest()}"
@@ -225,18 +270,3 @@ def _import_message(message: Any, where: str) -> dict[str, str]:
     if not isinstance(role, str) or not isinstance(content, str):
         raise RowError(f"{where} has a turn {message!r}; expected a role and a text.")
     return {"role": role, "content": strip_image_marker(content) if IMAGE_MARKER in content else content}
-
-
-def _read_image(image: Row, where: str) -> bytes:
-    """Return the stored bytes, or read the file, which must be an image: the rows of others may name any file."""
-    if image["bytes"] is not None:
-        return image["bytes"]
-    path = Path(image["path"] or "")
-    if not path.is_file():
-        raise RowError(
-            f"{where} names its image {str(path)!r}, and there is no such file: rows for a mix hold their images. Fetch the images and "
-            "mix the rows as a LLaVA file with --images DIR."
-        )
-    encoded = path.read_bytes()
-    read_image_size(encoded, where)
-    return encoded

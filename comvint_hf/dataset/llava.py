@@ -18,7 +18,8 @@ from comvint_hf.dataset.image_table import image_suffix
 from comvint_hf.dataset.schema import IMAGE_MARKER, Row, features
 from comvint_hf.errors import RowError
 from comvint_hf.grounding import parse
-from comvint_hf.images import read_size
+from comvint_hf.images import OUTSIDE, read_size, resolve_inside
+from comvint_hf.untrusted import read_file
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 # The key of a record that holds the row's other columns.
@@ -121,7 +122,7 @@ class _ImageWriter:
 
 
 def from_llava(
-    records: Path | str | Iterable[dict[str, Any]], images: Path | str | None = None, *, source: str = "llava"
+    records: Path | str | Iterable[dict[str, Any]], images: Path | str | None = None, *, source: str = "llava", _refused: str = ""
 ) -> Iterator[Row]:
     """Convert LLaVA or ShareGPT records to rows.
 
@@ -138,7 +139,13 @@ def from_llava(
         RowError: If a record cannot be read; the message names it.
     """
     for number, record in enumerate(_read_records(Path(records)) if isinstance(records, str | Path) else records):
-        yield _to_row(record, number, None if images is None else Path(images), source)
+        row = _to_row(record, number, source)
+        try:
+            yield _add_images(row, record, f"Record {row['id']!r}", None if images is None else Path(images))
+        except RowError as error:
+            if not _refused or error.reason != OUTSIDE:
+                raise
+            yield {**row, _refused: error.reason}  # counted by `mix`
 
 
 def _read_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -156,7 +163,7 @@ def _read_records(path: Path) -> Iterator[dict[str, Any]]:
     yield from records
 
 
-def _to_row(record: dict[str, Any], number: int, folder: Path | None, source: str) -> Row:
+def _to_row(record: dict[str, Any], number: int, source: str) -> Row:
     where, stored = f"Record {record.get('id', number)!r}", record.get(COLUMNS_KEY)
     if stored is not None and not isinstance(stored, dict):
         raise RowError(f"{where} has {stored!r} under {COLUMNS_KEY!r}; expected the columns that to_llava writes there.")
@@ -181,7 +188,13 @@ def _to_row(record: dict[str, Any], number: int, folder: Path | None, source: st
         grounded = [found for message in messages for found in parse(message["content"])]
         columns["boxes"] = [list(box.xyxy) for found in grounded for box in found.boxes]
         columns["phrases"] = [found.phrase for found in grounded for _ in found.boxes]
-    row |= columns
+    # Records of others may hold any column; images come from the files that the record names alone.
+    return row | {column: value for column, value in columns.items() if column not in ("images", "image", "refused")}
+
+
+def _add_images(row: Row, record: dict[str, Any], where: str, folder: Path | None) -> Row:
+    """Read the images that a record names."""
+    names = _image_names(record)
     if folder is not None or not names:
         row["images"] = [{"bytes": _read_image(Path(folder or ""), name, where), "path": None} for name in names]
     if row.get("images") and not row["width"]:
@@ -237,9 +250,9 @@ def _image_names(record: dict[str, Any]) -> list[str]:
 
 def _read_image(folder: Path, name: str, where: str) -> bytes:
     # Records come from anywhere; a name must not read a file outside the folder.
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise RowError(f"{where} names the image {name!r}, which leads out of {folder}.")
+    path = resolve_inside(folder, name)
+    if path is None:
+        raise RowError(f"{where} names the image {name!r}, which leads out of {folder}.", OUTSIDE)
     if not path.is_file():
         raise RowError(f"{where}: no image {name!r} under {folder}; add it, or read the records without `images`.")
-    return path.read_bytes()
+    return read_file(path)

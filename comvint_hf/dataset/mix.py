@@ -19,7 +19,7 @@ from comvint_hf.answers import yes_no
 from comvint_hf.conventions import Conventions
 from comvint_hf.dataset import coreset_selection, shards
 from comvint_hf.dataset.card import write_card
-from comvint_hf.dataset.inputs import FolderInput, Input
+from comvint_hf.dataset.inputs import REFUSED, FolderInput, Input
 from comvint_hf.dataset.overwrite import check_apart
 from comvint_hf.dataset.plan import lock_folder
 from comvint_hf.dataset.schema import Row, turns
@@ -112,10 +112,14 @@ def mix(
     }
     with lock_folder(out, plan, overwrite) as folder:
         kept = _select(_scan(inputs, selection, notes), selection, notes)
-        if not kept.any():
+        statistics, files = _write(inputs, kept, folder) if kept.any() else (Statistics(), {})
+        if not statistics.kept:
             names = ", ".join(input.name for input in inputs)
-            raise InputError(f"The mix of {names} has no rows left ({selection}): select more, or check the datasets.")
-        statistics, files = _write(inputs, kept, folder)
+            reasons = "; ".join(f"{note}: {count:,}" for note, count in sorted((statistics.notes + notes).items()))
+            raise InputError(
+                f"The mix of {names} has no rows left ({'; '.join(filter(None, (str(selection), reasons)))}): select more, or check "
+                "the datasets."
+            )
         statistics.notes += notes
         build_info = {
             "parts": list({repr(part): part for input in inputs for part in input.parts}.values()),
@@ -138,7 +142,7 @@ def _scan(inputs: Sequence[Input], selection: MixSelection, notes: Counter[str])
         for input in inputs:
             for split, row in input.rows(only_text=True):
                 id, kind = _hash(row["id"]), f"{row['task']}/{row['format']}/{row.get('topic') or ''}"
-                reason = _check_row(id in ids, split, kind, selection)
+                reason = row.get(REFUSED) or _check_row(id in ids, split, kind, selection)
                 notes.update([reason] if reason else [])
                 ids.add(id)
                 table.splits.append(split)
@@ -231,6 +235,9 @@ def _write(inputs: Sequence[Input], kept: np.ndarray, out: Path) -> tuple[Statis
     for is_kept, (split, row) in zip(kept, rows, strict=True):
         if not is_kept:
             continue
+        if reason := row.get(REFUSED):  # seen only now that images are read
+            statistics.notes[reason] += 1
+            continue
         folder = shards.WITHOUT_IMAGES if row["image_id"] and not row.get("images") else shards.WITH_IMAGES
         if folder == shards.WITHOUT_IMAGES:
             missing_images.add(row["image_id"])
@@ -240,7 +247,9 @@ def _write(inputs: Sequence[Input], kept: np.ndarray, out: Path) -> tuple[Statis
             counted_images.add(row["image_id"])
             statistics.images[split] += 1
     for row in (row for input in inputs for row in input.images()):
-        if row["image_id"] in missing_images:
+        if reason := row.get(REFUSED):
+            statistics.notes[reason] += 1
+        elif row["image_id"] in missing_images:
             # Several inputs may have the same image; the first one counts.
             missing_images.discard(row["image_id"])
             writer.add(shards.IMAGES, "", TRAIN, row)

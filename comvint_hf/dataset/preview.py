@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comvint_hf.dataset.inputs import read_stored_images
 from comvint_hf.dataset.reader import list_row_files, read_rows
 from comvint_hf.dataset.schema import Row
 from comvint_hf.errors import InputError
@@ -42,7 +43,7 @@ def sample_rows(folder: Path, count: int, config: str = "default", seed: int = 0
     wanted: dict[Path, list[int]] = {}
     for path, number in chosen[:count]:
         wanted.setdefault(path, []).append(number)
-    return [row for path in sorted(wanted) for row in read_rows(path, sorted(wanted[path]))]
+    return [read_stored_images(row, folder) for path in sorted(wanted) for row in read_rows(path, sorted(wanted[path]))]
 
 
 def render_text(row: Row) -> str:

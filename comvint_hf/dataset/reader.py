@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 from comvint_hf.dataset import shards
 from comvint_hf.dataset.schema import Row
 from comvint_hf.errors import InputError
+from comvint_hf.images import is_inside
+from comvint_hf.untrusted import bounded_int, read_json_file
 
 if TYPE_CHECKING:
     from comvint_hf.dataset.statistics import Statistics
+
+
+MAX_ROWS = 2**40
 
 
 def read_build_info(folder: Path) -> dict[str, Any]:
@@ -25,7 +29,13 @@ def read_build_info(folder: Path) -> dict[str, Any]:
     path = folder / "build.json"
     if not path.exists():
         raise InputError(f"{folder} holds no finished dataset: expected {path.name}, which builders/ and `comvint build` write.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    info = read_json_file(path)
+    if not isinstance(info, dict) or not isinstance(info.get("files"), dict) or not isinstance(info.get("parts"), list):
+        raise InputError(f"{path} is no build.json: expected an object with `files` and `parts`.")
+    for name, rows in info["files"].items():
+        if not is_inside(name) or "/" not in name or bounded_int(rows, 0, MAX_ROWS) is None:
+            raise InputError(f"{path} names the file {name!r} with {rows!r} rows: expected a file in the dataset's own folder.")
+    return info
 
 
 def read_statistics(folder: Path) -> Statistics:
@@ -37,7 +47,7 @@ def read_statistics(folder: Path) -> Statistics:
     from comvint_hf.dataset.statistics import Statistics
 
     read_build_info(folder)
-    return Statistics.from_json(json.loads((folder / "stats.json").read_text(encoding="utf-8")))
+    return Statistics.from_json(read_json_file(folder / "stats.json"))
 
 
 def list_configs(files: Iterable[str]) -> dict[str, dict[str, list[str]]]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Image, List, load_dataset
 from PIL import Image as Pillow
 
-from comvint_hf.dataset.inputs import HubInput, import_rows
+from comvint_hf.dataset.inputs import REFUSED, HubInput, import_rows, open_input
 from comvint_hf.dataset.mix import mix
+from comvint_hf.dataset.preview import render_page, sample_rows
 from comvint_hf.dataset.reader import read_build_info, read_rows
 from comvint_hf.errors import InputError, RowError
+from comvint_hf.images import OUTSIDE
 
 TALK = [{"role": "user", "content": "<image>\nWhich colour?"}, {"role": "assistant", "content": "Red."}]
 
@@ -34,33 +40,34 @@ def test_pictures_that_are_paths_become_bytes_and_name_their_image(files) -> Non
     """A repository of picture files and a metadata.jsonl is loaded so."""
     rows = Dataset.from_dict({"messages": [TALK] * 3, "images": [[files[0]], [files[1]], [files[0]]]})
     rows = rows.cast_column("images", List(Image()))
-    found = list(import_rows(rows, "org/theirs", "train"))
+    folder = Path(files[0]).parent
+    found = list(import_rows(rows, "org/theirs", "train", folder=folder))
     assert widths(found) == [[1], [2], [1]] and not [row for row in found if row["images"][0]["path"]]
-    assert [row["image_id"] for row in import_rows(rows, "org/theirs", "train", only_text=True)] == [
+    assert [row["image_id"] for row in import_rows(rows, "org/theirs", "train", True, folder)] == [
         row["image_id"] for row in found
     ]
     assert found[0]["image_id"] == found[2]["image_id"] != found[1]["image_id"]
     assert found[0]["image_id"].startswith("org/theirs/") and found[1]["width"] == 2
     assert found[0]["messages"][0]["content"] == "Which colour?"
-    assert found[0]["image_id"] == next(import_rows(rows, "org/theirs", "test"))["image_id"], (
+    assert found[0]["image_id"] == next(import_rows(rows, "org/theirs", "test", folder=folder))["image_id"], (
         "or it could be trained and tested on"
     )
 
 
 def test_one_picture_a_row_is_a_picture_too(files) -> None:
     rows = Dataset.from_dict({"messages": [TALK], "image": files[:1]}).cast_column("image", Image())
-    (row,) = import_rows(rows, "org/theirs", "train")
+    (row,) = import_rows(rows, "org/theirs", "train", folder=Path(files[0]).parent)
     assert widths([row]) == [[1]] and "image" not in row
 
 
 @pytest.mark.parametrize(
     ("path", "said"),
-    [("photos/gone.png", "names its image 'photos/gone.png', and there is no such file"), (__file__, "cannot be read")],
+    [("gone.png", "its image 'gone.png' cannot be read: expected an image file in"), (__file__, "cannot be read")],
 )
 def test_a_path_that_is_no_picture_here_is_named(path, said) -> None:
     rows = Dataset.from_dict({"messages": [TALK], "images": [[path]]})
     with pytest.raises(RowError, match=f"Row 'org/theirs/train/0' of org/theirs.*{said}"):
-        list(import_rows(rows, "org/theirs", "train"))
+        list(import_rows(rows, "org/theirs", "train", folder=Path(__file__).parent))
 
 
 def test_a_task_is_a_name_that_a_folder_can_have() -> None:
@@ -123,3 +130,72 @@ def test_a_mix_of_picture_files_holds_its_pictures(files, tmp_path) -> None:
     mix([HubInput(str(tmp_path / "photos"), [])], tmp_path / "mix")
     rows = [row for name in read_build_info(tmp_path / "mix")["files"] for row in read_rows(tmp_path / "mix" / name)]
     assert widths(rows) == [[1], [2]] and str(tmp_path / "photos" / "0") not in str(rows)
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """An image that the user named nowhere, and names under which a dataset in `theirs` may ask for it."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "theirs").mkdir()
+    path = tmp_path / "home" / "secret.png"
+    Pillow.new("RGB", (77, 7)).save(path)
+    (tmp_path / "theirs" / "link.png").symlink_to(path)
+    (tmp_path / "theirs" / "folder").symlink_to(path.parent)
+    return path, [str(path), path.as_uri(), "../home/secret.png", "link.png", "folder/secret.png", "/proc/self/environ", ""]
+
+
+def test_rows_that_name_files_of_this_machine_are_left_out_and_counted(secret, tmp_path) -> None:
+    path, names = secret
+    theirs = tmp_path / "theirs"
+    Pillow.new("RGB", (5, 5)).save(theirs / "own.png")
+    images = [[{"bytes": None, "path": name}] for name in [*names, "own.png"]]
+    columns = {"messages": [TALK] * len(images), "images": images}
+    rows = Dataset.from_dict(columns).cast_column("images", List(Image(decode=False)))
+    rows.add_column("image_id", [str(number) for number in range(len(images))]).to_parquet(theirs / "train.parquet")
+    statistics = mix([HubInput(str(theirs), [])], tmp_path / "mix")
+    assert statistics.notes == {OUTSIDE: len(names)} and statistics.kept == 1
+    assert path.read_bytes() not in b"".join(file.read_bytes() for file in (tmp_path / "mix").rglob("*.parquet"))
+    assert all(REFUSED in row for row in import_rows(rows, "org/theirs", "train")), "a repository holds its images"
+    with pytest.raises(InputError, match="has no rows left"):
+        mix([HubInput(str(rows_without_ids(rows.select([0]), tmp_path)), [])], tmp_path / "none")
+
+
+def rows_without_ids(rows: Dataset, tmp_path) -> Path:
+    (tmp_path / "bare").mkdir()
+    rows.to_parquet(tmp_path / "bare" / "train.parquet")
+    return tmp_path / "bare"
+
+
+def test_a_dataset_folder_of_somebody_else_shows_and_mixes_no_file_of_this_machine(secret, toy_dataset, tmp_path) -> None:
+    _, names = secret
+    folder = toy_dataset(fresh=True)
+    for number, file in enumerate(sorted(folder.glob("data/**/*.parquet"))):
+        table = pq.read_table(file)
+        column = [[{"bytes": None, "path": names[number % len(names)]}]] * len(table)
+        index = table.column_names.index("images")
+        pq.write_table(
+            table.set_column(index, table.schema.field("images"), pa.array(column, table.schema.field("images").type)), file
+        )
+    with pytest.raises(InputError, match="no rows left"):
+        mix([open_input(str(folder))], tmp_path / "none")
+    page = render_page(sample_rows(folder, 20), "theirs")
+    assert page.count("no image here") == 20 and "data:image" not in page
+    info = json.loads((folder / "build.json").read_text())
+    (folder / "build.json").write_text(json.dumps({**info, "files": {"data/../../home/x.parquet": 1}}))
+    with pytest.raises(InputError, match="expected a file in the dataset's own folder"):
+        read_build_info(folder)
+
+
+def test_llava_records_read_images_of_the_named_folder_only(secret, tmp_path) -> None:
+    path, names = secret
+    Pillow.new("RGB", (5, 5)).save(tmp_path / "theirs" / "own.png")
+    turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A cup."}]
+    stolen = {"images": [{"bytes": None, "path": str(path)}]}
+    names = [name for name in names if name]
+    records = [{"id": str(n), "image": name, "conversations": turns} for n, name in enumerate([*names, "own.png"])]
+    records.append({"id": "t", "conversations": [{**turns[0], "value": "Hi"}, turns[1]], "comvint": stolen})
+    (tmp_path / "theirs.json").write_text(json.dumps(records))
+    statistics = mix([open_input(str(tmp_path / "theirs.json"), tmp_path / "theirs")], tmp_path / "mix")
+    assert statistics.notes == {OUTSIDE: len(names)} and statistics.kept == 2
+    whole = b"".join(file.read_bytes() for file in (tmp_path / "mix").rglob("*.parquet"))
+    assert path.read_bytes() not in whole and b"home/secret" not in whole
