@@ -6,6 +6,7 @@ The phrases of captions refer to entity ids, and an entity has boxes, or a flag 
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,9 +76,12 @@ def _read_scenes(root: Path, images: Path | None, counts: Counter[str]) -> Itera
 
 def _read_bytes(path: str) -> bytes:
     """Read a whole small file in two system calls: the corpus is 63,566 of them."""
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer for ever
     try:
-        return os.read(handle, os.fstat(handle).st_size)
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is no regular file")
+        return os.read(handle, status.st_size)
     finally:
         os.close(handle)
 
