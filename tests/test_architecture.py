@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "formatting": set(),
     "text": set(),
     "answers": {"text"},
-    "images": {"errors"},
+    "images": {"errors", "untrusted"},
     "types": {"errors", "images"},
     "box_formats": {"errors", "types"},
     "image_geometry": {"box_formats"},

@@ -14,6 +14,7 @@ from comvint_hf.dataset import shards
 from comvint_hf.dataset.card_references import collect_figures
 from comvint_hf.dataset.card_text import card_title, render_text, sort_splits
 from comvint_hf.dataset.failure_checks import find_warnings
+from comvint_hf.dataset.foreign_text import one_line
 from comvint_hf.dataset.plot import plot_statistics
 from comvint_hf.dataset.reader import list_configs
 from comvint_hf.dataset.statistics import Statistics
@@ -21,6 +22,7 @@ from comvint_hf.dataset.statistics import Statistics
 TAGS = ["comvint_hf", "visual-instruction-tuning", "multimodal", "grounding", "synthetic"]
 TASK_CATEGORIES = ["image-text-to-text", "visual-question-answering"]
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+MAX_TAG = 100
 LARGEST_SIZE = "10M<n<100M"
 
 
@@ -83,14 +85,14 @@ def _render_yaml(out: Path, build_info: dict[str, Any], statistics: Statistics) 
     from huggingface_hub import DatasetCardData
 
     parts, rows = build_info["parts"], build_info["files"]
-    licences = {part["licence"]["name"] for part in parts}
+    licences = {one_line(part["licence"]["name"], MAX_TAG) for part in parts}
     data = DatasetCardData(
         language="en",
         license=licences.pop() if len(licences) == 1 else "other",
         task_categories=TASK_CATEGORIES,
-        tags=TAGS + sorted({part["recipe"] for part in parts} | {part["source"] for part in parts}),
+        tags=TAGS + sorted({one_line(part[name], MAX_TAG) for part in parts for name in ("recipe", "source")}),
         size_categories=next((name for most, name in SIZES if statistics.kept < most), LARGEST_SIZE),
-        pretty_name=card_title(build_info),
+        pretty_name=one_line(card_title(build_info)),
     )
     infos, metadata = {}, {}
     for config, splits in list_configs(rows).items():

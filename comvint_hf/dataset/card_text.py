@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from comvint_hf import registry
 from comvint_hf.dataset import shards
 from comvint_hf.dataset.card_references import collect_citations, collect_figures
+from comvint_hf.dataset.foreign_text import escape_code, escape_markdown, map_text
 from comvint_hf.dataset.plot import Plot
 from comvint_hf.dataset.reader import list_configs
 from comvint_hf.dataset.splits import TEST, TRAIN
@@ -65,6 +67,7 @@ def sort_splits(splits: Mapping[str, list[str]]) -> list[tuple[str, list[str]]]:
 
 def render_text(build_info: dict[str, Any], statistics: Statistics, warnings: list[str], plots: list[Plot]) -> str:
     """Render the card below its YAML."""
+    build_info = {**build_info, "parts": [_escape_part(part, build_info) for part in build_info["parts"]]}
     parts, files = build_info["parts"], build_info["files"]
     sections = [
         f"# {card_title(build_info)}",
@@ -72,7 +75,7 @@ def render_text(build_info: dict[str, Any], statistics: Statistics, warnings: li
         "## How to load it",
         _render_loading_code(files),
         "## Contents",
-        *map(_markdown_table, (overview_table(statistics), question_table(statistics), format_table(statistics))),
+        *map(_text_table, (overview_table(statistics), question_table(statistics), format_table(statistics))),
         _describe_images(files, statistics),
         *_render_comparison(statistics, collect_figures(parts)),
         *_render_plots(plots),
@@ -81,7 +84,7 @@ def render_text(build_info: dict[str, Any], statistics: Statistics, warnings: li
         _render_rejected(statistics),
         "## How it was made",
         *map(_render_provenance, parts),
-        *([f"Selection: {build_info['selection']}"] if build_info.get("selection") else []),
+        *([f"Selection: {escape_markdown(build_info['selection'])}"] if build_info.get("selection") else []),
         *_render_usage(build_info.get("usage") or {}),
         "## Columns",
         _COLUMNS,
@@ -128,7 +131,9 @@ def _render_loading_code(files: dict[str, int]) -> str:
 
 
 def _describe_images(files: Iterable[str], statistics: Statistics) -> str:
-    splits = ", ".join(f"{count:,} in {split}" for split, count in sorted(statistics.images.items(), reverse=True))
+    splits = ", ".join(
+        f"{count:,} in {escape_markdown(split)}" for split, count in sorted(statistics.images.items(), reverse=True)
+    )
     lines = [f"Images: {splits}. Splits are by image: no image is in both."]
     folders = {name.split("/")[0] for name in files}
     if shards.WITHOUT_IMAGES in folders:
@@ -139,7 +144,7 @@ def _describe_images(files: Iterable[str], statistics: Statistics) -> str:
         )
         lines.append(f"{missing}: attach them by `image_id` with `comvint_hf.attach_images` before you train.")
     if statistics.notes:
-        notes = "; ".join(f"{note}: {count:,}" for note, count in sorted(statistics.notes.items()))
+        notes = "; ".join(f"{escape_markdown(note)}: {count:,}" for note, count in sorted(statistics.notes.items()))
         lines.append(f"Counted during the build: {notes}.")
     return "\n\n".join(lines)
 
@@ -154,7 +159,7 @@ def _render_comparison(statistics: Statistics, figures: Sequence[Mapping[str, An
             sections.append(f"The {published} has about {known['rows']:,} samples, this one {statistics.kept:,}.")
         if rows := comparison_table(statistics, [known]):
             sections.append(f"Figures of the {published} are in brackets; lengths are mean words.")
-            sections.append(_markdown_table(rows))
+            sections.append(_text_table(rows))
         if "yes_for_each_no" in known:
             ratio = f"about {known['yes_for_each_no']} yes for each no"
             sections.append(f"Yes/no answers of the {published}: {ratio}; of this one: {_format_yes_ratio(statistics)}.")
@@ -182,13 +187,17 @@ def _render_verification(statistics: Statistics, warnings: list[str]) -> list[st
     tables = verification_tables(statistics.verification)
     if not tables and not warnings:
         return []
-    found = ["Check this before you train:", "\n".join(f"- {warning}" for warning in warnings)] if warnings else ["No warnings."]
+    found = (
+        ["Check this before you train:", "\n".join(f"- {escape_markdown(warning)}" for warning in warnings)]
+        if warnings
+        else ["No warnings."]
+    )
     if tables:
         found.append(
             "Round 0 is the first version of a sample. The pass rate counts the judge's verdicts, the score the versions that passed. "
             "Words are those of the open question; objects are the annotated ones that the answers of kept rows rest on."
         )
-    return ["## Health", *found, *map(_markdown_table, tables)]
+    return ["## Health", *found, *map(_text_table, tables)]
 
 
 def _render_rejected(statistics: Statistics) -> str:
@@ -198,7 +207,7 @@ def _render_rejected(statistics: Statistics) -> str:
     lines = [["reason", "samples", "share of all"]]
     for reason, count in sorted(statistics.rejected.items(), key=lambda item: (-item[1], item[0])):
         lines.append([reason, f"{count:,}", f"{count / total:.1%}"])
-    return _markdown_table(lines) + "\n\nThey are in the config `rejected`, each with its reason."
+    return _text_table(lines) + "\n\nThey are in the config `rejected`, each with its reason."
 
 
 def _render_provenance(part: Mapping[str, Any]) -> str:
@@ -229,7 +238,7 @@ def _render_usage(usage: Mapping[str, Any]) -> list[str]:
             cost = "unknown" if counts["unpriced"] else format_cost(counts["cost"])
             tokens = f"{counts['prompt_tokens']:,} / {counts['completion_tokens']:,}"
             lines.append([name, f"{counts['requests']:,}", f"{counts['unusable']:,}", tokens, cost])
-    return [_markdown_table(lines)] if usage else []
+    return [_text_table(lines)] if usage else []
 
 
 def _format_setting(value: Any) -> str:
@@ -246,6 +255,23 @@ def _render_licence(part: Mapping[str, Any]) -> str:
 def _render_citations(parts: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f"- {citation}" for citation in collect_citations(parts)]
     return ["## Citation", "If you use this dataset, cite its sources and methods:", "\n".join(lines)] if lines else []
+
+
+def _escape_part(part: Mapping[str, Any], build_info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Escape what the build.json of a mix's dataset says; the texts and figures that the registry knows stay as they are."""
+    if not build_info.get("selection"):
+        return part
+    source, recipe = registry.sources.find(part["source"]), registry.find_recipe(part["recipe"])
+    licence = getattr(source, "licence", None)
+    known = {getattr(licence, "text", ""), *collect_citations([{**part, "citations": ()}]), getattr(recipe, "licence", "")}
+    escaped = map_text(part, lambda text: text if text in known else escape_markdown(text))
+    escaped["prompts"] = {escape_markdown(name): escape_code(digest) for name, digest in part["prompts"].items()}
+    return {**escaped, "figures": dict(getattr(recipe, "figures", {}))}
+
+
+def _text_table(lines: Iterable[list[str]]) -> str:
+    """A table of texts without markup, such as names that rows give to tasks."""
+    return _markdown_table([[escape_markdown(cell) for cell in line] for line in lines])
 
 
 def _markdown_table(lines: Iterable[list[str]]) -> str:

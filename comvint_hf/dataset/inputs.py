@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.dataset import shards
+from comvint_hf.dataset.foreign_text import clean_parts
 from comvint_hf.dataset.llava import from_llava, read_image_size, strip_image_marker
 from comvint_hf.dataset.locate import check_exists, fetch_dataset_file
 from comvint_hf.dataset.reader import list_configs, read_build_info, read_columns
@@ -31,6 +32,7 @@ IMAGE_COLUMNS = ("images", "image")
 REFUSED = "refused"
 BROKEN = "rows left out: their image cannot be read"
 _EMPTY_VALUES = {"string": "", "int32": 0}
+MAX_TASK_CHARACTERS = 100
 _NOT_IN_FOLDER_NAMES = re.compile(r"[^\w. -]+")
 
 
@@ -66,6 +68,7 @@ class FolderInput(Input):
             for split, names in sorted(layout.get(config, {}).items(), reverse=True):
                 for name in names:
                     for row in read_columns(self.folder / name, TEXT_COLUMNS if only_text else None):
+                        row["task"] = _clean_task(row["task"])
                         yield split, read_stored_images(row, self.folder)
 
     def images(self) -> Iterator[Row]:
@@ -155,7 +158,7 @@ def open_input(name: str, image_folder: Path | None = None) -> Input:
     """
     path = Path(name)
     if path.is_dir():
-        return FolderInput(path.resolve().name, read_build_info(path)["parts"], path)
+        return FolderInput(path.resolve().name, _read_parts(path / "build.json"), path)
     if path.suffix in (".json", ".jsonl"):
         if not path.is_file():
             raise InputError(f"There is no file {path}; expected a .json or .jsonl file of LLaVA records.")
@@ -166,8 +169,8 @@ def open_input(name: str, image_folder: Path | None = None) -> Input:
 
 
 def _read_parts(file: Path) -> list[dict[str, Any]]:
-    """Read the parts of a repository's build.json."""
-    return read_build_info(file.parent)["parts"]
+    """Read the parts of a build.json."""
+    return clean_parts(read_build_info(file.parent)["parts"], file)
 
 
 def _unknown_part(name: str) -> dict[str, Any]:
@@ -242,7 +245,7 @@ def _import_row(row: Row, name: str, default_id: str, images: Any, only_text: bo
     imported: Row = {**defaults, "task": "conversation", "format": "open", **given, "id": given.get("id") or default_id}
     where = f"Row {imported['id']!r} of {name}"
     imported["messages"] = [_import_message(message, where) for message in given.get("messages") or ()]
-    imported["task"] = _NOT_IN_FOLDER_NAMES.sub("-", imported["task"]).strip("-. ") or "conversation"
+    imported["task"] = _clean_task(imported["task"])
     if images is None:
         return imported
     try:
@@ -259,6 +262,11 @@ def _import_row(row: Row, name: str, default_id: str, images: Any, only_text: bo
         if files and not imported["width"]:
             imported["width"], imported["height"] = read_image_size(files[0], where)
     return imported
+
+
+def _clean_task(task: str) -> str:
+    """Make a task's name one that a folder and a card may have."""
+    return _NOT_IN_FOLDER_NAMES.sub("-", task).strip("-. ")[:MAX_TASK_CHARACTERS] or "conversation"
 
 
 def _empty_row() -> Row:

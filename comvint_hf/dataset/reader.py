@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 MAX_ROWS = 2**40
+# Cards name files and the configs made of them in code.
+_ODD_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\"'`<>\\[\\]]")
 
 
 def read_build_info(folder: Path) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def read_build_info(folder: Path) -> dict[str, Any]:
     if not isinstance(info, dict) or not isinstance(info.get("files"), dict) or not isinstance(info.get("parts"), list):
         raise InputError(f"{path} is no build.json: expected an object with `files` and `parts`.")
     for name, rows in info["files"].items():
-        if not is_inside(name) or "/" not in name or bounded_int(rows, 0, MAX_ROWS) is None:
+        if not is_inside(name) or _ODD_CHARACTERS.search(name) or "/" not in name or bounded_int(rows, 0, MAX_ROWS) is None:
             raise InputError(f"{path} names the file {name!r} with {rows!r} rows: expected a file in the dataset's own folder.")
     return info
 

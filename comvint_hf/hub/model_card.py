@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.conventions import FILE, Conventions
+from comvint_hf.dataset.foreign_text import escape_code, escape_markdown, one_line
 from comvint_hf.dataset.shards import write_text_atomic
 from comvint_hf.errors import InputError
 from comvint_hf.hub.model_files import ADAPTER, hub_name, short_name
+from comvint_hf.untrusted import read_json_file
 
 CARD, SETTINGS, SCORES = "README.md", "tuning.json", "results.json"
 TAGS = ["comvint_hf", "multimodal", "grounding", "visual-instruction-tuning", "trl", "sft"]
@@ -74,7 +76,7 @@ def render_model_card(folder: Path, base: str | None = None, repo_id: str | None
     name = repo_id or _title(conventions)
     text = "\n\n".join(
         [
-            f"# {name}",
+            f"# {escape_markdown(name)}",
             _summarize(folder, conventions),
             "## How to use it",
             _USE.format(name=repo_id or "ORG/NAME", comment="" if repo_id else "    # this folder, or its name on the Hub"),
@@ -83,7 +85,10 @@ def render_model_card(folder: Path, base: str | None = None, repo_id: str | None
             "## Tokens with loss",
             _describe_loss(conventions),
             "## Settings",
-            _table(("setting", "value"), {name: f"{value}" for name, value in _read_json(folder / SETTINGS).items()}),
+            _table(
+                ("setting", "value"),
+                {escape_markdown(name): escape_markdown(f"{value}") for name, value in _read_json(folder / SETTINGS).items()},
+            ),
             "## Scores",
             _render_scores(scores),
         ]
@@ -116,7 +121,17 @@ def _plain(value: Any) -> Any:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    if not isinstance(content := read_json_file(path), dict):
+        raise InputError(f"{path} holds no JSON object: write it anew, or remove it.")
+    return content
+
+
+def _number(scores: Mapping[str, Any], name: str) -> float | None:
+    """A score that results.json holds as a number."""
+    score = scores.get(name)
+    return score if isinstance(score, int | float) and not isinstance(score, bool) else None
 
 
 def _yaml(folder: Path, name: str, conventions: Conventions, scores: Mapping[str, Any]) -> str:
@@ -130,16 +145,16 @@ def _yaml(folder: Path, name: str, conventions: Conventions, scores: Mapping[str
             dataset_name=short_name(conventions.dataset) or "held-out rows",
             metric_type=metric,
             metric_name=label,
-            metric_value=round(scores[metric], 4),
+            metric_value=round(score, 4),
         )
         for metric, label in METRICS.items()
-        if scores.get(metric) is not None
+        if (score := _number(scores, metric)) is not None
     ]
     return ModelCardData(
         language="en",
         library_name="peft" if adapter else "transformers",
         pipeline_tag="image-text-to-text",
-        tags=[*TAGS, *([conventions.recipe] if conventions.recipe else [])],
+        tags=[*TAGS, *([one_line(conventions.recipe)] if conventions.recipe else [])],
         base_model=base,
         base_model_relation=base and ("adapter" if adapter else "finetune"),
         datasets=[data] if data else None,
@@ -150,12 +165,14 @@ def _yaml(folder: Path, name: str, conventions: Conventions, scores: Mapping[str
 
 def _link(name: str | None, kind: str = "") -> str:
     """Render a name on the Hub as a link, a folder by its last part."""
-    return f"[{name}](https://huggingface.co/{kind}{name})" if hub_name(name) else f"`{short_name(name) or 'unknown'}`"
+    return (
+        f"[{name}](https://huggingface.co/{kind}{name})" if hub_name(name) else f"`{escape_code(short_name(name) or 'unknown')}`"
+    )
 
 
 def _summarize(folder: Path, conventions: Conventions) -> str:
     kind = "An adapter (LoRA) for" if (folder / ADAPTER).exists() else "A model tuned from"
-    revision = f" at revision `{conventions.base_revision}`" if conventions.base_revision else ""
+    revision = f" at revision `{escape_code(conventions.base_revision)}`" if conventions.base_revision else ""
     made = f"{kind} {_link(conventions.base_model)}{revision}, made with comvint_hf's `train/sft.py`."
     if hub_name(conventions.base_model) or not (folder / ADAPTER).exists():
         return made
@@ -177,26 +194,27 @@ print(chat.ground("cup", image))    # phrases and boxes, fractions of the image
 def _describe_data(conventions: Conventions) -> str:
     rows = {
         "dataset": _link(conventions.dataset, "datasets/"),
-        "recipe": conventions.recipe,
-        "written by": conventions.generator,
-        "checked by": conventions.judge,
-        "boxes": f"{conventions.box_dialect} dialect",
-        "prompts": ", ".join(f"{name} `{digest}`" for name, digest in conventions.prompts.items()),
+        "recipe": escape_markdown(conventions.recipe or ""),
+        "written by": escape_markdown(conventions.generator or ""),
+        "checked by": escape_markdown(conventions.judge or ""),
+        "boxes": f"{escape_markdown(conventions.box_dialect)} dialect",
+        "prompts": ", ".join(f"{escape_markdown(name)} `{escape_code(digest)}`" for name, digest in conventions.prompts.items()),
     }
     return _table(("setting", "value"), {name: value for name, value in rows.items() if value})
 
 
 def _describe_loss(conventions: Conventions) -> str:
-    text = LOSS_TEXTS.get(conventions.learn or "", f"Tokens with loss: {conventions.learn or 'unknown'}.")
-    sentences = "\n".join(f"- {sentence}" for sentence in conventions.templates)
+    text = LOSS_TEXTS.get(conventions.learn or "", f"Tokens with loss: {escape_markdown(conventions.learn or 'unknown')}.")
+    sentences = "\n".join(f"- {escape_markdown(sentence)}" for sentence in conventions.templates)
     return f"{text}\n\nTask sentences without loss:\n\n{sentences}" if sentences else f"{text} There were no task sentences."
 
 
 def _render_scores(scores: Mapping[str, Any]) -> str:
-    rows = {label: f"{scores[name]:.3f}" for name, label in METRICS.items() if scores.get(name) is not None}
+    rows = {label: f"{score:.3f}" for name, label in METRICS.items() if (score := _number(scores, name)) is not None}
     if not rows:
         return f"None yet: `python train/evaluate.py --model DIR --dataset DATASET --out DIR/{SCORES}`, then push again."
-    counts = ", ".join(f"{count:,} {name}" for name, count in (scores.get("n") or {}).items())
+    numbers = scores.get("n") if isinstance(scores.get("n"), dict) else {}
+    counts = ", ".join(f"{count:,} {escape_markdown(name)}" for name in numbers if (count := _number(numbers, name)) is not None)
     return _table(("metric", "value"), rows) + (f"\n\nOver {counts}." if counts else "")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 from datasets import load_dataset_builder
 from huggingface_hub import DatasetCard
+from yaml import safe_load
 
 from comvint_hf import build, load_scenes, registry
 from comvint_hf.dataset.card import list_configs, write_card
@@ -193,3 +195,34 @@ def test_no_file_names_a_place_of_the_machine(tmp_path, toy_recipe, images) -> N
         rows = [row for name in read_build_info(folder)["files"] for row in read_rows(folder / name)]
         assert len(told) >= 4 and rows
         assert not [text for text in (*told, *_strings(rows)) if "secret place" in text or str(tmp_path) in text]
+
+
+def test_a_mix_shows_the_build_json_of_somebody_else_as_text(toy_dataset, tmp_path) -> None:
+    evil = '<img src="https://evil/x"> [free](https://evil) ![x](http://evil) `a` www.evil.com\x1b[31m\n# Own heading\n---\nlicense: mit'
+    folder = toy_dataset(fresh=True)
+    info = json.loads((folder / "build.json").read_text())
+    part = info["parts"][0]
+    part |= {name: evil for name in ("scenes", "source", "recipe", "generator", "judge", "version", "recipe_licence")}
+    part |= {"settings": {evil: [evil]}, "asking": {evil: evil}, "prompts": {evil: evil}, "citations": [evil, evil * 1000]}
+    part |= {"licence": {"name": evil, "text": evil, "share_images": True}, "figures": {"source": "https://evil", "name": evil}}
+    (folder / "build.json").write_text(json.dumps(info))
+    mix([open_input(str(folder))], tmp_path / "mix")
+    card = (tmp_path / "mix" / "README.md").read_text()
+    _, yaml, text = card.split("---\n", 2)
+    assert (
+        safe_load(yaml)["license"] == " ".join(evil.replace("\x1b[31m", "").split())[:100].strip()
+        and "\x1b" not in card
+        and len(card) < 60_000
+    )
+    text = re.sub(r"```.*?```|(?<!\\)`[^`]*`", "", text, flags=re.DOTALL)
+    assert not re.search(r"(?<!\\)<[a-z]", text)
+    assert "https://evil" not in text and "http://evil" not in text and "www.evil" not in text
+    assert not re.search(r"(?<!\\)\]\((?!pictures/)", text) and "\n# Own" not in text
+    for broken in ({**part, "licence": "mit"}, {**part, "prompts": []}, "text", {**part, "citations": [{}]}):
+        (folder / "build.json").write_text(json.dumps({**info, "parts": [broken]}))
+        with pytest.raises(InputError, match="another form than builds write"):
+            open_input(str(folder))
+    for broken in ("[" * 100_000, '{"files": {}, "parts": NaN}', '{"files": [], "parts": []}'):
+        (folder / "build.json").write_text(broken)
+        with pytest.raises(InputError, match=r"build\.json"):
+            open_input(str(folder))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from huggingface_hub import ModelCard
 
 from comvint_hf.conventions import Conventions
 from comvint_hf.errors import InputError
-from comvint_hf.hub.model_card import write_model_card
+from comvint_hf.hub.model_card import render_model_card, write_model_card
 
 
 def test_folders_are_named_without_their_place_and_not_linked(tmp_path) -> None:
@@ -43,3 +46,14 @@ def test_an_adapter_whose_base_is_a_folder_says_so(tmp_path) -> None:
     assert "for `base`" in card and "The base is not on the Hub" in card
     card = write_model_card(folder, base="org/base").read_text()
     assert ModelCard(card).data.base_model == "org/base" and "not on the Hub" not in card
+
+
+def test_what_files_of_others_say_shows_as_text(tmp_path) -> None:
+    evil = "<img src=x> [free](https://evil) `a`"
+    values = {"recipe": evil, "generator": evil, "judge": evil, "prompts": {evil: evil}, "templates": [evil], "dataset": evil}
+    (tmp_path / "comvint.json").write_text(json.dumps({**json.loads(Conventions().model_dump_json()), **values}))
+    (tmp_path / "tuning.json").write_text(json.dumps({evil: evil}))
+    (tmp_path / "results.json").write_text(json.dumps({"mean_iou": evil, "n": {evil: 3, "b": evil}}))
+    _, _, text = render_model_card(tmp_path).split("---\n", 2)
+    text = re.sub(r"```.*?```|(?<!\\)`[^`]*`", "", text, flags=re.DOTALL)
+    assert not re.search(r"(?<!\\)<[a-z]|(?<!\\)\]\(https: ?//evil", text) and "https://evil" not in text
