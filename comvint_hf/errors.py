@@ -71,7 +71,12 @@ class BudgetError(ComvintError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 200 characters; the error's name if it has no message."""
+    """Return the first line of an error's message, at most 200 characters; the error's name if it has no message.
+
+    The wish of transformers to be allowed a repository's own code becomes a sentence about what is done here instead.
+    """
+    if "trust_remote_code" in str(error):
+        return "it needs code of its own repository, and code from a model's repository is never run"
     return str(error).strip().split("\n")[0][:200] or type(error).__name__
 
 

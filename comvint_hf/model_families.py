@@ -157,12 +157,12 @@ def _load(name_or_path: str, revision: str | None) -> Any:
     from transformers import AutoProcessor
 
     try:
-        return AutoProcessor.from_pretrained(name_or_path, revision=revision or "main")
+        return AutoProcessor.from_pretrained(name_or_path, revision=revision or "main", trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError):
         name = _find_class_name(name_or_path, revision)
         if name not in FAMILIES or not (kind := _without_videos(name)):
             raise
-        processor = kind.from_pretrained(name_or_path, revision=revision or "main")
+        processor = kind.from_pretrained(name_or_path, revision=revision or "main", trust_remote_code=False)
     warnings.warn(
         f"The processor of {name_or_path} ({name}) needs torchvision for videos, which is missing or does not fit this torch: it is "
         "loaded for images only.",
@@ -214,7 +214,9 @@ def _find_class_name(name_or_path: str, revision: str | None) -> str | None:
         settings, _ = ProcessorMixin.get_processor_dict(name_or_path, revision=revision)
         if name := settings.get("processor_class"):
             return name
-        return PROCESSOR_MAPPING_NAMES.get(AutoConfig.from_pretrained(name_or_path, revision=revision).model_type)
+        return PROCESSOR_MAPPING_NAMES.get(
+            AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=False).model_type
+        )
     except (OSError, ValueError, KeyError, ImportError):
         # Nothing names the class: the first attempt's error is the better explanation.
         return None

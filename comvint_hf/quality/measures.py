@@ -180,7 +180,8 @@ def matching(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     clip: Any = CLIPModel.from_pretrained(model)  # Any: the stubs of `to` take no string
     clip = clip.to(device).eval()
-    tokenizer, processor = AutoTokenizer.from_pretrained(model), AutoImageProcessor.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    processor = AutoImageProcessor.from_pretrained(model, trust_remote_code=False)
     longest = clip.config.text_config.max_position_embeddings
     for batch in _batches(pairs, batch_size):
         images, texts = zip(*batch, strict=True)

@@ -138,10 +138,11 @@ def load_base(base: BaseCheckpoint, device: str = "cpu") -> PreTrainedModel:
     from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 
     try:
-        config = AutoConfig.from_pretrained(base.name_or_path, revision=base.revision or "main")
+        config = AutoConfig.from_pretrained(base.name_or_path, revision=base.revision or "main", trust_remote_code=False)
         quantization = BitsAndBytesConfig(**base.quantization) if base.quantization else None
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             base.name_or_path,
+            trust_remote_code=False,
             revision=base.revision or "main",
             dtype=_dtype(base.dtype or ("bfloat16" if base.quantization else "float32")),
             quantization_config=lora.limit_to_decoder(quantization, config),
@@ -159,7 +160,7 @@ def read_stored_dtype(base: BaseCheckpoint) -> str:
     """Read the dtype of the base's stored weights from its config."""
     from transformers import AutoConfig
 
-    dtype = AutoConfig.from_pretrained(base.name_or_path, revision=base.revision or "main").dtype
+    dtype = AutoConfig.from_pretrained(base.name_or_path, revision=base.revision or "main", trust_remote_code=False).dtype
     return str(dtype or "float32").removeprefix("torch.")
 
 

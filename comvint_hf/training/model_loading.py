@@ -64,9 +64,10 @@ def load_model(model_args: ModelConfig, checkpoint: str | None = None) -> PreTra
     assert name, "load_processor has checked it"
     weights = find_weights(name, checkpoint)
     with explain_model_loading_error(name):
-        config = AutoConfig.from_pretrained(name, revision=model_args.model_revision)
+        config = AutoConfig.from_pretrained(name, revision=model_args.model_revision, trust_remote_code=False)
         return AutoModelForImageTextToText.from_pretrained(
             weights,
+            trust_remote_code=False,
             revision=model_args.model_revision if weights == name else None,
             dtype=model_args.dtype,
             attn_implementation=model_args.attn_implementation,
