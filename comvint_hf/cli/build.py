@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
 from comvint_hf.cli.exit_codes import INCOMPLETE
-from comvint_hf.cli.output import print_dataset, print_failures, print_warnings, push_folder
+from comvint_hf.cli.output import echo, print_dataset, print_failures, print_warnings, push_folder
 from comvint_hf.cli.validation import check_judge
 
 if TYPE_CHECKING:
@@ -27,11 +25,11 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
     run = open_run(recipe, options)
     report = run.run(make_dataset)
     if isinstance(report, str):
-        click.echo(report)
+        echo(report)
         return
     print_dataset(report.out, report.statistics, report)
     for line in run.cost:
-        click.echo(line)
+        echo(line)
     print_warnings(report.warnings)
     if options.push_to:
         push_folder(report.out, options.push_to, options.private)

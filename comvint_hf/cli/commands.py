@@ -13,9 +13,10 @@ from comvint_hf import registry
 from comvint_hf.cli.build import make_dataset
 from comvint_hf.cli.exit_codes import handle_errors, usage_errors
 from comvint_hf.cli.options import PRIVATE_HELP, BuildCommand, Command
-from comvint_hf.cli.output import print_statistics, print_warnings, push_folder
+from comvint_hf.cli.output import echo, print_statistics, print_warnings, push_folder
 from comvint_hf.errors import InputError
 from comvint_hf.pipeline.options import BuildOptions
+from comvint_hf.untrusted import clean_text
 
 if TYPE_CHECKING:
     from comvint_hf.generation.recipe import Recipe
@@ -139,11 +140,11 @@ def preview(folders: tuple[Path, ...], rows: int, config: str, seed: int, out: P
     with usage_errors():
         sample = [row for folder in folders for row in sample_rows(folder, rows, config, seed)]
     if out is None:
-        click.echo("\n".join(map(render_text, sample)))
+        click.echo(clean_text("\n".join(map(render_text, sample))))
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render_page(sample, ", ".join(folder.resolve().name for folder in folders)), encoding="utf-8")
-    click.echo(f"{len(sample)} rows: {out}")
+    echo(f"{len(sample)} rows: {out}")
 
 
 @main.command(cls=Command, old_flags={"--pictures": ("--plots", bool)})
@@ -168,8 +169,8 @@ def stats(folder: Path, plots: Path | None, quality: bool, measures: tuple[str, 
     print_statistics(description.statistics)
     print_warnings(description.warnings)
     for plot in description.plots:
-        click.echo(plot)
+        echo(plot)
     with usage_errors():
         results = run_measures(folder, (*(registry.measures.names() if quality else ()), *measures))
     for name, result in results.items():
-        click.echo(f"{name}: {format_result(result)}")
+        echo(f"{name}: {format_result(result)}")

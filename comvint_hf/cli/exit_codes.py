@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 
+from comvint_hf.cli.output import echo
 from comvint_hf.errors import ComvintError, InputError
 from comvint_hf.pipeline.options import OptionsError
+from comvint_hf.untrusted import redact
 
 INCOMPLETE = 3
 """The exit code of a build whose dataset is finished although some prompts got no usable reply."""
@@ -41,14 +43,14 @@ def handle_errors(command: Callable[..., None] | None = None, *, resume_hint: st
         try:
             command(*arguments, **values)
         except OptionsError as error:  # wrong use, found only when the build was opened
-            raise click.UsageError(str(error)) from error
+            raise click.UsageError(redact(str(error))) from error
         except ComvintError as error:
-            click.echo(f"{error}", err=True)
+            echo(error, err=True)
             sys.exit(1)
         except click.UsageError as error:
             if click.get_current_context(silent=True):
                 raise  # click prints it, with the command's usage
-            click.echo(error.format_message(), err=True)
+            echo(error.format_message(), err=True)
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo(f"Stopped. {resume_hint}", err=True)
@@ -63,4 +65,4 @@ def usage_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(redact(str(error))) from error

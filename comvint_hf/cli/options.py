@@ -218,7 +218,11 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
             "Ask once more, up to --attempts times, for the samples that got no usable reply. Every other row stays.",
             is_flag=True,
         ),
-        _flag("--overwrite", "Replace an earlier dataset in --out, once the new one is finished; paid replies are kept.", is_flag=True),
+        _flag(
+            "--overwrite",
+            "Replace an earlier dataset in --out, once the new one is finished; paid replies are kept.",
+            is_flag=True,
+        ),
         _flag("--push-to", "Push the finished dataset to the Hub.", metavar="ORG/NAME"),
         _flag("--private/--public", PRIVATE_HELP, default=None),
     ),

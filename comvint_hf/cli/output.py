@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from comvint_hf.untrusted import clean_text, redact
+
 if TYPE_CHECKING:
     from comvint_hf.dataset.statistics import Statistics
     from comvint_hf.pipeline.build import BuildReport
@@ -18,10 +20,16 @@ MAX_NAMED = 20
 """Failed samples that are named; the others are counted."""
 
 
+def echo(text: object, err: bool = False) -> None:
+    """Print a text without what a terminal would take for commands, and without secrets: names, reasons and errors may hold both."""
+    click.echo(redact(str(text)), err=err)
+
+
 def print_statistics(statistics: Statistics) -> None:
     """Print the statistics as tables, and the reasons of rejected samples."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from comvint_hf.dataset.tables import make_tables
 
@@ -29,13 +37,13 @@ def print_statistics(statistics: Statistics) -> None:
     for header, *lines in make_tables(statistics):
         table = Table(*header, box=None, header_style="bold", padding=(0, 2, 0, 0))
         for line in lines:
-            table.add_row(*line)
+            table.add_row(*(Text(clean_text(cell)) for cell in line))  # as text: rich would read markup such as [link=...]
         console.print(table)
         console.print()
     for reason, count in statistics.rejected.most_common():
-        console.print(f"rejected {count:,}: {reason}", highlight=False)
+        console.print(f"rejected {count:,}: {redact(reason)}", highlight=False, markup=False)
     for note, count in sorted(statistics.notes.items()):
-        console.print(f"{note}: {count:,}", highlight=False)
+        console.print(f"{redact(note)}: {count:,}", highlight=False, markup=False)
 
 
 def print_dataset(folder: Path, statistics: Statistics, summary: object) -> None:
@@ -43,25 +51,25 @@ def print_dataset(folder: Path, statistics: Statistics, summary: object) -> None
     from comvint_hf.dataset.reader import describe_missing_images
 
     print_statistics(statistics)
-    click.echo(summary)
+    echo(summary)
     if description := describe_missing_images(folder):
-        click.echo(description)
+        echo(description)
 
 
 def print_warnings(warnings: Iterable[str]) -> None:
     """Print the warnings about a dataset."""
     for warning in warnings:
-        click.echo(f"Warning: {warning}")
+        echo(f"Warning: {warning}")
 
 
 def print_failures(report: BuildReport) -> None:
     """Print on stderr which samples got no usable reply."""
-    click.echo(f"{report.failed:,} samples got no usable reply; they are in the config `rejected`:", err=True)
+    echo(f"{report.failed:,} samples got no usable reply; they are in the config `rejected`:", err=True)
     for failure in islice(report.failures(), MAX_NAMED):
-        click.echo(f"  {failure}", err=True)
+        echo(f"  {failure}", err=True)
     if report.failed > MAX_NAMED:
-        click.echo(f"  and {report.failed - MAX_NAMED:,} more", err=True)
-    click.echo("Add --retry-failed to ask for these once more; every other row stays as it is.", err=True)
+        echo(f"  and {report.failed - MAX_NAMED:,} more", err=True)
+    echo("Add --retry-failed to ask for these once more; every other row stays as it is.", err=True)
 
 
 def push_folder(folder: Path, repository: str, private: bool | None, base: str | None = None) -> None:
@@ -69,7 +77,7 @@ def push_folder(folder: Path, repository: str, private: bool | None, base: str |
     from comvint_hf.hub import push
 
     if push.is_model(folder):
-        click.echo(f"Pushed: {push.push_model(folder, repository, private=private, base=base)}")
+        echo(f"Pushed: {push.push_model(folder, repository, private=private, base=base)}")
         return
-    click.echo(f"Pushed: {push.push(folder, repository, private=private)}")
-    click.echo(f'This version: load_dataset("{repository}", revision="{push.version_tag(folder)}")')
+    echo(f"Pushed: {push.push(folder, repository, private=private)}")
+    echo(f'This version: load_dataset("{repository}", revision="{push.version_tag(folder)}")')

@@ -23,6 +23,7 @@ from comvint_hf.dataset.schema import IMAGE_MARKER, Row, features
 from comvint_hf.dataset.splits import TRAIN
 from comvint_hf.errors import InputError, RowError, first_line
 from comvint_hf.images import OUTSIDE, read_row_image
+from comvint_hf.untrusted import clean_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -234,7 +235,10 @@ def _cast_columns(rows: Dataset, name: str, image_column: str | None) -> Dataset
         try:
             rows = rows.cast_column(column, kind)
         except (ValueError, TypeError, pyarrow.ArrowException):
-            warnings.warn(f"The column `{column}` of {name} is of another form than ours and is left out.", stacklevel=2)
+            warnings.warn(
+                f"The column `{clean_text(column, 100)}` of {clean_text(name)} is of another form than ours and is left out.",
+                stacklevel=2,
+            )
             rows = rows.remove_columns(column)
     return rows
 

@@ -65,7 +65,8 @@ def _render_row(number: int, row: Row) -> str:
     phrases = row["phrases"] or [found.phrase for message in row["messages"] for found in parse(message["content"])]
     colours = {phrase: COLOURS[index % len(COLOURS)] for index, phrase in enumerate(dict.fromkeys(phrases))}
     turns = "".join(
-        f'<div class="{message["role"]}">{_render_content(message["content"], colours)}</div>' for message in row["messages"]
+        f'<div class="{html.escape(message["role"])}">{_render_content(message["content"], colours)}</div>'
+        for message in row["messages"]
     )
     facts = [row["task"], row["format"], row["source"], f"{row['rounds']} rounds" if row["rounds"] else "", row["topic"] or ""]
     evidence = ", ".join(entry["name"] for entry in row["evidence"])
