@@ -213,7 +213,8 @@ def _render_scores(scores: Mapping[str, Any]) -> str:
     rows = {label: f"{score:.3f}" for name, label in METRICS.items() if (score := _number(scores, name)) is not None}
     if not rows:
         return f"None yet: `python train/evaluate.py --model DIR --dataset DATASET --out DIR/{SCORES}`, then push again."
-    numbers = scores.get("n") if isinstance(scores.get("n"), dict) else {}
+    numbers = scores.get("n")
+    numbers = numbers if isinstance(numbers, dict) else {}
     counts = ", ".join(f"{count:,} {escape_markdown(name)}" for name in numbers if (count := _number(numbers, name)) is not None)
     return _table(("metric", "value"), rows) + (f"\n\nOver {counts}." if counts else "")
 

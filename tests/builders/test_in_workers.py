@@ -256,3 +256,28 @@ def test_a_killed_build_with_an_endpoint_pays_again_only_for_what_was_on_its_way
         kill(child)
         finish(start(url, tmp_path / "set", *SHARDS, "--num-workers", 3, "--concurrency", 4))
     assert endpoint.paid.total() <= asked[1].paid.total() + 4 and contents(tmp_path / "set") == contents(asked[0])
+
+
+def test_workers_overwrite_beside_and_swap(tmp_path) -> None:
+    out = tmp_path / "set"
+    for scenes in (6, 9):
+        command = [
+            sys.executable,
+            "builders/vlit.py",
+            "--scenes",
+            f"shapes:{scenes}",
+            "--shard-scenes",
+            "3",
+            "--num-workers",
+            "2",
+        ]
+        done = subprocess.run(
+            [*command, "--out", str(out), "--overwrite"],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"rows of {scenes} images" in done.stdout and len(list(out.glob(".build/0*.json"))) == scenes // 3
+        assert [path.name for path in tmp_path.iterdir()] == ["set"]
