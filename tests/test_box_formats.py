@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comvint_hf.box_formats import CANONICAL, BOX_FORMATS, BoxFormat, Frame, clamp_box, find_box_format, rewrite_boxes
+from comvint_hf.box_formats import BOX_FORMATS, CANONICAL, BoxFormat, Frame, clamp_box, find_box_format, rewrite_boxes
 from comvint_hf.errors import InputError
 from comvint_hf.types import Box
 

@@ -23,7 +23,7 @@ EVALUATE = (sys.executable, str(REPOSITORY / "train" / "evaluate.py"))
 MIX = (sys.executable, str(REPOSITORY / "builders" / "mix.py"))
 OWN = ("--recipe", "my_recipe:MY_RECIPE", "--scenes", "my_source:corpus")
 CITATIONS = ("Doe et al., Our Photos, 2026", "Doe et al., Where Questions, 2026")
-NOUNS = "pan cup bowl fork spoon knife glass jug pot tray vase jar".split()
+NOUNS = ["pan", "cup", "bowl", "fork", "spoon", "knife", "glass", "jug", "pot", "tray", "vase", "jar"]
 PATIENCE = 3600
 pytestmark = pytest.mark.timeout(2 * PATIENCE)
 

@@ -121,7 +121,9 @@ def _load_base(model: str, revision: str | None, dtype: Any) -> PreTrainedModel:
     from transformers import AutoModelForImageTextToText
 
     try:
-        return AutoModelForImageTextToText.from_pretrained(model, revision=revision or "main", dtype=dtype)
+        return AutoModelForImageTextToText.from_pretrained(
+            model, revision=revision or "main", dtype=dtype, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The model {model} cannot be loaded ({first_line(error)}); expected a folder or Hub id of an image-text-to-text "

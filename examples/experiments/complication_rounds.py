@@ -60,6 +60,7 @@ def main(out: Path, at_once: int, quick: bool, **options: Any) -> None:
     save_settings(out, settings)
     disable_progress_bars()
     arms = list_arms(settings)
+    # Parallel runs share the cores.
     experiment = Experiment(out, settings, max(1, (os.cpu_count() or 1) // at_once), Path(__file__).parents[2])
     sets = {name: partial(experiment.build_dataset, name, arm) for name, arm in arms.items()}
     run_jobs("sets", {"held out": experiment.select_questions, **sets}, at_once)

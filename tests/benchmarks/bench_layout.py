@@ -67,7 +67,7 @@ def build(images: int, rows: int, about: int, out: Path, layout: bool | str) -> 
 
 def weigh(folder: Path) -> dict[str, int]:
     """Bytes: of all files, of the photos, of the messages, and the rows."""
-    from comvint_hf.dataset.reader import read_columns, list_row_files
+    from comvint_hf.dataset.reader import list_row_files, read_columns
 
     photos = sum(len(row["image"]["bytes"]) for path in list_row_files(folder, "images") for row in read_columns(path, ["image"]))
     text = count = 0

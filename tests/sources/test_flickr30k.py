@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comvint_hf.grounding import strip_grounding, render
+from comvint_hf.grounding import render, strip_grounding
 from comvint_hf.sources import load_scenes
 from comvint_hf.sources.flickr30k import UNMENTIONED
 from comvint_hf.sources.flickr30k_files import parse_caption, read_annotation, read_captions

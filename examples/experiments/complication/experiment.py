@@ -67,6 +67,7 @@ class Experiment:
             return
         rows = load_rows(self._run_builder("asked", Arm(self.settings.rounds), TEST_SEED))
         groups = [question_group(row) for row in rows.remove_columns("images")]
+        # Questions whose true answer cannot be read are in the group "", of which none is taken.
         selected = sample_limited(groups, dict.fromkeys(filter(None, groups), self.settings.asked) | {"": 0})
         self.questions_dir.mkdir(parents=True, exist_ok=True)
         rows.select(selected).to_parquet(path)
@@ -91,6 +92,7 @@ class Experiment:
             "seed": seed,
             "max_steps": steps,
             "warmup_steps": max(1, steps // 10),
+            # The last log holds the number of tokens seen.
             "logging_steps": choose_logging_steps(steps),
             "save_strategy": "steps",
             "save_steps": steps,

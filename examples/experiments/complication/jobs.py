@@ -29,6 +29,7 @@ def run_command(
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     last, echoed = "it printed nothing", time.monotonic()
+    # Appended, because a repeated run must not lose the log of the run that failed.
     with log.open("a", encoding="utf-8") as file, subprocess.Popen(list(map(str, command)), env=environment, **streams) as child:
         for line in child.stdout:
             file.write(line)

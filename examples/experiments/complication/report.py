@@ -106,6 +106,7 @@ def plot_panels(panels: Sequence[Panel], path: Path, title: str, note: str = "")
     except ImportError as error:
         raise InputError(f"Plots need matplotlib ({error}): pip install matplotlib, and run the same command again.") from error
     figure = Figure(figsize=(6.2 * len(panels), 4.8), layout="constrained")
+    # Without pyplot, which would keep every figure in memory and look for a display.
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     figure.supxlabel(note, fontsize=8, color="#444444")
@@ -119,6 +120,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     positions = list(dict.fromkeys(name for points in panel.series.values() for name in points))
     for number, (series, points) in enumerate(panel.series.items()):
         colour = COLOURS[number % len(COLOURS)]
+        # Side by side, so that intervals do not cover each other.
         offset = SPREAD * (number - (len(panel.series) - 1) / 2) / len(panel.series) * (0.4 if panel.joined else 1.0)
         x = [positions.index(name) + offset for name in points]
         _draw_series(axes, x, list(points.values()), colour, series, panel.joined)

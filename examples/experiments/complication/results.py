@@ -35,6 +35,7 @@ def compute_results(experiment: Experiment, arms: dict[str, Arm]) -> dict[str, A
     """Compute the content of results.json."""
     answers = {name: _grade_runs(experiment, name) for name in (BEFORE, *arms)}
     questions = {kind: group_answers(answers[BEFORE], key) for kind, key in GROUPS.items()}
+    # An arm of one format is compared with mixed formats at as many rounds, all others with 0 rounds.
     format_baseline = MIXED.format(experiment.settings.format_rounds)
     baselines = {name: format_baseline if len(arm.formats) == 1 else MIXED.format(0) for name, arm in arms.items()}
     training = {name: _summarise_training(experiment, name) for name in arms}
