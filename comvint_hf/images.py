@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from comvint_hf.errors import ImageError, InputError, RowError
-from comvint_hf.untrusted import read_file
+from comvint_hf.strict_reader import read_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -16,7 +16,7 @@ from comvint_hf.cli.options import PRIVATE_HELP, BuildCommand, Command
 from comvint_hf.cli.output import echo, print_statistics, print_warnings, push_folder
 from comvint_hf.errors import InputError
 from comvint_hf.pipeline.options import BuildOptions
-from comvint_hf.untrusted import clean_text
+from comvint_hf.strict_reader import clean_text
 
 if TYPE_CHECKING:
     from comvint_hf.generation.recipe import Recipe

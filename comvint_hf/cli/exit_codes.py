@@ -13,7 +13,7 @@ import click
 from comvint_hf.cli.output import echo
 from comvint_hf.errors import ComvintError, InputError
 from comvint_hf.pipeline.options import OptionsError
-from comvint_hf.untrusted import redact
+from comvint_hf.strict_reader import redact
 
 INCOMPLETE = 3
 """The exit code of a build whose dataset is finished although some prompts got no usable reply."""

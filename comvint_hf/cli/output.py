@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from comvint_hf.untrusted import clean_text, redact
+from comvint_hf.strict_reader import clean_text, redact
 
 if TYPE_CHECKING:
     from comvint_hf.dataset.statistics import Statistics

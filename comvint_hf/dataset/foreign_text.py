@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import InputError
-from comvint_hf.untrusted import redact
+from comvint_hf.strict_reader import redact
 
 MAX_CHARACTERS = 1000
 """Most characters of one text in a card."""

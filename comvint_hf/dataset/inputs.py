@@ -23,7 +23,7 @@ from comvint_hf.dataset.schema import IMAGE_MARKER, Row, features
 from comvint_hf.dataset.splits import TRAIN
 from comvint_hf.errors import InputError, RowError, first_line
 from comvint_hf.images import OUTSIDE, read_row_image
-from comvint_hf.untrusted import clean_text
+from comvint_hf.strict_reader import clean_text
 
 if TYPE_CHECKING:
     from datasets import Dataset

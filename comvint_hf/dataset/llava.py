@@ -19,7 +19,7 @@ from comvint_hf.dataset.schema import IMAGE_MARKER, Row, features
 from comvint_hf.errors import RowError
 from comvint_hf.grounding import parse
 from comvint_hf.images import OUTSIDE, read_size, resolve_inside
-from comvint_hf.untrusted import read_file
+from comvint_hf.strict_reader import read_file
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 # The key of a record that holds the row's other columns.

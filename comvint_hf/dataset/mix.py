@@ -20,12 +20,12 @@ from comvint_hf.conventions import Conventions
 from comvint_hf.dataset import coreset_selection, shards
 from comvint_hf.dataset.card import write_card
 from comvint_hf.dataset.inputs import REFUSED, FolderInput, Input
-from comvint_hf.dataset.overwrite import check_apart
 from comvint_hf.dataset.plan import lock_folder
 from comvint_hf.dataset.schema import Row, turns
 from comvint_hf.dataset.shards import Shard
 from comvint_hf.dataset.splits import TEST, TRAIN
 from comvint_hf.dataset.statistics import Statistics
+from comvint_hf.dataset.swap_folder import check_apart
 from comvint_hf.errors import InputError
 from comvint_hf.types import FORMATS
 

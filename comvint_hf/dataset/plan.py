@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from comvint_hf.dataset import overwrite as overwriting
 from comvint_hf.dataset import shards
+from comvint_hf.dataset import swap_folder as overwriting
 from comvint_hf.dataset.splits import assign_split
 from comvint_hf.errors import InputError
 from comvint_hf.types import Scene

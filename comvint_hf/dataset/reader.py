@@ -12,7 +12,7 @@ from comvint_hf.dataset import shards
 from comvint_hf.dataset.schema import Row
 from comvint_hf.errors import InputError
 from comvint_hf.images import is_inside
-from comvint_hf.untrusted import bounded_int, read_json_file
+from comvint_hf.strict_reader import bounded_int, read_json_file
 
 if TYPE_CHECKING:
     from comvint_hf.dataset.statistics import Statistics

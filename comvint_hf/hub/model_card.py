@@ -12,7 +12,7 @@ from comvint_hf.dataset.foreign_text import escape_code, escape_markdown, one_li
 from comvint_hf.dataset.shards import write_text_atomic
 from comvint_hf.errors import InputError
 from comvint_hf.hub.model_files import ADAPTER, hub_name, short_name
-from comvint_hf.untrusted import read_json_file
+from comvint_hf.strict_reader import read_json_file
 
 CARD, SETTINGS, SCORES = "README.md", "tuning.json", "results.json"
 TAGS = ["comvint_hf", "multimodal", "grounding", "visual-instruction-tuning", "trl", "sft"]

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.dataset import shards
-from comvint_hf.dataset.overwrite import new_folder
 from comvint_hf.dataset.plan import ShardSubset
+from comvint_hf.dataset.swap_folder import new_folder
 from comvint_hf.errors import ComvintError, InputError, first_line
 from comvint_hf.generation.client import cache_files
 from comvint_hf.generation.client.usage import Usage

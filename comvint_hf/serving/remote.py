@@ -11,7 +11,7 @@ from comvint_hf.conventions import Conventions
 from comvint_hf.errors import EndpointError, InputError
 from comvint_hf.images import to_data_url
 from comvint_hf.serving.chat import BaseChat, ChatMessage, DecodedConversation
-from comvint_hf.untrusted import LIMITS, redact, remember_secret
+from comvint_hf.strict_reader import LIMITS, redact, remember_secret
 
 if TYPE_CHECKING:
     import httpx2

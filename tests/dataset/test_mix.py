@@ -12,8 +12,8 @@ from datasets import load_dataset
 
 from comvint_hf.dataset.inputs import open_input
 from comvint_hf.dataset.mix import MixSelection, mix
-from comvint_hf.dataset.overwrite import recover
 from comvint_hf.dataset.reader import describe_missing_images, read_build_info, read_rows
+from comvint_hf.dataset.swap_folder import recover
 from comvint_hf.errors import InputError
 
 

@@ -30,7 +30,7 @@ from comvint_hf.generation.client.openai_llm import OpenAILLM
 from comvint_hf.generation.client.retry import MAX_FAILURES, MAX_REFUSALS, EndpointHealth, RetryState
 from comvint_hf.generation.llm import R
 from comvint_hf.generation.prompt import Prompt
-from comvint_hf.untrusted import LIMITS, bounded_int, redact
+from comvint_hf.strict_reader import LIMITS, bounded_int, redact
 
 MAX_REQUESTS, MAX_BYTES = 50_000, 190_000_000
 """Limits of one batch file at OpenAI; 200 MB there, and the rest is for the heads of lines."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from comvint_hf.errors import EndpointError, InputError
-from comvint_hf.untrusted import LIMITS, bounded_int, parse_json, redact
+from comvint_hf.strict_reader import LIMITS, bounded_int, parse_json, redact
 
 if TYPE_CHECKING:
     import httpx2

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from comvint_hf.untrusted import LIMITS
+from comvint_hf.strict_reader import LIMITS
 
 _ENCODINGS = ("", "identity", "gzip", "deflate", "br")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from comvint_hf.errors import InputError
-from comvint_hf.untrusted import LIMITS, bounded_int
+from comvint_hf.strict_reader import LIMITS, bounded_int
 
 if TYPE_CHECKING:
     from comvint_hf.generation.client.reply_parsing import Mode

@@ -11,8 +11,8 @@ from comvint_hf.generation.client.cache import RawReply
 from comvint_hf.generation.client.errors import RetryableError
 from comvint_hf.generation.client.reply_parsing import ReplyMismatch, ReplySchema
 from comvint_hf.generation.prompt import Prompt
+from comvint_hf.strict_reader import LIMITS, bounded_int, parse_json, redact
 from comvint_hf.types import Scene
-from comvint_hf.untrusted import LIMITS, bounded_int, parse_json, redact
 
 UNREADABLE = "unreadable"
 """Finish reason of an answer that was paid for and cannot be read."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from comvint_hf.errors import EndpointError, InputError
-from comvint_hf.untrusted import LIMITS, redact, remember_secret
+from comvint_hf.strict_reader import LIMITS, redact, remember_secret
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

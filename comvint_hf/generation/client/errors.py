@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comvint_hf.errors import EndpointError, InputError, ReplyError
-from comvint_hf.untrusted import LIMITS, parse_json, redact
+from comvint_hf.strict_reader import LIMITS, parse_json, redact
 
 if TYPE_CHECKING:
     import openai

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from comvint_hf.errors import InputError
 from comvint_hf.generation.client.labelled_text import parse_labelled_text
 from comvint_hf.generation.llm import R
-from comvint_hf.untrusted import LIMITS, clean_text, is_valid_text, parse_json
+from comvint_hf.strict_reader import LIMITS, clean_text, is_valid_text, parse_json
 
 Mode = Literal["json_schema", "json_object", "text"]
 MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")

@@ -34,7 +34,7 @@ from comvint_hf.generation.client.reply_parsing import Mode
 from comvint_hf.generation.client.retry import EndpointHealth, RetryState
 from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.generation.client.usage import Usage, UsageCounts
-from comvint_hf.untrusted import LIMITS
+from comvint_hf.strict_reader import LIMITS
 
 DEFAULT_MAX_TOKENS = 8192
 """Most tokens of a reply where a budget needs a bound and none is given."""

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from comvint_hf.serving.demo.limits import Limits
 from comvint_hf.serving.demo.uploads import NOT_UPLOADED, Uploads, is_in_upload_folder
-from comvint_hf.untrusted import redact
+from comvint_hf.strict_reader import redact
 
 if TYPE_CHECKING:
     from gradio import Blocks

@@ -29,7 +29,7 @@ from comvint_hf.serving.demo.limits import Limits
 from comvint_hf.serving.demo.session import Session, Status, ask, find
 from comvint_hf.serving.demo.style import CSS
 from comvint_hf.serving.demo.uploads import UploadedImage, Uploads, make_upload_folder, read_upload
-from comvint_hf.untrusted import redact
+from comvint_hf.strict_reader import redact
 
 LOG = logging.getLogger(__name__)
 Updates = dict[str, Any]

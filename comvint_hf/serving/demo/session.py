@@ -33,8 +33,8 @@ from comvint_hf.serving.chat import (
 )
 from comvint_hf.serving.demo.draw import REGION_COLOUR, assign_colours, draw_boxes, highlight_phrases
 from comvint_hf.serving.demo.limits import Limits
+from comvint_hf.strict_reader import clean_text, redact
 from comvint_hf.types import Box
-from comvint_hf.untrusted import clean_text, redact
 
 LOG = logging.getLogger(__name__)
 MIN_REGION_SIDE = 0.01

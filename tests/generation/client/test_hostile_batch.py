@@ -12,7 +12,7 @@ from endpoint.wire import Response
 
 from comvint_hf.errors import ComvintError, EndpointError, PendingError, ReplyError
 from comvint_hf.generation.client.batch import BatchLLM, run_in_batches
-from comvint_hf.untrusted import LIMITS
+from comvint_hf.strict_reader import LIMITS
 
 COUNT, DIGITS = 20, b"1" * 5000
 PRICES = '["toy-model"]\ninput = 10\noutput = 20\nbatch = 0.5\n'

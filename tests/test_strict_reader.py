@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comvint_hf.errors import InputError
-from comvint_hf.untrusted import (
+from comvint_hf.strict_reader import (
     LIMITS,
     bounded_int,
     clean_text,
