@@ -192,7 +192,9 @@ async def until_stopped(work: Awaitable[T], session: LLMSession) -> T:
 
     def on_wait(replies: int, seconds: float) -> None:
         stop = f"press Ctrl-C {again}to leave at once"
-        print(f"Waiting for {replies:,} replies under way (at most {seconds:.0f} s); {stop}.", file=sys.stderr, flush=True)
+        # One write: workers share stderr, and print writes the line and its end apart.
+        sys.stderr.write(f"Waiting for {replies:,} replies under way (at most {seconds:.0f} s); {stop}.\n")
+        sys.stderr.flush()
 
     task = asyncio.current_task()
     assert task is not None
