@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 ImageLike: TypeAlias = "Image | bytes | str | Path | Mapping[str, Any]"
 """A PIL image, an encoded image, the path of a file, or an undecoded image of datasets: {"bytes": ..., "path": ...}."""
 ASPECT_SLACK = 0.02
-"""How far the image's width to height may differ from the annotation's; a rotated photo differs by far more."""
+"""How far the image's width to height may differ from the annotation's; a rotated image differs by far more."""
 ORIENTATION = 0x0112
 """The EXIF tag that turns an image; datasets turns it too, and from 5 on width and height change places."""
-MISSING = "images without a photo"
+MISSING = "images without a file"
 OUTSIDE = "rows left out: their image is a file outside the dataset"
-UNDECODABLE = "photos that cannot be decoded"
-ANOTHER_SHAPE = "photos of another shape than annotated"
+UNDECODABLE = "image files that cannot be decoded"
+ANOTHER_SHAPE = "image files of another shape than annotated"
 
 
 def decode_image(image: ImageLike, name: str | None = None, *, upright: bool = False) -> Image:

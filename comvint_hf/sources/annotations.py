@@ -9,9 +9,9 @@ from typing import Any, TypeGuard
 
 from comvint_hf.types import Box
 
-CLAMPED = "boxes clamped to the picture"
+CLAMPED = "boxes clamped to the image"
 EMPTY = "zero-area boxes dropped"
-OUTSIDE = "boxes outside the picture dropped"
+OUTSIDE = "boxes outside the image dropped"
 UNREADABLE = "boxes without four numbers dropped"
 
 

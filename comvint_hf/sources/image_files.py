@@ -10,7 +10,7 @@ from pathlib import Path
 
 from comvint_hf.images import is_inside
 
-MISSING = "photos not found"
+MISSING = "image files not found"
 ESCAPING = "file names refused because they leave the image folder"
 LINKED = "image files refused because links lead out of the named folders (name theirs with --images)"
 NOT_REGULAR = "image files refused because they are no regular files"

@@ -104,7 +104,7 @@ def _build_scene(
     annotated = read_integer(data, "width"), read_integer(data, "height")
     size = annotated if is_size(annotated) else pixels.read_size(image) if image else None
     if size is None:
-        counts["images skipped: no size in image_data.json and no readable photo"] += 1
+        counts["images skipped: no size in image_data.json and no readable image file"] += 1
         return
     objects, tags = _read_objects(roles, size, counts)
     regions = _read_regions(roles, size, tags, counts)

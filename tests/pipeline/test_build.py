@@ -385,8 +385,8 @@ def test_missing_and_rotten_photos_are_counted_and_their_rows_stand_apart(tmp_pa
     assert without["image_id"][:] == [f"test/{number}" for number in (1, 2, 3, 4, 5)]
     assert "images" not in without.column_names
     notes = report.statistics.notes
-    assert (notes["images without a photo"], notes["photos that cannot be decoded"]) == (2, 2)
-    assert notes["photos of another shape than annotated"] == 1
+    assert (notes["images without a file"], notes["image files that cannot be decoded"]) == (2, 2)
+    assert notes["image files of another shape than annotated"] == 1
 
 
 def test_without_any_photo_the_whole_dataset_has_no_images_column(tmp_path) -> None:

@@ -84,7 +84,7 @@ def test_what_cannot_be_used_is_dropped_with_a_reason(instances, put, tmp_path):
     assert scenes[0].image is None
     assert counts == {
         "zero-area boxes dropped": 1,
-        "boxes clamped to the picture": 1,
+        "boxes clamped to the image": 1,
         "boxes without four numbers dropped": 1,
         "annotations dropped: unknown category": 2,
         "annotations dropped: unknown image": 1,
@@ -94,7 +94,7 @@ def test_what_cannot_be_used_is_dropped_with_a_reason(instances, put, tmp_path):
         "captions dropped: empty or no image id": 1,
         "caption-only images ignored": 1,
         "file names refused because they leave the image folder": 1,
-        "photos not found": 1,
+        "image files not found": 1,
         "instances files left out: they hold results, not annotations": 1,
     }
 
@@ -176,7 +176,7 @@ def test_the_real_splits_have_their_counts(shared, tmp_path, split, annotations,
     assert sum(thing.kind == "crowd" for thing in objects) == crowds
     assert dict(Counter(thing.name for thing in objects).most_common(5)) == top
     assert [len(scene.captions) for scene in scenes] == [5] * 40
-    assert counts == {"photos not found": 27}
+    assert counts == {"image files not found": 27}
     assert sum(scene.image is not None for scene in scenes) == 13
     assert all(scene.open().size == (scene.width, scene.height) for scene in scenes if scene.image)
     areas = [box.area * scene.width * scene.height for scene in scenes for thing in scene.objects for box in thing.boxes]

@@ -61,7 +61,7 @@ def test_an_entity_becomes_one_object(flickr):
     ]
     assert scene.meta["scene_tags"] == ("o2",)
     assert scene.meta["nobox_tags"] == ("o2", "o4")
-    assert counts == {"photos not found": 1}
+    assert counts == {"image files not found": 1}
 
 
 def test_raw_pixels_are_one_based_and_inclusive(flickr):
@@ -159,8 +159,8 @@ def test_boxes_that_are_none_are_counted(flickr):
     scene, counts = one(flickr("77", objects, SENTENCES))
     assert {thing.key for thing in scene.objects} == {"1", "2", "3", "4", "5", "9"}
     assert counts == {
-        "photos not found": 1,
-        "boxes clamped to the picture": 1,
+        "image files not found": 1,
+        "boxes clamped to the image": 1,
         "zero-area boxes dropped": 1,
         "boxes without four numbers dropped": 1,
     }
@@ -225,7 +225,7 @@ def test_the_real_files_have_their_counts(real, corpus):
     scenes, counts = real
     objects = [thing for scene in scenes.values() for thing in scene.objects]
     with_box = [thing for thing in objects if thing.boxes]
-    assert counts == {"photos not found": 348, "captions left out: unrelated to their image": 11}
+    assert counts == {"image files not found": 348, "captions left out: unrelated to their image": 11}
     assert len(scenes) == 348
     assert Counter(scene.meta["split"] for scene in scenes.values()) == {"train": 181, "test": 105, "val": 62}
     assert sum(len(scene.captions) for scene in scenes.values()) == 1740 - 11

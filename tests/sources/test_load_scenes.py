@@ -52,7 +52,7 @@ def test_a_stream_can_be_read_again_and_counts_each_time_from_zero(instances, tm
     stream = load_scenes(f"coco:{tmp_path}")
     first, counted = list(stream), Counter(stream.counts)
     assert list(stream) == first
-    assert stream.counts == counted == {"photos not found": 2, "zero-area boxes dropped": 1}
+    assert stream.counts == counted == {"image files not found": 2, "zero-area boxes dropped": 1}
 
 
 def test_limit_ends_the_stream(instances, tmp_path):

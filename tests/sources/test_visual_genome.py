@@ -24,7 +24,7 @@ def region(key: int, phrase: str, *box: float, **more: object) -> dict:
 def one(folder, **options):
     stream = load_scenes(f"visual_genome:{folder}", **options)
     (scene,) = stream
-    return scene, {reason: count for reason, count in stream.counts.items() if reason != "photos not found"}
+    return scene, {reason: count for reason, count in stream.counts.items() if reason != "image files not found"}
 
 
 def test_the_files_of_an_image_become_one_scene(genome, photo):
@@ -102,9 +102,9 @@ def test_boxes_are_clamped_or_dropped_with_a_count(genome):
     assert scene.objects[0].boxes[0].xyxy == (0.9, 0.0, 1.0, 1.0)
     assert [part.text for part in scene.regions] == ["wide"]
     assert counts == {
-        "boxes clamped to the picture": 3,
+        "boxes clamped to the image": 3,
         "zero-area boxes dropped": 3,
-        "boxes outside the picture dropped": 1,
+        "boxes outside the image dropped": 1,
         "boxes without four numbers dropped": 1,
         "objects dropped: no id or no name": 1,
         "objects dropped: their id is repeated": 1,
@@ -148,7 +148,10 @@ def test_the_size_comes_from_the_data_else_the_photo_else_the_image_is_skipped(g
         ("visual_genome/1", 100, 50),
         ("visual_genome/2", 60, 40),
     ]
-    assert stream.counts == {"images skipped: no size in image_data.json and no readable photo": 2, "photos not found": 1}
+    assert stream.counts == {
+        "images skipped: no size in image_data.json and no readable image file": 2,
+        "image files not found": 1,
+    }
 
 
 def test_files_need_not_be_in_order(genome):
@@ -292,5 +295,5 @@ def test_the_real_folder_takes_sizes_from_its_photos(shared):
     ]
     assert sum(len(scene.objects) for scene in scenes) == 87
     assert sum(len(scene.regions) for scene in scenes) == 766
-    assert stream.counts["images skipped: no size in image_data.json and no readable photo"] == 7
-    assert stream.counts["boxes clamped to the picture"] == 0
+    assert stream.counts["images skipped: no size in image_data.json and no readable image file"] == 7
+    assert stream.counts["boxes clamped to the image"] == 0

@@ -95,11 +95,11 @@ def hash_image(scene: Scene) -> bytes:
     as rejected, and not the build.
     """
     if scene.image is None:
-        raise ReplyError(f"no picture to see: give the folder of {scene.source}'s with --images, or leave --see out")
+        raise ReplyError(f"no image to see: give the folder of {scene.source}'s with --images, or leave --see out")
     try:
         return images.hash_image(scene.image_bytes())
     except (ImageError, OSError) as error:
-        raise ReplyError(f"{scene.id}: the picture cannot be read ({error}); replace the file or leave it out.") from error
+        raise ReplyError(f"{scene.id}: the image cannot be read ({error}); replace the file or leave it out.") from error
 
 
 def to_data_url(scene: Scene, max_pixels: int) -> str:
