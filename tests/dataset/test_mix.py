@@ -238,12 +238,12 @@ def test_an_overwrite_that_fails_leaves_the_old_mix_whole(moment, tmp_path, toy_
 KILLED_MIX = """
 import os, sys
 from pathlib import Path
-from comvint_hf.dataset import overwrite
+from comvint_hf.dataset import swap_folder
 from comvint_hf.dataset.inputs import open_input
 from comvint_hf.dataset.mix import mix
 source, out, left, exchange = sys.argv[1:]
 if exchange == "False":
-    overwrite._exchange = lambda one, other: False
+    swap_folder._exchange = lambda one, other: False
 steps, parent = 0, str(Path(out).parent)
 def audit(event, arguments):
     global steps
