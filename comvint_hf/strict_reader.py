@@ -13,7 +13,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from pydantic_core import from_json
@@ -40,6 +40,15 @@ class Limits:
         batch_file_bytes: Most bytes of a batch's result file.
         batch_file_seconds: Most seconds that reading such a file may take.
         message_characters: Most characters of an endpoint's message that errors and rows repeat.
+        file_bytes: Most bytes of a file of records (annotations, LLaVA), after decompression.
+        expansion: Most bytes that a byte of a compressed file may become.
+        record_bytes: Most bytes of one record of such a file; a longer one is skipped.
+        xml_bytes: Most bytes of an XML file or a captions file of one image.
+        id_characters: Most characters of an id or a file name in annotations.
+        image_bytes: Most bytes of an encoded image.
+        image_pixels: Most pixels of an image.
+        image_side: Most pixels of an image's longer side.
+        image_passes: Most passes of an image that is stored in several (a progressive JPEG).
     """
 
     json_bytes: int = 256 * MIB
@@ -54,6 +63,15 @@ class Limits:
     batch_file_bytes: int = 4096 * MIB
     batch_file_seconds: float = 3600.0
     message_characters: int = 300
+    file_bytes: int = 1 << 40
+    expansion: int = 250
+    record_bytes: int = 64 * MIB
+    xml_bytes: int = 16 * MIB
+    id_characters: int = 1000
+    image_bytes: int = 256 * MIB
+    image_pixels: int = 120_000_000
+    image_side: int = 65_535
+    image_passes: int = 300
 
 
 LIMITS = Limits()
@@ -151,11 +169,7 @@ def read_file(path: Path | str, *, what: str | None = None, max_bytes: int = LIM
     """
     what = what or str(path)
     try:
-        # Opening a pipe would wait for a writer for ever, so it is opened without waiting and checked afterwards.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise InputError(f"{what} cannot be read: it is no regular file.")
+        with open_regular(path, what=what) as file:
             data = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
@@ -164,6 +178,16 @@ def read_file(path: Path | str, *, what: str | None = None, max_bytes: int = LIM
     if len(data) > max_bytes:
         raise InputError(f"{what} cannot be read: it has more than {max_bytes:,} bytes.")
     return data
+
+
+def open_regular(path: Path | str, *, what: str) -> BinaryIO:
+    """Open a regular file. Raises `InputError` for anything else, such as a pipe or a device, and `OSError` as `open` does."""
+    # Opening a pipe would wait for a writer for ever, so it is opened without waiting and checked afterwards.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{what} cannot be read: it is no regular file.")
+    return open(descriptor, "rb")
 
 
 def read_json_file(path: Path | str, *, what: str | None = None, max_bytes: int = LIMITS.json_bytes) -> Any:

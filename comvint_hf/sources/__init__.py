@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from comvint_hf import registry
 from comvint_hf.errors import SourceError
+from comvint_hf.read_counts import ReadCounts
 from comvint_hf.registry import Licence, Source
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ GRAMMAR = (
 class SceneStream:
     """Scenes of one source, read while they are iterated; each new iteration starts afresh.
 
-    `counts` holds what the latest iteration skipped, clamped or dropped, by reason; it fills up as the iteration goes.
+    `counts` holds what the latest iteration skipped, clamped or dropped, by reason and with examples (see `read_counts`); it fills up
+    as the iteration goes.
     Iterating raises `SourceError` for a broken file, and when no scene could be used.
     """
 
@@ -37,7 +39,7 @@ class SceneStream:
     source: Source
     start: Callable[[Counter[str]], Iterable[Scene]]
     limit: int | None = None
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: ReadCounts = field(default_factory=ReadCounts)
 
     @property
     def name(self) -> str:
@@ -48,7 +50,7 @@ class SceneStream:
         return self.source.licence
 
     def __iter__(self) -> Iterator[Scene]:
-        counts = self.counts = Counter()
+        counts = self.counts = ReadCounts()
         found = False
         for scene in islice(self.start(counts), self.limit):
             # Terms, citation, traits and the official split are looked up by these two.
@@ -91,7 +93,7 @@ def load_scenes(spec: str, *, seed: int = 0, limit: int | None = None, images: P
         raise SourceError(f"The limit of {spec} is {limit}: expected zero or more scenes, or None for all.")
     source = registry.sources.get(name)
     start = partial(_start, source, location, seed=seed, limit=limit, images=images)
-    start(Counter())  # finds a wrong folder now, before a long run starts
+    start(ReadCounts())  # finds a wrong folder now, before a long run starts
     return SceneStream(spec, source, start, limit)
 
 

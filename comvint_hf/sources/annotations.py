@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from math import isfinite
-from typing import Any, TypeGuard
+from typing import Any
 
+from comvint_hf.read_counts import as_counts
+from comvint_hf.strict_reader import LIMITS
 from comvint_hf.types import Box
 
 CLAMPED = "boxes clamped to the image"
 EMPTY = "zero-area boxes dropped"
 OUTSIDE = "boxes outside the image dropped"
 UNREADABLE = "boxes without four numbers dropped"
+IN_FIRST_PIXEL = "boxes dropped: all their numbers lie between 0 and 1, as if they were fractions and not pixels"
+MOST_PIXELS = 1e9
+"""A coordinate is smaller; a larger number is an error of the export."""
 
 
 def clean_text(text: object) -> str:
@@ -34,26 +38,66 @@ def unique_texts(texts: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(clean_text, listed))))
 
 
-def is_size(size: tuple[object, object]) -> TypeGuard[tuple[int, int]]:
-    """Whether this is the (width, height) of an image: whole numbers above zero."""
-    return all(isinstance(side, int) and side > 0 for side in size)
+def read_number(value: object) -> float | None:
+    """Return a finite number, also one written as text; `None` for anything else.
+
+    >>> read_number(3), read_number(" 2.5 "), read_number("NaN"), read_number(True), read_number("3 px")
+    (3, 2.5, None, None, None)
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value[:40])
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -MOST_PIXELS < value < MOST_PIXELS else None  # NaN is not, either
+
+
+def read_flag(value: object) -> bool:
+    """Whether a flag is set; exports write it as 1, true, "1" or "true", and as 0, false, "0", "false", "" or null.
+
+    >>> read_flag("0"), read_flag("True"), read_flag(1.0), read_flag(None), read_flag([0])
+    (False, True, True, False, False)
+    """
+    if isinstance(value, str):
+        return value.strip().lower() in ("1", "1.0", "true", "yes")
+    return isinstance(value, int | float) and value == 1
+
+
+def read_size(size: tuple[object, object]) -> tuple[int, int] | None:
+    """Read the (width, height) of an image, numbers or texts; `None` unless both are whole numbers from 1 to `LIMITS.image_side`.
+
+    >>> read_size(("640", 480.0)), read_size((0, 480)), read_size((None, 480))
+    ((640, 480), None, None)
+    """
+    width, height = map(read_number, size)
+    if width is None or height is None or width % 1 or height % 1:
+        return None
+    sides = int(width), int(height)
+    return sides if all(1 <= side <= LIMITS.image_side for side in sides) else None
 
 
 def box_from_corner(x: Any, y: Any, width: Any, height: Any, size: tuple[int, int], counts: Counter[str]) -> Box | None:
     """Convert a box given by its top left corner, width and height in pixels; `size` is the image's (width, height).
 
-    A box beyond the border is clamped, one without area is dropped (`None`); both are counted.
+    A box beyond the border is clamped, one without area and one of fractions of a pixel are dropped (`None`); all are counted.
 
     >>> box_from_corner(365, 0, 276, 480, (640, 480), Counter()).xyxy
     (0.5703125, 0.0, 1.0, 1.0)
     """
-    if not all(isinstance(number, int | float) and isfinite(number) for number in (x, y, width, height)):
-        counts[UNREADABLE] += 1
+    numbers = [read_number(number) for number in (x, y, width, height)]
+    left, top, wide, high = numbers
+    if left is None or top is None or wide is None or high is None:
+        as_counts(counts).skip(UNREADABLE, [x, y, width, height])
         return None
-    if width <= 0 or height <= 0:
-        counts[EMPTY] += 1
+    if wide <= 0 or high <= 0:
+        as_counts(counts).skip(EMPTY, numbers)
         return None
-    return box_from_edges(x, y, x + width, y + height, size, counts)
+    if left >= 0 and top >= 0 and left + wide <= 1 and top + high <= 1 and any(number % 1 for number in (left, top, wide, high)):
+        as_counts(counts).skip(IN_FIRST_PIXEL, numbers)
+        return None
+    return box_from_edges(left, top, left + wide, top + high, size, counts)
 
 
 def box_from_edges(
@@ -61,13 +105,14 @@ def box_from_edges(
 ) -> Box | None:
     """Convert a box given by its four edges in pixels, clamping and counting as `box_from_corner` does."""
     width, height = size
+    edges = left, top, right, bottom
     if left >= right or top >= bottom:
-        counts[EMPTY] += 1
+        as_counts(counts).skip(EMPTY, edges)
         return None
     if left < 0 or top < 0 or right > width or bottom > height:
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         if left >= right or top >= bottom:
-            counts[OUTSIDE] += 1
+            as_counts(counts).skip(OUTSIDE, f"{edges} in an image of {width} x {height}")
             return None
-        counts[CLAMPED] += 1
+        as_counts(counts).note(CLAMPED, f"{edges} in an image of {width} x {height}")
     return Box(x1=left / width, y1=top / height, x2=right / width, y2=bottom / height)

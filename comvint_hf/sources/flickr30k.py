@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from comvint_hf.errors import SourceError
+from comvint_hf.read_counts import as_counts
 from comvint_hf.registry import Licence, Traits, source
 from comvint_hf.sources.flickr30k_files import NOT_VISUAL, Annotation, Caption, read_annotation, read_captions
 from comvint_hf.sources.image_files import ImageFolders
+from comvint_hf.strict_reader import LIMITS, is_valid_text, read_file
 from comvint_hf.types import Object, Scene
 
 FOLDERS = ("images", "flickr30k-images", "flickr30k_images", "Images")
@@ -57,21 +59,29 @@ def _read_scenes(root: Path, images: Path | None, counts: Counter[str]) -> Itera
     folders = ImageFolders(root, images, FOLDERS, counts)
     unrelated = _read_unrelated_captions(root / "UNRELATED_CAPTIONS")
     splits = _read_splits(root)
-    annotated = {name[:-4] for name in os.listdir(root / "Annotations") if name.endswith(".xml")}
-    described = {name[:-4] for name in os.listdir(root / "Sentences") if name.endswith(".txt")}
+    annotated, described = _list_ids(root / "Annotations", ".xml", counts), _list_ids(root / "Sentences", ".txt", counts)
     for missing, ids in (("Sentences/*.txt", annotated - described), ("Annotations/*.xml", described - annotated)):
         if ids:
             counts[f"images skipped: not in {missing}"] += len(ids)
     for image in sorted(annotated & described):
         try:
             xml, sentences = _read_bytes(f"{root}/Annotations/{image}.xml"), _read_bytes(f"{root}/Sentences/{image}.txt")
-        except OSError:
-            counts["images skipped: a file cannot be read"] += 1
+        except OSError as error:
+            as_counts(counts).skip("images skipped: a file cannot be read", str(error))
             continue
-        if annotation := read_annotation(xml, counts):
+        if annotation := read_annotation(xml, counts, image):
             captions = read_captions(sentences, counts, unrelated.get(image, ()))
             split = {"split": splits[image]} if image in splits else {}
             yield _build_scene(image, annotation, captions, folders.find(f"{image}.jpg"), split)
+
+
+def _list_ids(folder: Path, suffix: str, counts: Counter[str]) -> set[str]:
+    """The image ids that the files of a folder are named by."""
+    found = {name.removesuffix(suffix) for name in os.listdir(folder) if name.endswith(suffix)}
+    odd = {name for name in found if not is_valid_text(name)}
+    if odd:
+        as_counts(counts).skip("images skipped: the name of a file is not valid Unicode", repr(min(odd)), len(odd))
+    return found - odd
 
 
 def _read_bytes(path: str) -> bytes:
@@ -79,8 +89,8 @@ def _read_bytes(path: str) -> bytes:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer for ever
     try:
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{path} is no regular file")
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LIMITS.xml_bytes:
+            raise OSError(f"{path} is no regular file, or larger than {LIMITS.xml_bytes:,} bytes")
         return os.read(handle, status.st_size)
     finally:
         os.close(handle)
@@ -154,14 +164,15 @@ def _read_unrelated_captions(path: Path) -> dict[str, set[int]]:
     """The 1-based sentence numbers to leave out, by image; none where the list is not there."""
     found: dict[str, set[int]] = {}
     if path.is_file():
-        for line in path.read_text("utf-8", errors="replace").splitlines():
+        for line in read_file(path, max_bytes=LIMITS.xml_bytes).decode("utf-8-sig", errors="replace").splitlines():
             image, _, number = line.strip().partition(" ")
             if number.strip().isdecimal():
-                found.setdefault(image, set()).add(int(number))
+                found.setdefault(image, set()).add(int(number.strip()[:9]))
     return found
 
 
 def _read_splits(root: Path) -> dict[str, str]:
     """The official split of each image, from the id lists in the folder."""
     lists = ((split, root / f"{split}.txt") for split in SPLITS)
-    return {image: split for split, path in lists if path.is_file() for image in path.read_text("utf-8").split()}
+    texts = ((split, read_file(path, max_bytes=LIMITS.xml_bytes)) for split, path in lists if path.is_file())
+    return {image: split for split, text in texts for image in text.decode("utf-8-sig", errors="replace").split()}

@@ -8,10 +8,12 @@ from collections.abc import Collection
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from comvint_hf.sources.annotations import UNREADABLE, box_from_edges, is_size
+from comvint_hf.read_counts import as_counts
+from comvint_hf.sources.annotations import UNREADABLE, box_from_edges, read_flag, read_number, read_size
 from comvint_hf.types import Box
 
-PHRASE = re.compile(r"\[/EN#(\d+)/([^ \]]+) ([^\]]+)\]")
+# No piece may hold a bracket, and none is tried again: a broken mark takes linear time.
+PHRASE = re.compile(r"\[/EN#(\d{1,18})/([^ \[\]]++) ([^\[\]]++)\]")
 NOT_VISUAL = "0"
 """The entity of phrases that name nothing visible."""
 
@@ -55,14 +57,14 @@ def read_captions(data: bytes, counts: Counter[str], unrelated: Collection[int] 
     captions = []
     text = data.decode("utf-8-sig", errors="replace")  # one bad byte must not cost the image
     if "\N{REPLACEMENT CHARACTER}" in text:
-        counts["captions files with bytes that are not UTF-8"] += 1
+        as_counts(counts).note("captions files with bytes that are not UTF-8")
     for number, line in enumerate(text.split("\n"), start=1):
         if number in unrelated:
-            counts["captions left out: unrelated to their image"] += 1
+            as_counts(counts).skip("captions left out: unrelated to their image", line)
         elif line := " ".join(line.split()):
             caption = parse_caption(line)
             if "[/EN#" in caption.text:
-                counts["captions dropped: a phrase mark is broken"] += 1
+                as_counts(counts).skip("captions dropped: a phrase mark is broken", line[:200])
             else:
                 captions.append(caption)
     return captions
@@ -82,19 +84,20 @@ def parse_caption(line: str) -> Caption:
     return Caption("".join(plain), pieces)
 
 
-def read_annotation(data: bytes, counts: Counter[str]) -> Annotation | None:
-    """Read an Annotations file; `None`, with the reason counted, if it is broken, dangerous or has no size."""
+def read_annotation(data: bytes, counts: Counter[str], image: str = "") -> Annotation | None:
+    """Read the Annotations file of an `image`; `None`, with the reason counted, if it is broken, dangerous or has no size."""
+    skip = as_counts(counts).skip
     try:
         root = _parse_xml(data)
     except _DocumentTypeError:
-        counts["images skipped: their XML declares a document type or entities"] += 1
+        skip("images skipped: their XML declares a document type or entities", image)
         return None
-    except (ElementTree.ParseError, ValueError, LookupError):
-        counts["images skipped: their XML is broken"] += 1
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        skip("images skipped: their XML is broken", f"{image}: {error}")
         return None
-    size = _parse_integer(root.findtext("size/width")), _parse_integer(root.findtext("size/height"))
-    if not is_size(size):
-        counts["images skipped: no width and height in their XML"] += 1
+    size = read_size((root.findtext("size/width"), root.findtext("size/height")))
+    if size is None:
+        skip("images skipped: no width and height in their XML", image)
         return None
     return _read_entities(root, size, counts)
 
@@ -127,7 +130,7 @@ def _read_entities(root: ElementTree.Element, size: tuple[int, int], counts: Cou
                 corners = child
         if corners is None:
             for flag, flagged in (("scene", annotation.scene), ("nobndbox", annotation.nobox)):
-                if entry.findtext(flag) == "1":
+                if read_flag(entry.findtext(flag)):
                     flagged.update(dict.fromkeys(names))
         elif box := _read_box(corners, size, counts):
             for name in names:
@@ -137,16 +140,9 @@ def _read_entities(root: ElementTree.Element, size: tuple[int, int], counts: Cou
 
 def _read_box(corners: ElementTree.Element, size: tuple[int, int], counts: Counter[str]) -> Box | None:
     raw = {edge.tag: edge.text for edge in corners}
-    try:
-        left, top, right, bottom = (int(raw[edge] or "") for edge in ("xmin", "ymin", "xmax", "ymax"))
-    except (KeyError, ValueError):
-        counts[UNREADABLE] += 1
+    edges = [read_number(raw.get(edge)) for edge in ("xmin", "ymin", "xmax", "ymax")]
+    left, top, right, bottom = edges
+    if left is None or top is None or right is None or bottom is None:
+        as_counts(counts).skip(UNREADABLE, raw)
         return None
     return box_from_edges(left - 1, top - 1, right, bottom, size, counts)
-
-
-def _parse_integer(text: str | None) -> int | None:
-    try:
-        return int(text or "")
-    except ValueError:
-        return None

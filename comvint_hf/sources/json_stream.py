@@ -1,7 +1,7 @@
 """Stream JSON files of any size entry by entry, and join several of them by image id.
 
-Only one image's entries are in memory: ijson parses the files, and a file that is not in the order of its image ids is sorted
-on disk first.
+Only one image's entries are in memory: `record_stream` cuts the files into entries, and a file that is not in the order of its image
+ids is sorted on disk first.
 """
 
 from __future__ import annotations
@@ -16,54 +16,29 @@ from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from comvint_hf.errors import SourceError
+from comvint_hf.read_counts import as_counts
+from comvint_hf.record_stream import RecordReader, open_bytes
+from comvint_hf.strict_reader import LIMITS
 
 Entry = dict[str, Any]
 NO_ID = "entries without an image id skipped"
+NO_NUMBER = "entries skipped: their image id is no whole number"
 BLOCK = 1 << 20
-BOM = b"\xef\xbb\xbf"
-_ANY_ID = re.compile(rb'"(?:image_)?id"\s*:\s*"?(\d+)')
+_ANY_ID = re.compile(rb'"(?:image_)?id"\s*+:\s*+"?(\d{1,20})')
 
 
-class _PositionReader:
-    """A file that remembers which bytes were read last, for error messages."""
+def read_entries(path: Path, prefix: str, counts: Counter[str] | None = None) -> Iterator[Any]:
+    """Yield the values under `prefix`: `item` for those of a list, `images.item` for those of an object's list `images`.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.start = self.end = 0
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._file.read(size)
-        if block:
-            self.start, self.end = self.end, self.end + len(block)
-        return block
-
-
-def read_entries(path: Path, prefix: str) -> Iterator[Any]:
-    """Yield the values under `prefix`, in ijson's notation (`item`, `images.item`).
-
-    Raises `SourceError` with the byte position if the file is not JSON or ends too early.
+    An entry that cannot be read is skipped and counted in `counts`. Raises `SourceError` with the byte position if the file is not
+    JSON or ends too early, and without `counts` for the first entry that cannot be read.
     """
-    import ijson
-
-    with open(path, "rb") as raw:
-        raw.seek(len(BOM) if raw.read(len(BOM)) == BOM else 0)  # ijson takes a byte order mark for broken JSON
-        file = _PositionReader(raw)
-        try:
-            yield from ijson.items(file, prefix, use_float=True)
-        except (ijson.JSONError, UnicodeDecodeError) as error:
-            problem = str(error).strip().split("\n")[0] or "it ends too early"
-            raise SourceError(
-                f"{path} is not whole JSON: {problem}, between bytes {file.start:,} and {file.end:,}. Download it again."
-            ) from error
-
-
-def first_character(path: Path) -> str:
-    """Return the first character of a JSON file that is no blank: "[" for a list, "{" for an object, "" for an empty file."""
-    with open(path, "rb") as file:
-        return file.read(64).removeprefix(BOM).lstrip()[:1].decode("latin-1")
+    key = prefix.removesuffix("item").removesuffix(".")
+    reader = RecordReader(path, None if counts is None else as_counts(counts), key or "entries", SourceError)
+    return reader.read(key)
 
 
 def read_integer(entry: object, *names: str) -> int | None:
@@ -82,6 +57,19 @@ def read_integer(entry: object, *names: str) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63:
             return value
     return None
+
+
+def read_id(entry: object, name: str) -> int | str | None:
+    """Return an id: a whole number, also one written as text or 3.0, or any other text; `None` if the field holds neither.
+
+    >>> read_id({"id": "12"}, "id"), read_id({"id": "img_7f"}, "id"), read_id({"id": 1.5}, "id"), read_id({"id": True}, "id")
+    (12, 'img_7f', None, None)
+    """
+    number = read_integer(entry, name)
+    value = entry.get(name) if isinstance(entry, dict) else None
+    if number is not None or not isinstance(value, str):
+        return number
+    return (" ".join(value.split()) or None) if len(value) <= LIMITS.id_characters else None
 
 
 def group_by_image(files: list[tuple[str, Path]], counts: Counter[str]) -> Iterator[tuple[int, dict[str, list[Entry]]]]:
@@ -111,9 +99,10 @@ def _read_sorted(role: str, path: Path, counts: Counter[str]) -> Iterator[tuple[
 
 
 def _read_with_ids(path: Path, counts: Counter[str]) -> Iterator[tuple[int, Entry]]:
-    for entry in read_entries(path, "item" if first_character(path) == "[" else ""):
+    for entry in read_entries(path, "item", counts):
         if (number := read_integer(entry, "image_id", "id")) is None:
-            counts[f"{path.name}: {NO_ID}"] += 1
+            named = isinstance(entry, dict) and {"image_id", "id"} & entry.keys()
+            as_counts(counts).skip(f"{path.name}: {NO_NUMBER if named else NO_ID}", entry)
         else:
             yield number, entry
 
@@ -124,7 +113,7 @@ def _is_sorted(path: Path) -> bool:
     A byte scan is several times faster than parsing, and a sorted file (as the official ones are) needs no copy.
     """
     last, rest = -1, b""
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         while block := file.read(BLOCK):
             buffer, end = rest + block, 0
             for match in _ANY_ID.finditer(buffer):

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from comvint_hf import images as pixels
 from comvint_hf.errors import SourceError
+from comvint_hf.read_counts import ReadCounts, as_counts
 from comvint_hf.registry import Licence, Traits, source
 from comvint_hf.sources import require_folder
-from comvint_hf.sources.annotations import box_from_corner, clean_text, is_size, unique_texts
+from comvint_hf.sources.annotations import box_from_corner, clean_text, read_size, unique_texts
 from comvint_hf.sources.coco import Captions, find_annotation_files
 from comvint_hf.sources.image_files import ImageFolders
 from comvint_hf.sources.json_stream import Entry, group_by_image, read_integer
@@ -70,8 +71,8 @@ def scenes(root: Path, counts: Counter[str], *, images: Path | None = None, coco
         )
     if coco is not None:
         coco = require_folder(coco, "the COCO folder")
-        find_annotation_files(coco, "captions", Counter())  # finds a wrong folder before the long files are read
-    return _read_scenes(root, files, images, coco, counts)
+        find_annotation_files(coco, "captions", ReadCounts())  # finds a wrong folder before the long files are read
+    return _read_scenes(root, files, images, coco, as_counts(counts))
 
 
 def find_role_files(root: Path, role: str) -> list[Path]:
@@ -82,7 +83,7 @@ def find_role_files(root: Path, role: str) -> list[Path]:
 
 
 def _read_scenes(
-    root: Path, files: list[tuple[str, Path]], images: Path | None, coco: Path | None, counts: Counter[str]
+    root: Path, files: list[tuple[str, Path]], images: Path | None, coco: Path | None, counts: ReadCounts
 ) -> Iterator[Scene]:
     folders = ImageFolders(root, images, FOLDERS, counts)
     from_graphs = not any(role == "relationships" for role, _ in files)
@@ -90,28 +91,28 @@ def _read_scenes(
         captions = stack.enter_context(closing(Captions(coco, counts))) if coco else None
         for number, roles in group_by_image(files, counts):
             if not any(role in roles for role in MAIN_ROLES):
-                counts["images skipped: no objects and no regions"] += 1
-                counts["relations dropped: their image has no objects"] += len(_read_items(roles, "relationships"))
+                counts.skip("images skipped: no objects and no regions", f"image {number}")
+                if lost := len(_read_items(roles, "relationships")):
+                    counts.skip("relations dropped: their image has no objects", f"image {number}", lost)
                 continue
             yield from _build_scene(number, roles, folders, captions, from_graphs, counts)
 
 
 def _build_scene(
-    number: int, roles: Roles, folders: ImageFolders, captions: Captions | None, from_graphs: bool, counts: Counter[str]
+    number: int, roles: Roles, folders: ImageFolders, captions: Captions | None, from_graphs: bool, counts: ReadCounts
 ) -> Iterator[Scene]:
     data = roles.get("image_data", [{}])[0]
     image = folders.find(*(f"{number}{extension}" for extension in EXTENSIONS))
-    annotated = read_integer(data, "width"), read_integer(data, "height")
-    size = annotated if is_size(annotated) else pixels.read_size(image) if image else None
+    size = read_size((data.get("width"), data.get("height"))) or (pixels.read_size(image) if image else None)
     if size is None:
-        counts["images skipped: no size in image_data.json and no readable image file"] += 1
+        counts.skip("images skipped: no size in image_data.json and no readable image file", f"image {number}")
         return
     objects, tags = _read_objects(roles, size, counts)
     regions = _read_regions(roles, size, tags, counts)
     coco_id = read_integer(data, "coco_id")
     joined = captions.find(coco_id) if captions and coco_id is not None else ()
     if captions and coco_id is not None and not joined:
-        counts["images whose coco_id has no captions"] += 1
+        counts.note("images whose coco_id has no captions", f"image {number}: coco_id {coco_id}")
     yield Scene(
         id=f"visual_genome/{number}",
         source="visual_genome",
@@ -141,7 +142,7 @@ def _read_corners(item: Entry) -> tuple[object, object, object, object]:
     return item.get("x"), item.get("y"), item.get("w", item.get("width")), item.get("h", item.get("height"))
 
 
-def _read_objects(roles: Roles, size: tuple[int, int], counts: Counter[str]) -> tuple[tuple[Object, ...], dict[int, str]]:
+def _read_objects(roles: Roles, size: tuple[int, int], counts: ReadCounts) -> tuple[tuple[Object, ...], dict[int, str]]:
     """The image's objects, and the tag behind every object id, merged ones included."""
     attributes: dict[int | None, list[str]] = {}
     for item in _read_items(roles, "attributes"):
@@ -149,15 +150,20 @@ def _read_objects(roles: Roles, size: tuple[int, int], counts: Counter[str]) -> 
     objects: list[Object] = []
     tags: dict[int, str] = {}
     merged: dict[int, str] = {}
+    seen: dict[int, list[tuple]] = {}
     for item in _read_items(roles, "objects"):
         key = read_integer(item, "object_id", "id")
         names = unique_texts(item.get("names", item.get("name")))
         if key is None or not names:
-            counts["objects dropped: no id or no name"] += 1
-        elif key in tags:
-            counts["objects dropped: their id is repeated"] += 1
+            counts.skip("objects dropped: no id or no name", item)
+        elif any(known == (key, names, _read_corners(item)) for known in seen.get(key, ())):
+            counts.note("objects of one id and content, kept once", item)
         elif box := box_from_corner(*_read_corners(item), size, counts):
-            tag = tags[key] = f"o{len(objects) + 1}"
+            tag = f"o{len(objects) + 1}"
+            if key in seen:
+                counts.note("objects whose id another object of the image has: references go to the first", item)
+            seen.setdefault(key, []).append((key, names, _read_corners(item)))
+            tags.setdefault(key, tag)
             others = _read_integers(item.get("merged_object_ids"))  # relations and regions still use these ids
             merged.update((other, tag) for other in others)
             listed = [word for known in (key, *others) for word in attributes.get(known, ())]
@@ -183,7 +189,7 @@ def _lowercase(texts: object) -> list[str]:
     return [text.lower() for text in unique_texts(texts)]
 
 
-def _read_regions(roles: Roles, size: tuple[int, int], tags: dict[int, str], counts: Counter[str]) -> tuple[Region, ...]:
+def _read_regions(roles: Roles, size: tuple[int, int], tags: dict[int, str], counts: ReadCounts) -> tuple[Region, ...]:
     """The image's regions from both files: the descriptions, and the graphs, which add the objects of each region."""
     by_id: dict[object, Entry] = {}
     for role in ("region_descriptions", "region_graphs"):
@@ -195,7 +201,7 @@ def _read_regions(roles: Roles, size: tuple[int, int], tags: dict[int, str], cou
     for item in by_id.values():
         text = clean_text(item.get("phrase"))
         if not text:
-            counts["regions dropped: no phrase"] += 1
+            counts.skip("regions dropped: no phrase", item)
         elif box := box_from_corner(*_read_corners(item), size, counts):
             references = [read_integer(entry, "object_id", "id") for entry in _read_dicts(item.get("objects"))]
             objects = _resolve_tags(references, tags, counts)
@@ -203,21 +209,21 @@ def _read_regions(roles: Roles, size: tuple[int, int], tags: dict[int, str], cou
     return tuple(regions)
 
 
-def _resolve_tags(references: Iterable[int | None], tags: dict[int, str], counts: Counter[str]) -> tuple[str, ...]:
+def _resolve_tags(references: Iterable[int | None], tags: dict[int, str], counts: ReadCounts) -> tuple[str, ...]:
     """The tags of object ids, each once; unknown ids, and ids merged into an object that was named already, are counted."""
     found: dict[str, None] = {}
     for reference in references:
         tag = None if reference is None else tags.get(reference)
         if tag is None:
-            counts["region references dropped: unknown object"] += 1
+            counts.skip("region references dropped: unknown object", f"object {reference}")
         elif tag in found:
-            counts["region references folded: the same object"] += 1
+            counts.note("region references folded: the same object", f"object {reference}")
         else:
             found[tag] = None
     return tuple(found)
 
 
-def _read_relations(roles: Roles, tags: dict[int, str], from_graphs: bool, counts: Counter[str]) -> tuple[Relation, ...]:
+def _read_relations(roles: Roles, tags: dict[int, str], from_graphs: bool, counts: ReadCounts) -> tuple[Relation, ...]:
     """The image's relations; from the region graphs if there is no relationships.json."""
     items = _read_items(roles, "relationships")
     if from_graphs:
@@ -230,13 +236,13 @@ def _read_relations(roles: Roles, tags: dict[int, str], from_graphs: bool, count
         subject, target = (None if id is None else tags.get(id) for id in ids)
         predicate = clean_text(item.get("predicate")).lower()
         if subject is None or target is None:
-            counts["relations dropped: unknown object"] += 1
+            counts.skip("relations dropped: unknown object", item)
         elif not predicate:
-            counts["relations dropped: no predicate"] += 1
+            counts.skip("relations dropped: no predicate", item)
         elif subject == target:
-            counts["relations dropped: an object to itself"] += 1
+            counts.skip("relations dropped: an object to itself", item)
         elif (relation := Relation(subject=subject, predicate=predicate, object=target)) in relations:
-            counts["relations folded: said before"] += 1
+            counts.note("relations folded: said before", item)
         else:
             relations[relation] = None
     return tuple(relations)
@@ -247,12 +253,12 @@ def _read_end(relation: Entry, role: str) -> int | None:
     return read_integer(end, "object_id", "id") if isinstance(end, dict) else read_integer(relation, f"{role}_id")
 
 
-def _read_questions(roles: Roles, counts: Counter[str]) -> tuple[Question, ...]:
+def _read_questions(roles: Roles, counts: ReadCounts) -> tuple[Question, ...]:
     questions = []
     for item in _read_items(roles, "question_answers", "qas"):
         question, answer = clean_text(item.get("question")), clean_text(item.get("answer"))
         if question and answer:
             questions.append(Question(question=question, answer=answer))
         else:
-            counts["questions dropped: empty"] += 1
+            counts.skip("questions dropped: empty", item)
     return tuple(questions)

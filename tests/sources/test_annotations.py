@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comvint_hf.sources.annotations import CLAMPED, EMPTY, OUTSIDE, UNREADABLE, box_from_corner, box_from_edges
+from comvint_hf.sources.annotations import CLAMPED, EMPTY, IN_FIRST_PIXEL, OUTSIDE, UNREADABLE, box_from_corner, box_from_edges
 
 SIZES = st.tuples(st.integers(1, 5000), st.integers(1, 5000))
 NUMBERS = st.one_of(st.integers(-100, 6000), st.floats(-100, 6000))
@@ -31,7 +31,7 @@ def test_any_four_numbers_give_a_box_with_area_or_a_count(x, y, wide, high, size
     box = box_from_corner(x, y, wide, high, size, counts)
     if box is None:
         assert counts.total() == 1
-        assert set(counts) <= {EMPTY, OUTSIDE}
+        assert set(counts) <= {EMPTY, OUTSIDE, IN_FIRST_PIXEL}
     else:
         assert 0 <= box.x1 <= box.x2 <= 1
         assert 0 <= box.y1 <= box.y2 <= 1
@@ -47,7 +47,10 @@ def test_any_four_numbers_give_a_box_with_area_or_a_count(x, y, wide, high, size
         ((100, 10, 5, 5), OUTSIDE),
         ((-9, 10, 5, 5), OUTSIDE),
         ((None, 10, 5, 5), UNREADABLE),
-        (("3", 10, 5, 5), UNREADABLE),
+        (("3 px", 10, 5, 5), UNREADABLE),
+        ((10**400, 10, 5, 5), UNREADABLE),
+        (([3], True, 5, 5), UNREADABLE),
+        ((0.1, 0.2, 0.5, 0.6), IN_FIRST_PIXEL),
         ((nan, 10, 5, 5), UNREADABLE),
         ((0, 0, inf, 5), UNREADABLE),
     ],

@@ -84,7 +84,7 @@ def test_terms_travel_with_the_stream():
 
 
 def test_the_door_is_light():
-    heavy = "('torch', 'datasets', 'ijson', 'PIL', 'sqlite3', 'comvint_hf.sources.coco', 'comvint_hf.sources.shapes')"
+    heavy = "('torch', 'datasets', 'PIL', 'sqlite3', 'comvint_hf.sources.coco', 'comvint_hf.sources.shapes')"
     code = f"import sys, comvint_hf.sources; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=True)
     assert done.stdout.strip() == "[]"

@@ -98,7 +98,7 @@ def test_boxes_are_clamped_or_dropped_with_a_count(genome):
     ]
     regions = [region(1, "flat", 0, 0, 9, 0), region(2, " "), region(3, "wide", 0, 0, 101, 50)]
     scene, counts = one(genome(objects=[{"image_id": 1, "objects": listed}], region_descriptions=[{"id": 1, "regions": regions}]))
-    assert [(item.tag, item.key) for item in scene.objects] == [("o1", "1"), ("o2", "3")]
+    assert [(item.tag, item.key) for item in scene.objects] == [("o1", "1"), ("o2", "3"), ("o3", "3")]  # two things of one id
     assert scene.objects[0].boxes[0].xyxy == (0.9, 0.0, 1.0, 1.0)
     assert [part.text for part in scene.regions] == ["wide"]
     assert counts == {
@@ -107,7 +107,7 @@ def test_boxes_are_clamped_or_dropped_with_a_count(genome):
         "boxes outside the image dropped": 1,
         "boxes without four numbers dropped": 1,
         "objects dropped: no id or no name": 1,
-        "objects dropped: their id is repeated": 1,
+        "objects whose id another object of the image has: references go to the first": 1,
         "regions dropped: no phrase": 1,
     }
 

@@ -86,7 +86,7 @@ def test_there_are_three_short_scripts() -> None:
 @pytest.mark.timeout(1800)
 def test_a_script_runs_where_only_what_it_asks_for_is_there(script, workplace) -> None:
     absent = blocked(script)
-    assert {"gradio", "peft", "bitsandbytes", "openai", "ijson"} <= set(absent) and not {"torch", "transformers"} & set(absent)
+    assert {"gradio", "peft", "bitsandbytes", "openai"} <= set(absent) and not {"torch", "transformers"} & set(absent)
     assert ("datasets" in absent) == ("import SFT" not in script)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     code = f"BLOCKED = {set(absent)!r}\n{FEW}\n{script}"
