@@ -39,6 +39,10 @@ class ReadCounts(Counter[str]):
     def skip(self, reason: str, example: object = "", count: int = 1) -> None:
         """Count something lost. `example` is text, or a value that is shown by its `repr`."""
         self[reason] += count
+        self.example(reason, example)
+
+    def example(self, reason: str, example: object) -> None:
+        """Keep an example of something that is counted elsewhere."""
         if example != "" and len(kept := self.examples.setdefault(reason, [])) < MAX_EXAMPLES:
             kept.append(" ".join(redact(shorten(example)).split())[:EXAMPLE_CHARACTERS])
 

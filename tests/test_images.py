@@ -1,14 +1,21 @@
 """The door for pixels: what is decoded, what is refused, and with which words."""
 
 import io
+import os
+import resource
+import struct
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from comvint_hf import images
 from comvint_hf.errors import ImageError
-from comvint_hf.images import decode_image, fit_pixels, is_inside, read_checked, read_encoded, read_size, to_data_url
+from comvint_hf.image_paths import find_named, is_inside, resolve_inside
+from comvint_hf.images import decode_image, fit_pixels, read_checked, read_encoded, read_size, to_data_url
+from comvint_hf.read_counts import ReadCounts
 from comvint_hf.types import Scene
 
 
@@ -49,12 +56,170 @@ def test_a_truncated_file_is_refused_now_and_not_later(file):
         Scene(id="toy/1", source="toy", image=file, width=64, height=48).open()
 
 
-def test_an_image_is_turned_upright_where_that_is_asked(file):
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_door_shows_a_photo_upright(file, orientation, tmp_path):
     exif = Image.Exif()
-    exif[images.ORIENTATION] = 6
+    exif[images.ORIENTATION] = orientation
     Image.open(file).save(file, exif=exif)
-    assert decode_image(file).size == (64, 48)
-    assert decode_image(file, upright=True).size == (48, 64)
+    shown = (48, 64) if orientation >= 5 else (64, 48)
+    counts = ReadCounts()
+    opened, decoded = Image.open(file), decode_image(file, counts=counts)
+    assert decoded.size == decode_image(opened).size == read_size(file) == read_size(file.read_bytes()) == shown
+    assert decode_image(decoded).tobytes() == decoded.tobytes(), "what is upright is not turned again"
+    assert counts == ({} if orientation == 1 else {images.TURNED: 1}) and not counts.lost
+    scene = Scene(id="toy/1", source="toy", image=file, width=shown[0], height=shown[1])
+    assert scene.open().size == shown and read_checked(scene) == (file.read_bytes(), None)
+
+
+def test_a_broken_orientation_turns_nothing(file):
+    encoded = file.read_bytes()
+    broken = encoded[:2] + b"\xff\xe1\x00\x12Exif\0\0" + b"\xff" * 10 + encoded[2:]
+    assert decode_image(broken).size == read_size(broken) == (64, 48)
+
+
+def ramp(mode: str) -> Image.Image:
+    """A ramp from dark to bright, 96 x 96, in a mode of more than 8 bits."""
+    numbers = np.linspace(0, 65535, 96 * 96).reshape(96, 96)
+    if mode == "F":
+        return Image.fromarray((numbers / 65535).astype(np.float32))
+    return Image.fromarray(numbers.astype(np.int32 if mode == "I" else np.uint16))
+
+
+@pytest.mark.parametrize(("mode", "format"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I", "TIFF"), ("F", "TIFF")])
+def test_more_than_8_bits_are_scaled_and_not_cut(mode, format):
+    encoded, counts = images.encode_image(ramp(mode), format), ReadCounts()
+    decoded = np.asarray(decode_image(encoded, counts=counts))
+    assert decoded.shape == (96, 96, 3) and counts == {images.DEEP: 1}
+    assert abs(decoded.mean() - 127.5) < 2 and decoded.min() == 0 and decoded.max() >= 254
+    assert (np.diff(decoded[..., 0].ravel().astype(int)) >= 0).all()
+    assert decode_image(ramp(mode)).getpixel((95, 95)) == decode_image(encoded).getpixel((95, 95))
+
+
+def test_values_without_a_known_range_are_refused():
+    with pytest.raises(ImageError, match="reach from -5"):
+        decode_image(images.encode_image(Image.fromarray(np.full((4, 4), -5, np.int32)), "TIFF"))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_becomes_white(mode):
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (0, 0, 2, 4))
+    counts = ReadCounts()
+    decoded = decode_image(images.encode_image(image.convert(mode) if mode != "P" else image.quantize(), "PNG"), counts=counts)
+    assert decoded.getpixel((3, 0)) == (255, 255, 255) and decoded.getpixel((0, 0)) != (255, 255, 255)
+    assert counts == {images.TRANSPARENT: 1}
+    assert decode_image(Image.new("RGBA", (2, 2), (9, 9, 9, 255))).getpixel((0, 0)) == (9, 9, 9)
+
+
+def test_print_colours_and_the_first_frame_are_read_and_counted():
+    counts = ReadCounts()
+    assert decode_image(images.encode_image(Image.new("CMYK", (4, 4)), "JPEG"), counts=counts).getpixel((0, 0)) == (255, 255, 255)
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    film = images.encode_image(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert decode_image(film, counts=counts).getpixel((0, 0)) == (255, 0, 0)
+    assert counts == {images.PRINT_COLOURS: 1, images.FIRST_FRAME: 1}
+
+
+def test_what_other_readers_would_show_otherwise_is_stored_as_it_is_shown(tmp_path):
+    path, counts = tmp_path / "deep.png", ReadCounts()
+    ramp("I;16").save(path)
+    encoded, problem = read_checked(Scene(id="toy/1", source="toy", image=path, width=96, height=96), counts)
+    assert problem is None and Image.open(io.BytesIO(encoded)).mode == "RGB"
+    assert Image.open(io.BytesIO(encoded)).tobytes() == decode_image(path).tobytes()
+    assert counts == {images.DEEP: 1}
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of almost no bytes that says how large it is."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    data = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + data + chunk(b"IEND", b"")
+    )
+
+
+HOSTILE = {
+    "a bomb": png_header(20_000, 20_000),
+    "a bomb on its side": png_header(100_000, 2),
+    "no pixels": png_header(0, 5),
+    "a postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    "a pdf": b"%PDF-1.4\n",
+    "an icon": b"icns" + b"\0" * 100,
+    "html": b"<html></html>",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_bombs_and_other_formats_are_refused_before_they_are_decoded(name):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        decode_image(HOSTILE[name])
+    assert read_size(HOSTILE[name]) is None
+    assert read_checked(Scene(id="toy/1", source="toy", image=HOSTILE[name], width=9, height=9)) == (None, images.UNDECODABLE)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
+
+
+def test_a_jpeg_of_thousands_of_passes_is_refused(file):
+    encoded = file.read_bytes()
+    with pytest.raises(ImageError, match="more than 300 passes"):
+        decode_image(encoded[:-2] + b"\xff\xda" * 400 + encoded[-2:])
+
+
+def test_pipes_devices_addresses_and_folders_are_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (
+        tmp_path / "pipe.jpg",
+        Path("/dev/zero"),
+        "/dev/null",
+        tmp_path,
+        "http://127.0.0.1:9/a.jpg",
+        "file:///etc/passwd",
+    ):
+        with pytest.raises(ImageError, match="cannot be decoded"):
+            decode_image(path)
+        assert read_size(Path(path)) is None
+
+
+def test_a_link_out_of_the_named_folder_is_not_followed_but_for_the_cache_of_the_hub(file, tmp_path):
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "1.jpg").symlink_to(file)
+    assert resolve_inside(tmp_path / "named", "1.jpg") is None
+    repository = tmp_path / "datasets--org--photos"
+    (repository / "blobs").mkdir(parents=True)
+    snapshot = repository / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    file.rename(repository / "blobs" / "0123")
+    (snapshot / "1.jpg").symlink_to("../../blobs/0123")
+    assert resolve_inside(snapshot, "1.jpg") == (repository / "blobs" / "0123").resolve()
+    assert resolve_inside(snapshot, "../../blobs/../../secret.jpg") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("coco\\1.jpg", True),
+        ("./coco/1.jpg", True),
+        ("/data/photos/coco/1.jpg", True),
+        ("C:\\work\\coco\\1.jpg", True),
+        ("https://host/coco/1.jpg", True),
+        ("/elsewhere/1.jpg", False),  # its last part alone may be another photo
+        ("../1.jpg", False),
+        ("coco/../../1.jpg", False),
+        ("", False),
+        ("\0", False),
+    ],
+)
+def test_a_name_from_another_machine_is_found_by_its_parts_and_only_inside(tmp_path, name, found):
+    photos = tmp_path / "photos"
+    (photos / "coco").mkdir(parents=True)
+    for path in (photos / "coco" / "1.jpg", photos / "1.jpg", tmp_path / "1.jpg"):
+        path.write_bytes(b"")
+    path = find_named(photos, name)
+    assert path == (photos / "coco" / "1.jpg" if found else None)
 
 
 def test_encoded_images_stay_as_they_are_and_rendered_ones_become_png(file):

@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.dataset import shards
+from comvint_hf.dataset.conversation import NO_IMAGE, read_conversation, to_messages
 from comvint_hf.dataset.foreign_text import clean_parts
-from comvint_hf.dataset.llava import from_llava, read_image_size, strip_image_marker
+from comvint_hf.dataset.llava_records import RecordOptions, convert_records, read_image_size
 from comvint_hf.dataset.locate import check_exists, fetch_dataset_file
 from comvint_hf.dataset.reader import list_configs, read_build_info, read_columns
-from comvint_hf.dataset.schema import IMAGE_MARKER, Row, features
+from comvint_hf.dataset.schema import Row, features
 from comvint_hf.dataset.splits import TRAIN
 from comvint_hf.errors import InputError, RowError, first_line
 from comvint_hf.images import OUTSIDE, read_row_image
+from comvint_hf.read_counts import ReadCounts
+from comvint_hf.record_stream import COMPRESSED_SUFFIXES, LINE_SUFFIXES
 from comvint_hf.strict_reader import clean_text
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ IMAGE_COLUMNS = ("images", "image")
 REFUSED = "refused"
 BROKEN = "rows left out: their image cannot be read"
 _EMPTY_VALUES = {"string": "", "int32": 0}
+_EMPTY_TEXT: Row = {"image_id": "", "messages": [], "task": "conversation", "format": "open", "topic": ""}
 MAX_TASK_CHARACTERS = 100
 _NOT_IN_FOLDER_NAMES = re.compile(r"[^\w. -]+")
 
@@ -47,8 +51,8 @@ class Input:
     name: str
     parts: list[dict[str, Any]]
 
-    def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
-        """Yield (split, row); with `only_text` just `TEXT_COLUMNS`, without reading images."""
+    def rows(self, only_text: bool = False, counts: ReadCounts | None = None) -> Iterator[tuple[str, Row]]:
+        """Yield (split, row); with `only_text` just `TEXT_COLUMNS`, without reading images. `counts` gets what is skipped."""
         raise RowError(f"{self.name} cannot be read as rows.")
 
     def images(self) -> Iterator[Row]:
@@ -62,7 +66,7 @@ class FolderInput(Input):
 
     folder: Path
 
-    def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
+    def rows(self, only_text: bool = False, counts: ReadCounts | None = None) -> Iterator[tuple[str, Row]]:
         """Yield (split, row) of the configs `default` and `without_images`, file by file."""
         layout = list_configs(read_build_info(self.folder)["files"])
         for config in ("default", shards.WITHOUT_IMAGES):
@@ -84,11 +88,14 @@ class FolderInput(Input):
 class HubInput(Input):
     """A repository that `load_dataset` opens and whose rows have `messages`."""
 
-    def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
+    def rows(self, only_text: bool = False, counts: ReadCounts | None = None) -> Iterator[tuple[str, Row]]:
         """Yield (split, row) of the default config and `without_images`, as `import_rows` gives them."""
         for config in (None, shards.WITHOUT_IMAGES):
             for split, rows in sorted(self._load(config).items(), reverse=True):
-                for row in import_rows(rows, self.name, "/".join(filter(None, (config, split))), only_text, self._own_folder()):
+                part = "/".join(filter(None, (config, split)))
+                for row in import_rows(
+                    rows, self.name, part, only_text, self._own_folder(), counts=ReadCounts() if counts is None else counts
+                ):
                     yield split, row
 
     def images(self) -> Iterator[Row]:
@@ -128,9 +135,10 @@ class LlavaInput(Input):
     file: Path
     image_folder: Path | None
 
-    def rows(self, only_text: bool = False) -> Iterator[tuple[str, Row]]:
-        """Yield every record as a row of the split train."""
-        for row in from_llava(self.file, None if only_text else self.image_folder, source=self.file.stem, _refused=REFUSED):
+    def rows(self, only_text: bool = False, counts: ReadCounts | None = None) -> Iterator[tuple[str, Row]]:
+        """Yield every record that can be a row as one of the split train."""
+        options = RecordOptions(self.image_folder, self.file.name.partition(".json")[0], read_images=not only_text)
+        for row in convert_records(self.file, options, ReadCounts() if counts is None else counts, REFUSED):
             yield TRAIN, row
 
 
@@ -160,7 +168,8 @@ def open_input(name: str, image_folder: Path | None = None) -> Input:
     path = Path(name)
     if path.is_dir():
         return FolderInput(path.resolve().name, _read_parts(path / "build.json"), path)
-    if path.suffix in (".json", ".jsonl"):
+    suffix = path.with_suffix("").suffix if path.suffix in COMPRESSED_SUFFIXES else path.suffix
+    if suffix in (".json", *LINE_SUFFIXES):
         if not path.is_file():
             raise InputError(f"There is no file {path}; expected a .json or .jsonl file of LLaVA records.")
         return LlavaInput(path.name, [_unknown_part(path.name)], path, image_folder)
@@ -191,7 +200,15 @@ def _unknown_part(name: str) -> dict[str, Any]:
     }
 
 
-def import_rows(rows: Dataset, name: str, split: str, only_text: bool = False, folder: Path | None = None) -> Iterator[Row]:
+def import_rows(
+    rows: Dataset,
+    name: str,
+    split: str,
+    only_text: bool = False,
+    folder: Path | None = None,
+    *,
+    counts: ReadCounts | None = None,
+) -> Iterator[Row]:
     """Convert the rows of one split to our schema.
 
     Images in files become bytes, and a column `image` becomes `images`. Rows without an `image_id` get one from their image's
@@ -203,9 +220,10 @@ def import_rows(rows: Dataset, name: str, split: str, only_text: bool = False, f
         split: The split, for ids.
         only_text: Yield just `TEXT_COLUMNS`.
         folder: The only folder whose files the rows may name as images. A row that names another file is refused (see `Input`).
+        counts: Gets an example of each reason; rows that cannot be used then come without text, with the reason under `REFUSED`.
 
     Raises:
-        RowError: If rows have no usable `messages`, or an image is missing or cannot be read.
+        RowError: If the rows have no column `messages`; without `counts` for the first row that cannot be used.
     """
     if "messages" not in rows.column_names:
         raise RowError(
@@ -218,7 +236,14 @@ def import_rows(rows: Dataset, name: str, split: str, only_text: bool = False, f
     rows = rows.select_columns([column for column in rows.column_names if column in wanted])
     for number, row in enumerate(rows):
         images = row.pop(image_column) if reads_images else None
-        yield _import_row(row, name, f"{name}/{split}/{number}", images, only_text, folder)
+        default_id = f"{name}/{split}/{number}"
+        try:
+            yield _import_row(row, name, default_id, images, only_text, folder, reads_images)
+        except RowError as error:
+            if counts is None:
+                raise
+            counts.example(error.reason, str(error))
+            yield {**_EMPTY_TEXT, "id": row.get("id") or default_id, REFUSED: error.reason}
 
 
 def _cast_columns(rows: Dataset, name: str, image_column: str | None) -> Dataset:
@@ -243,17 +268,22 @@ def _cast_columns(rows: Dataset, name: str, image_column: str | None) -> Dataset
     return rows
 
 
-def _import_row(row: Row, name: str, default_id: str, images: Any, only_text: bool, folder: Path | None) -> Row:
+def _import_row(
+    row: Row, name: str, default_id: str, images: Any, only_text: bool, folder: Path | None, reads_images: bool
+) -> Row:
     given = {column: value for column, value in row.items() if value is not None}
     defaults = {"image_id": ""} if only_text else _empty_row()
     imported: Row = {**defaults, "task": "conversation", "format": "open", **given, "id": given.get("id") or default_id}
     where = f"Row {imported['id']!r} of {name}"
-    imported["messages"] = [_import_message(message, where) for message in given.get("messages") or ()]
+    listed = images if isinstance(images, list) else [] if images is None else [images]
+    if None in listed:
+        raise RowError(f"{where} has an image that is null.", NO_IMAGE)
+    imported["messages"] = _import_messages(given, len(listed) if reads_images else None, where)
     imported["task"] = _clean_task(imported["task"])
-    if images is None:
+    if not reads_images or images is None:
         return imported
     try:
-        files = [read_row_image(image, folder, where) for image in (images if isinstance(images, list) else [images])]
+        files = [read_row_image(image, folder, where) for image in listed]
     except RowError as error:
         if error.reason != OUTSIDE:
             raise
@@ -268,6 +298,19 @@ def _import_row(row: Row, name: str, default_id: str, images: Any, only_text: bo
     return imported
 
 
+def _import_messages(given: Row, num_images: int | None, where: str) -> list[dict[str, Any]]:
+    """Read a row's messages; `num_images` is `None` where its images are not read now."""
+    conversation = read_conversation(given.get("messages"), where)
+    places = len(conversation.images)
+    if num_images is None:
+        num_images = places if given.get("image_id") else 0
+    messages = to_messages(conversation, num_images, where, keep_text=True)
+    for turn, message in zip(conversation.turns, messages, strict=True):
+        if turn.images:
+            message["content"] = message["content"].strip()
+    return messages
+
+
 def _clean_task(task: str) -> str:
     """Make a task's name one that a folder and a card may have."""
     return _NOT_IN_FOLDER_NAMES.sub("-", task).strip("-. ")[:MAX_TASK_CHARACTERS] or "conversation"
@@ -275,10 +318,3 @@ def _clean_task(task: str) -> str:
 
 def _empty_row() -> Row:
     return {column: _EMPTY_VALUES.get(getattr(kind, "dtype", ""), []) for column, kind in features(images=False).items()}
-
-
-def _import_message(message: Any, where: str) -> dict[str, str]:
-    role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
-    if not isinstance(role, str) or not isinstance(content, str):
-        raise RowError(f"{where} has a turn {message!r}; expected a role and a text.")
-    return {"role": role, "content": strip_image_marker(content) if IMAGE_MARKER in content else content}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 
@@ -21,16 +22,19 @@ from comvint_hf.dataset import coreset_selection, shards
 from comvint_hf.dataset.card import write_card
 from comvint_hf.dataset.inputs import REFUSED, FolderInput, Input
 from comvint_hf.dataset.plan import lock_folder
+from comvint_hf.dataset.row_ids import RowIds
 from comvint_hf.dataset.schema import Row, turns
 from comvint_hf.dataset.shards import Shard
 from comvint_hf.dataset.splits import TEST, TRAIN
 from comvint_hf.dataset.statistics import Statistics
 from comvint_hf.dataset.swap_folder import check_apart
 from comvint_hf.errors import InputError
+from comvint_hf.read_counts import ReadCounts
 from comvint_hf.types import FORMATS
 
 ROWS_PER_SHARD = 20_000
-DUPLICATE = "rows left out: their id came before"
+DUPLICATE = "rows left out: their id and text came before"
+RENAMED = "ids made different: another row has them"
 LEAKING = "rows left out of train: their image is in test"
 OTHER_SPLIT = "rows left out: of another split"
 OTHER_KIND = "rows left out: of no kind that was asked for"
@@ -72,13 +76,17 @@ class MixSelection:
 
 @dataclass
 class _RowTable:
-    """What selecting needs to know of the rows, one entry a row. `answers` are the yes or no of single-turn rows."""
+    """What selecting needs to know of the rows, one entry a row.
+
+    `answers` are the yes or no of single-turn rows; `copies` are the ids of rows whose own id another row has, by the row's number.
+    """
 
     splits: list[str] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     usable: list[bool] = field(default_factory=list)
+    copies: dict[int, str] = field(default_factory=dict)
     images: list[bytes] = field(default_factory=list)
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
@@ -88,7 +96,7 @@ def mix(
 ) -> Statistics:
     """Write the selected rows of all inputs into the folder `out`, in the inputs' order.
 
-    A row id is taken once, and an image that is in any test split is left out of train. An interrupted mix starts again
+    A row that repeats the id and the text of another is taken once, one that repeats the id alone gets an id made different. An image that is in any test split is left out of train. An interrupted mix starts again
     when it is called again.
 
     Returns:
@@ -99,7 +107,7 @@ def mix(
     """
     selection, out = selection or MixSelection(), Path(out)
     check_apart(out, (input.folder for input in inputs if isinstance(input, FolderInput)))
-    notes: Counter[str] = Counter()
+    notes = ReadCounts()
     plan = {
         "version": __version__,
         "mix": [input.name for input in inputs],
@@ -111,8 +119,9 @@ def mix(
         "seed": selection.seed,
     }
     with lock_folder(out, plan, overwrite) as folder:
-        kept = _select(_scan(inputs, selection, notes), selection, notes)
-        statistics, files = _write(inputs, kept, folder) if kept.any() else (Statistics(), {})
+        table = _scan(inputs, selection, notes)
+        kept = _select(table, selection, notes)
+        statistics, files = _write(inputs, kept, table.copies, folder) if kept.any() else (Statistics(), {})
         if not statistics.kept:
             names = ", ".join(input.name for input in inputs)
             reasons = "; ".join(f"{note}: {count:,}" for note, count in sorted((statistics.notes + notes).items()))
@@ -127,26 +136,30 @@ def mix(
             "rows": statistics.kept,
             "rejected": 0,
             "selection": str(selection),
+            "left_out": notes.examples,
         }
         Conventions(recipe="mix").write(folder)
         write_card(folder, build_info, statistics)
     return statistics
 
 
-def _scan(inputs: Sequence[Input], selection: MixSelection, notes: Counter[str]) -> _RowTable:
+def _scan(inputs: Sequence[Input], selection: MixSelection, notes: ReadCounts) -> _RowTable:
     """Read every row's text once, and decide which rows can be taken at all."""
-    table, ids = _RowTable(), set()
+    table, ids = _RowTable(), RowIds()
     concepts = coreset_selection.load_concepts().values() if selection.coreset else ()
 
     def read_texts() -> Iterator[str]:
         for input in inputs:
-            for split, row in input.rows(only_text=True):
-                id, kind = _hash(row["id"]), f"{row['task']}/{row['format']}/{row.get('topic') or ''}"
-                reason = row.get(REFUSED) or _check_row(id in ids, split, kind, selection)
+            for split, row in input.rows(only_text=True, counts=notes):
+                kind = intern(f"{row['task']}/{row['format']}/{row.get('topic') or ''}")
+                id = None if row.get(REFUSED) else ids.take(row)
+                reason = row.get(REFUSED) or _check_row(id is None, split, kind, selection)
                 notes.update([reason] if reason else [])
-                ids.add(id)
+                if id and id != row["id"]:
+                    table.copies[len(table.splits)] = id
+                    notes.note(RENAMED, row["id"])
                 table.splits.append(split)
-                table.tasks.append(row["task"])
+                table.tasks.append(intern(row["task"]))
                 table.kinds.append(kind)
                 table.answers.append(_single_yes_no(row))
                 table.usable.append(not reason)
@@ -179,7 +192,7 @@ def _check_row(is_duplicate: bool, split: str, kind: str, selection: MixSelectio
 
 
 def _hash(id: str) -> bytes:
-    """A short stand-in for an id in memory, the same in every process."""
+    """A short stand-in for an image id in memory, the same in every process."""
     return blake2b(id.encode(), digest_size=16).digest()
 
 
@@ -225,16 +238,17 @@ def _select(table: _RowTable, selection: MixSelection, notes: Counter[str]) -> n
     return kept
 
 
-def _write(inputs: Sequence[Input], kept: np.ndarray, out: Path) -> tuple[Statistics, dict[str, int]]:
+def _write(inputs: Sequence[Input], kept: np.ndarray, copies: Mapping[int, str], out: Path) -> tuple[Statistics, dict[str, int]]:
     """Read all rows again and write the kept ones, with the images that they need."""
     shards.remove_rows(out)
     statistics, writer = Statistics(), _ShardedWriter(out)
     missing_images: set[str] = set()
     counted_images: set[str] = set()
     rows = (split_and_row for input in inputs for split_and_row in input.rows())
-    for is_kept, (split, row) in zip(kept, rows, strict=True):
+    for number, (is_kept, (split, row)) in enumerate(zip(kept, rows, strict=True)):
         if not is_kept:
             continue
+        row["id"] = copies.get(number, row["id"])
         if reason := row.get(REFUSED):  # seen only now that images are read
             statistics.notes[reason] += 1
             continue

@@ -99,7 +99,7 @@ def _render_image(row: Row, colours: dict[str, str]) -> str:
     encoded = (row.get("images") or [None])[0]
     if encoded is None:
         return '<div class="none">no image here</div>'
-    image = decode_image(encoded, f"The image of row {row['id']!r}", upright=True)
+    image = decode_image(encoded, f"The image of row {row['id']!r}")
     drawn = draw_boxes(image, row["boxes"], [colours[phrase] for phrase in row["phrases"]])
     return f'<img alt="{html.escape(row["image_id"])}" src="{to_data_url(drawn, quality=85)}">'
 

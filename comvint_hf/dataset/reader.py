@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from comvint_hf.dataset import shards
 from comvint_hf.dataset.schema import Row
 from comvint_hf.errors import InputError
-from comvint_hf.images import is_inside
+from comvint_hf.image_paths import is_inside
 from comvint_hf.strict_reader import bounded_int, read_json_file
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from comvint_hf.errors import RowError, UnknownTagError
@@ -163,6 +163,10 @@ def first_question(row: Row) -> str:
 
 
 def turns(row: Row) -> list[tuple[str, str]]:
-    """Return the row's (question, answer) pairs; a system turn belongs to none."""
+    """Return the row's (question, answer) pairs; a system turn and an answer without a question before it belong to none."""
     messages = [message for message in row["messages"] if message["role"] in ("user", "assistant")]
-    return [(asked["content"], answered["content"]) for asked, answered in zip(messages[::2], messages[1::2], strict=False)]
+    return [
+        (asked["content"], answered["content"])
+        for asked, answered in pairwise(messages)
+        if (asked["role"], answered["role"]) == ("user", "assistant")
+    ]

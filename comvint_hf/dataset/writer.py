@@ -72,7 +72,7 @@ class ShardWriter:
     def _read_image(self, scene: Scene) -> bytes | None:
         if self._plan.images is False:
             return None
-        image, problem = read_checked(scene)
+        image, problem = read_checked(scene, self._statistics.notes)
         if problem:
             self._statistics.notes[problem] += 1
         return image

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from comvint_hf.errors import InputError, RowError
 from comvint_hf.evaluation.benchmarks import BenchmarkQuestion
 from comvint_hf.evaluation.scoring import RowQuestion, ScoredAnswer, extract_questions, object_names, score_answer
+from comvint_hf.image_paths import resolve_inside
 from comvint_hf.images import decode_image
 from comvint_hf.serving.chat import Chat, ChatMessage, Conversation, OnProgress, no_progress
 
@@ -96,11 +97,12 @@ def answer_questions(
 
 
 def _open_image(images: Path, name: str) -> Image:
-    paths = [images / name]
+    names = [name]
     if len(Path(name).parts) > 1:
         # Some tasks of MME keep their images in a subfolder `images`.
-        paths.append(paths[0].parent / "images" / paths[0].name)
-    for path in paths:
-        if path.is_file():
-            return decode_image(path, f"The image {path}")
-    raise InputError(f"There is no image {name} in {images}; expected {' or '.join(map(str, paths))}.")
+        names.append(str(Path(name).parent / "images" / Path(name).name))
+    for one in names:
+        path = resolve_inside(images, one)
+        if path is not None and path.is_file():
+            return decode_image(path, f"The image {images / one}")
+    raise InputError(f"There is no image {name} in {images}; expected {' or '.join(str(images / one) for one in names)}.")

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import SourceError
+from comvint_hf.image_paths import split_name
 from comvint_hf.images import read_size as read_photo_size
 from comvint_hf.read_counts import ReadCounts
 from comvint_hf.record_stream import RecordReader, first_character
 from comvint_hf.sources.annotations import clean_text, read_flag, read_number, read_size
-from comvint_hf.sources.image_files import ImageFolders, find_ambiguous_names, split_name
+from comvint_hf.sources.image_files import ImageFolders, find_ambiguous_names
 from comvint_hf.sources.json_stream import Entry, insert_rows, read_id
 
 TABLES = """

@@ -12,10 +12,9 @@ import stat
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from comvint_hf.image_paths import named_roots, split_name
 from comvint_hf.read_counts import as_counts
-from comvint_hf.strict_reader import LIMITS, is_valid_text
 
 MISSING = "image files not found"
 ESCAPING = "file names refused because they leave the image folder"
@@ -24,35 +23,7 @@ NOT_REGULAR = "image files refused because they are no regular files"
 RENAMED = "image files found by the last parts of their names"
 MOST_PARTS = 6
 REFUSED = Path()
-_URL = re.compile(r"[A-Za-z][\w+.-]+://")
-_DRIVE = re.compile(r"[A-Za-z]:")
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
-
-
-def split_name(name: str) -> tuple[list[str], bool]:
-    r"""Split a file name of any system into its parts; the second value says whether it lies in the corpus's own folders.
-
-    >>> split_name("images\\a.jpg"), split_name("/home/me/b.jpg"), split_name("https://host/x/c%20d.jpg?key=1")
-    ((['images', 'a.jpg'], True), (['home', 'me', 'b.jpg'], False), (['x', 'c d.jpg'], False))
-    """
-    if not name or len(name) > LIMITS.id_characters or "\0" in name or not is_valid_text(name):
-        return [], False
-    text, inside = name, True
-    if "?d=" in text:  # Label Studio's local files
-        text, inside = unquote(text.partition("?d=")[2]), False
-    elif _URL.match(text):
-        try:
-            text, inside = unquote(urlsplit(text).path), False
-        except ValueError:
-            return [], False
-    text = text.replace("\\", "/")
-    if _DRIVE.match(text):
-        text, inside = text[2:], False
-    inside = inside and not text.startswith("/")
-    parts = [part for part in text.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        parts, inside = parts[len(parts) - parts[::-1].index("..") :], False
-    return ([], False) if "\0" in text else (parts, inside)
 
 
 def _other_names(name: str) -> list[str]:
@@ -78,7 +49,8 @@ class ImageFolders:
         folders = [folder for base in (extra, root) if base is not None for folder in (base, *(base / name for name in names))]
         self._folders = [str(folder) for folder in dict.fromkeys(folders) if folder.is_dir()]
         # A folder that is named through a link is meant; a link within it may come with the corpus.
-        self._allowed = tuple(f"{os.path.realpath(base).rstrip(os.sep)}{os.sep}" for base in (extra, root) if base is not None)
+        roots = (folder for base in (extra, root) if base is not None for folder in named_roots(base))
+        self._allowed = tuple(f"{str(folder).rstrip(os.sep)}{os.sep}" for folder in roots)
         self._counts = as_counts(counts)
         self._ambiguous = frozenset(ambiguous)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, Image, List, load_dataset
+from datasets import Dataset, Features, Image, List, Value, load_dataset
 from PIL import Image as Pillow
 
 from comvint_hf.dataset.inputs import REFUSED, HubInput, import_rows, open_input
@@ -18,6 +18,7 @@ from comvint_hf.dataset.preview import render_page, sample_rows
 from comvint_hf.dataset.reader import read_build_info, read_rows
 from comvint_hf.errors import InputError, RowError
 from comvint_hf.images import OUTSIDE
+from comvint_hf.read_counts import ReadCounts
 
 TALK = [{"role": "user", "content": "<image>\nWhich colour?"}, {"role": "assistant", "content": "Red."}]
 
@@ -72,7 +73,7 @@ def test_a_path_that_is_no_picture_here_is_named(path, said) -> None:
 
 def test_a_task_is_a_name_that_a_folder_can_have() -> None:
     tasks = ["../../outside", "a/b", "conversation", "/", None]
-    rows = Dataset.from_dict({"messages": [TALK] * 5, "task": tasks})
+    rows = Dataset.from_dict({"messages": [TALK] * 5, "task": tasks, "image_id": ["1"] * 5})
     assert [row["task"] for row in import_rows(rows, "x", "train")] == [
         "outside",
         "a-b",
@@ -84,18 +85,43 @@ def test_a_task_is_a_name_that_a_folder_can_have() -> None:
 
 def test_columns_of_other_forms_are_cast_or_left_out_with_a_word() -> None:
     rows = Dataset.from_dict(
-        {"messages": [TALK], "id": [7], "rounds": ["many"], "topic": [None], "boxes": [[[0.0, 0.5, 1.0, 1.0]]]}
+        {"messages": [TALK], "image_id": ["1"], "id": [7], "rounds": ["many"], "topic": [None], "boxes": [[[0.0, 0.5, 1.0, 1.0]]]}
     )
     with pytest.warns(UserWarning, match="The column `rounds` of x is of another form"):
         (row,) = import_rows(rows, "x", "train")
     assert (row["id"], row["rounds"], row["topic"], row["boxes"]) == ("7", 0, "", [[0.0, 0.5, 1.0, 1.0]])
 
 
-@pytest.mark.parametrize("content", [None, [{"type": "text", "text": "a"}]])
-def test_turns_of_parts_are_refused(content) -> None:
-    rows = Dataset.from_dict({"messages": [[{"role": "user", "content": content}]]})
-    with pytest.raises(RowError, match="expected a role and a text"):
-        list(import_rows(rows, "x", "train"))
+def test_turns_of_parts_are_read_and_turns_without_text_refused() -> None:
+    def talk(content) -> Dataset:
+        return Dataset.from_dict(
+            {"messages": [[{"role": "user", "content": content}, {"role": "assistant", "content": content}]]}
+        )
+
+    (row,) = import_rows(talk([{"type": "text", "text": "a"}]), "x", "train")
+    assert [message["content"] for message in row["messages"]] == ["a", "a"]
+    with pytest.raises(RowError, match="expected a role .* and a text"):
+        list(import_rows(talk(None), "x", "train"))
+    counts = ReadCounts()
+    (refused,) = import_rows(talk(None), "x", "train", counts=counts)
+    assert refused["refused"] == "records skipped: a turn without text" and "Row 'x/train/0' of x" in str(counts.examples)
+
+
+@pytest.mark.parametrize("column", ["image", "images"])
+def test_a_row_whose_image_is_null_is_left_out_and_never_trained_blind(column, tmp_path) -> None:
+    kind = Image() if column == "image" else List(Image())
+    turn = {"role": Value("string"), "content": Value("string")}
+    blank = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "That."}]
+    given = [{column: None if column == "image" else [None], "messages": TALK}]
+    if column == "image":
+        given.append({column: None, "messages": blank})  # about no image
+    rows = Dataset.from_list(given, features=Features({column: kind, "messages": List(turn)}))
+    counts = ReadCounts()
+    found = list(import_rows(rows, "x", "train", counts=counts))
+    assert [row.get("refused", "") for row in found] == ["records skipped: about an image that they do not have", ""][
+        : len(found)
+    ]
+    assert len(counts.examples) == 1
 
 
 def test_a_dataset_without_messages_does_not_mix() -> None:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comvint_hf import from_llava, to_llava
+from comvint_hf.dataset import conversation
 from comvint_hf.dataset.schema import features
 from comvint_hf.errors import RowError
+from comvint_hf.read_counts import ReadCounts
 
 
 def test_real_records_with_and_without_image_become_rows(shared) -> None:
@@ -40,11 +42,15 @@ def test_real_records_survive_the_way_in_and_out(shared) -> None:
 
 
 def test_the_messages_format_with_several_images_and_later_markers(shared) -> None:
-    rows = list(from_llava(shared / "instruction" / "llamafactory_mllm_demo.json"))
-    assert len(rows) == 6
-    assert [message["content"] for message in rows[0]["messages"]][::2] == ["Who are they?", "What are they doing?"]
+    path = shared / "instruction" / "llamafactory_mllm_demo.json"
+    counts = ReadCounts()
+    rows = list(from_llava(path, counts=counts))
+    assert len(rows) + counts[conversation.BETWEEN_WORDS] == 6 and rows[0]["messages"][0]["content"] == "Who is he?"
     back = next(to_llava(rows[:1]))
     assert back["conversations"][0]["value"].startswith("<image>\nWho")
+    placed = list(from_llava(path, keep_places=True))
+    assert len(placed) == 6
+    assert placed[0]["messages"][2]["content"] == [{"type": "text", "text": "What are they doing?"}, {"type": "image"}]
 
 
 @pytest.mark.parametrize("names", ["a.png", ["a.png"], ["a.png", "b/c.png"]])
@@ -96,9 +102,9 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path, record, said) -> None:
         list(from_llava([record], tmp_path))
 
 
-def test_a_file_that_is_no_json_is_named_with_its_line(tmp_path) -> None:
+def test_a_file_that_is_no_json_is_named_with_its_byte(tmp_path) -> None:
     (tmp_path / "a.json").write_text('[\n{"id": 1},\n')
-    with pytest.raises(RowError, match="a.json, line 3"):
+    with pytest.raises(RowError, match="a.json is not whole JSON: it ends too early, .* at byte 13"):
         list(from_llava(tmp_path / "a.json"))
     (tmp_path / "b.json").write_text("{}")
     with pytest.raises(RowError, match="expected a list"):

@@ -27,7 +27,7 @@ def test_a_mix_opens_like_any_dataset_and_keeps_rows_and_photos_as_they_were(tmp
     whole = {row["id"]: row for row in rows_of(second) if "reason" not in row}
     mixed = {row["id"]: row for row in rows_of(tmp_path / "mix")}
     assert mixed == whole, "the first twelve scenes are the same in both"
-    assert statistics.notes["rows left out: their id came before"] == sum("reason" not in row for row in rows_of(first))
+    assert statistics.notes["rows left out: their id and text came before"] == sum("reason" not in row for row in rows_of(first))
     plain = load_dataset(str(tmp_path / "mix"), cache_dir=str(tmp_path / "cache"))
     assert sum(map(len, plain.values())) == statistics.kept == len(whole)
     assert not set(plain["train"]["image_id"]) & set(plain["test"]["image_id"])
@@ -108,7 +108,7 @@ def test_an_image_of_any_test_split_is_trained_on_nowhere(tmp_path, toy_dataset)
     rows = rows_of(tmp_path / "mix")
     assert (
         statistics.notes["rows left out of train: their image is in test"]
-        + statistics.notes["rows left out: their id came before"]
+        + statistics.notes["rows left out: their id and text came before"]
         > 0
     )
     trained = {
@@ -181,7 +181,7 @@ def test_every_row_that_is_left_out_is_counted_by_its_reason(toy_dataset, tmp_pa
     whole = sum("reason" not in row for row in rows_of(toy_dataset(scenes=30)))
     assert statistics.kept + statistics.notes.total() == 2 * whole
     assert {note.partition(": ")[2] for note in statistics.notes} == {
-        "their id came before",
+        "their id and text came before",
         "of another split",
         "of no kind that was asked for",
         "the coreset has others",

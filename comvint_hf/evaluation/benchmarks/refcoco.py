@@ -14,6 +14,8 @@ from comvint_hf.errors import InputError
 from comvint_hf.evaluation.benchmarks import Benchmark, BenchmarkFiles, BenchmarkQuestion, BoxNotation, json_lines_writer
 from comvint_hf.evaluation.benchmarks.files import check_same_length, read_records
 from comvint_hf.grounding import iou, parse_boxes
+from comvint_hf.image_paths import resolve_inside
+from comvint_hf.images import read_size
 from comvint_hf.registry import benchmark
 from comvint_hf.types import Box
 
@@ -96,14 +98,16 @@ def _read_box(record: dict[str, Any], expression: dict[str, Any], files: Benchma
 
 
 def _image_size(expression: dict[str, Any], images: Path | None) -> tuple[int, int]:
-    from PIL import Image
-
     if "width" in expression and "height" in expression:
         return expression["width"], expression["height"]
     if images is None:
         raise InputError("The answers are fractions of images whose size is unknown; give the folder of images with --images.")
-    with Image.open(images / _image_name(expression)) as image:
-        return image.size
+    name = _image_name(expression)
+    path = resolve_inside(images, name)
+    size = None if path is None else read_size(path)
+    if size is None:
+        raise InputError(f"The size of the image {name!r} cannot be read; expected an image file in {images}.")
+    return size
 
 
 def _image_name(record: dict[str, Any]) -> str:
