@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
-from urllib.parse import quote
 
+from comvint_hf.dataset.image_index import ImageIndex
 from comvint_hf.dataset.image_table import ImageTable
 from comvint_hf.dataset.schema import Row
 from comvint_hf.errors import RowError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     D = TypeVar("D", Dataset, DatasetDict, IterableDataset, IterableDatasetDict)
 
 Missing = Literal["error", "drop"]
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 class ImageStore(Protocol):
@@ -46,13 +45,14 @@ def attach_images(dataset: D, images: Path | str | Mapping[str, Path | str], *, 
 
     Args:
         dataset: A plain or streaming dataset, or a dictionary of them by split.
-        images: A folder of images, named by the image's id (zero-padded or not) in any subfolder; or a dataset folder or Hub
-            repository with a config `images`, of which only the images of these rows are read; or a mapping from ids to files.
+        images: A folder of images, named by their path or by the image's id (zero-padded or not) in any subfolder, see
+            `image_index`; or a dataset folder or Hub repository with a config `images`, of which only the images of these rows are
+            read; or a mapping from ids to files.
         missing: "drop" leaves out rows whose image is missing and warns how many; for a stream it warns at the 1st, 10th, 100th
             and so on.
 
     Raises:
-        RowError: If an image is missing; for a stream, on reaching the row.
+        RowError: If an image is missing, or if several files of the folder could be it; for a stream, on reaching the row.
         InputError: If `images` is none of the above.
     """
     return _attach(dataset, _open_store(images), missing)
@@ -171,20 +171,5 @@ def _open_store(images: Path | str | Mapping[str, Path | str]) -> ImageStore:
         return _FileStore(lambda image_id: Path(path) if (path := images.get(image_id)) is not None else None)
     folder = Path(images)
     if folder.is_dir() and not (folder / "build.json").exists():
-        return _FileStore(_index_folder(folder))
+        return _FileStore(ImageIndex(folder).find)
     return ImageTable(str(images))
-
-
-def _index_folder(folder: Path) -> Callable[[str], Path | None]:
-    """Find images by their file name; leading zeros as in COCO's names do not matter."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            files.setdefault(path.stem, path.resolve())
-            files.setdefault(path.stem.rpartition("_")[2].lstrip("0"), path.resolve())
-
-    def find(image_id: str) -> Path | None:
-        name = image_id.rpartition("/")[2]
-        return files.get(quote(image_id, safe="")) or files.get(name) or files.get(name.lstrip("0"))
-
-    return find

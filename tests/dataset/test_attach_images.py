@@ -37,6 +37,57 @@ def test_a_folder_of_photos_is_found_by_name_with_or_without_zeros(rows, photos)
     assert attach_images(rows, photos).column_names == ["image_id", "id", "images"]
 
 
+def layout(tmp_path, *names: str):
+    """A folder of photos, each of its own width."""
+    for width, name in enumerate(names, start=1):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (width, 1)).save(tmp_path / name)
+    return tmp_path
+
+
+def of(*ids: str) -> Dataset:
+    return Dataset.from_dict({"image_id": list(ids)})
+
+
+def test_corpora_in_one_folder_keep_their_photos_apart(tmp_path) -> None:
+    folder = layout(tmp_path, "coco/train2017/000000000009.jpg", "vg/VG_100K/9.jpg", "flickr30k/9.jpg")
+    rows = of("coco/9", "visual_genome/9", "flickr30k/9", "mix/coco/train2017/000000000009.jpg", "mix/VG_100K/9.jpg")
+    assert widths(attach_images(rows, folder)) == [[1], [2], [3], [1], [2]]
+
+
+def test_a_photo_of_another_corpus_is_none(tmp_path) -> None:
+    folder = layout(tmp_path, "coco/train2017/000000000009.jpg")
+    with pytest.raises(RowError, match="1 of 1 images are missing there, such as visual_genome/9"):
+        attach_images(of("visual_genome/9"), folder)
+    with pytest.raises(RowError, match="such as mine/coco/val2014/000000000009.jpg"):
+        attach_images(of("mine/coco/val2014/000000000009.jpg"), folder)
+
+
+def test_two_files_that_could_be_an_image_are_named_unless_they_are_equal(tmp_path) -> None:
+    folder = layout(tmp_path, "a/7.jpg", "b/7.jpg", "a/8.jpg")
+    (tmp_path / "b" / "8.jpg").write_bytes((tmp_path / "a" / "8.jpg").read_bytes())
+    assert widths(attach_images(of("mine/8"), folder)) == [[3]]
+    for rows in (of("mine/7"), of("mine/7").to_iterable_dataset()):
+        with pytest.raises(RowError, match="Several files could be the image mine/7: a/7.jpg and b/7.jpg"):
+            list(attach_images(rows, folder))
+    assert widths(attach_images(of("mine/a/7.jpg", "mine/b/7", "mine/b/7.jpg"), folder)) == [[1], [2], [2]]
+
+
+def test_splits_that_number_their_own_photos_are_told_by_their_folder(tmp_path) -> None:
+    folder = layout(tmp_path, "train/0.jpg", "valid/0.jpg")
+    assert widths(attach_images(of("coco/train/0", "coco/valid/0"), folder)) == [[1], [2]]
+    with pytest.raises(RowError, match="missing"):
+        attach_images(of("coco/test/0"), folder)
+
+
+def test_a_link_out_of_the_folder_is_no_photo_of_it(tmp_path) -> None:
+    secret = layout(tmp_path / "home", "9.jpg") / "9.jpg"
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "9.jpg").symlink_to(secret)
+    with pytest.raises(RowError, match="missing"):
+        attach_images(of("mine/9"), tmp_path / "named")
+
+
 def test_a_mapping_will_do(rows, photos) -> None:
     attached = attach_images(rows.select([3, 4]), {"flickr30k/36979": photos / "36979.PNG"})
     assert widths(attached) == [[3], []]
