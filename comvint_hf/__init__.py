@@ -36,6 +36,7 @@ _MODULES = {
     "by_image": "dataset.schema",
     "comvint": "generation.recipes.comvint",
     "from_llava": "dataset.llava",
+    "from_svit": "dataset.svit_json",
     "load_chat": "serving.loading",
     "load_scenes": "sources",
     "measure": "registry",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from comvint_hf.dataset.llava import from_llava as from_llava
     from comvint_hf.dataset.llava import to_llava as to_llava
     from comvint_hf.dataset.schema import by_image as by_image
+    from comvint_hf.dataset.svit_json import from_svit as from_svit
     from comvint_hf.generation.client.openai_llm import OpenAILLM as OpenAILLM
     from comvint_hf.generation.llm import LLMs as LLMs
     from comvint_hf.generation.llm import Reply as Reply

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from comvint_hf.errors import InputError
 from comvint_hf.types import Box
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
+_NUMBER = r"[-+]?(?:\d++\.?+\d*+|\.\d++)"
 _PARTIAL_NUMBER = r"[-+]?[\d.]{0,12}"
 
 

@@ -16,10 +16,15 @@ from comvint_hf.types import Box, Object, Region, Scene
 
 MARKERS = frozenset({"<st>", "<ed>"})
 """The markers around a phrase; a tokenizer may have them as special tokens."""
-REFERENCE = re.compile(r"<st>(?P<phrase>[^<>]+?)<ed>\s*(?P<tags>\[[or]\d+\](?:\s*,?\s*\[[or]\d+\])*)")
+# Possessive, so that text of others takes linear time: blanks and digits are never given back.
+_BETWEEN = r"\s*+(?:,\s*+)?+"
+REFERENCE = re.compile(rf"<st>(?P<phrase>[^<>]++)<ed>\s*+(?P<tags>\[[or]\d++\](?:{_BETWEEN}\[[or]\d++\])*+)")
 BARE_TAG = re.compile(r"\[([or]\d+)\]")
 BOX_TEXT = CANONICAL.pattern
-GROUNDED = re.compile(rf"<st>\s*(?P<phrase>[^<>]*?)\s*<ed>\s*(?P<boxes>{BOX_TEXT.pattern}(?:\s*,?\s*{BOX_TEXT.pattern})*)")
+_PHRASE = r"(?:[^<>\s]++(?:\s++(?=[^<>\s]))?+)*+"  # without the blanks around it
+GROUNDED = re.compile(
+    rf"<st>\s*+(?P<phrase>{_PHRASE})\s*+<ed>\s*+(?P<boxes>{BOX_TEXT.pattern}(?:{_BETWEEN}{BOX_TEXT.pattern})*+)"
+)
 
 
 class GroundedPhrase(NamedTuple):

@@ -4,8 +4,8 @@ A file is cut into records by their brackets and quotes alone; each record is th
 nested too deep or holds text that is not valid Unicode is skipped and counted, and the next one is read. NaN and infinity are read
 as they stand, because exports that went through pandas hold them: a caller looks at each number it uses.
 
-Read are lists, objects of lists, JSON lines and objects one after another; plain, gzip or zstd, told by their first bytes; UTF-8 with
-or without a byte order mark, and UTF-16 with one. Memory is one block and one record; see `LIMITS` for the bounds.
+Read are lists, objects of lists, JSON lines and objects one after another; plain, gzip, zstd or a zip of one file, told by their first
+bytes; UTF-8 with or without a byte order mark, and UTF-16 with one. Memory is one block and one record; see `LIMITS` for the bounds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
+from zipfile import BadZipFile, ZipFile
 
 from pydantic_core import from_json
 
@@ -28,7 +29,7 @@ from comvint_hf.strict_reader import LIMITS, MIB, open_regular
 BLOCK = 1 << 18
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 LINE_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 COMPRESSED_SUFFIXES = (".gz", ".zst")
 NOT_JSON = "skipped: not JSON"
@@ -58,7 +59,7 @@ class _Bytes:
     def read(self, size: int) -> bytes:
         try:
             block = bytes(self.file.read(size))
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+        except (OSError, EOFError, ValueError, zlib.error, BadZipFile) as error:
             raise InputError(
                 f"{self.what} cannot be unpacked ({error}): it is damaged or cut short. Download it again."
             ) from error
@@ -83,13 +84,28 @@ def open_bytes(path: Path | str) -> Iterator[_Bytes]:
         raw.seek(0)
         head = raw.read(4)
         raw.seek(0)
-        if not head.startswith((GZIP, ZSTD)):
+        if not head.startswith((GZIP, ZSTD, ZIP)):
             limit = LIMITS.file_bytes
             file: Any = raw
         else:
             limit = min(LIMITS.file_bytes, max(LIMITS.expansion * size, 64 * MIB))
-            file = gzip.GzipFile(fileobj=raw) if head.startswith(GZIP) else _open_zstd(raw, what)
+            file = (
+                gzip.GzipFile(fileobj=raw)
+                if head.startswith(GZIP)
+                else (_open_zstd if head.startswith(ZSTD) else _open_zip)(raw, what)
+            )
         yield _without_mark(_Bytes(file, what, limit))
+
+
+def _open_zip(raw: BinaryIO, what: str) -> Any:
+    try:
+        archive = ZipFile(raw)
+        names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+        if len(names) == 1:
+            return archive.open(names[0])
+    except (BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise InputError(f"{what} cannot be unpacked ({error}): it is damaged or cut short. Download it again.") from error
+    raise InputError(f"{what} holds {len(names)} files; expected one. Unpack it.")
 
 
 def _open_zstd(raw: BinaryIO, what: str) -> Any:

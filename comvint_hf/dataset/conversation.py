@@ -35,7 +35,7 @@ NOT_IN_TURN = "records skipped: user and assistant do not take turns"
 NO_IMAGE = "records skipped: about an image that they do not have"
 OTHER_NUMBER = "records skipped: not as many <image> as images"
 BETWEEN_WORDS = "records skipped: an image between words or in a later turn, where rows have no place for it"
-_MARKER = re.compile(rf"[ \t]*{re.escape(IMAGE_MARKER)}[ \t]*\n?")
+_MARKER = re.compile(rf"(?<![ \t])[ \t]*+{re.escape(IMAGE_MARKER)}[ \t]*+\n?+")
 _MEDIA_MARKERS = ("<video>", "<audio>")
 _MEDIA_KEYS = ("video", "videos", "audio", "audios")
 
@@ -234,4 +234,4 @@ def strip_image_marker(text: str) -> str:
     >>> strip_image_marker("<image>\\nWhat is it? ")
     'What is it?'
     """
-    return _MARKER.sub("", text).strip()
+    return (_MARKER.sub("", text) if IMAGE_MARKER in text else text).strip()

@@ -14,14 +14,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comvint_hf.dataset import shards
+from comvint_hf import registry
+from comvint_hf.dataset import shards, svit_json
 from comvint_hf.dataset.conversation import NO_IMAGE, read_conversation, to_messages
 from comvint_hf.dataset.foreign_text import clean_parts
-from comvint_hf.dataset.llava_records import RecordOptions, convert_records, read_image_size
+from comvint_hf.dataset.llava_records import RecordOptions, convert_records, open_records, read_image_size
 from comvint_hf.dataset.locate import check_exists, fetch_dataset_file
 from comvint_hf.dataset.reader import list_configs, read_build_info, read_columns
 from comvint_hf.dataset.schema import Row, features
-from comvint_hf.dataset.splits import TRAIN
+from comvint_hf.dataset.splits import TEST, TRAIN
 from comvint_hf.errors import InputError, RowError, first_line
 from comvint_hf.images import OUTSIDE, read_row_image
 from comvint_hf.read_counts import ReadCounts
@@ -142,6 +143,21 @@ class LlavaInput(Input):
             yield TRAIN, row
 
 
+@dataclass(frozen=True)
+class SvitInput(LlavaInput):
+    """A file of SVIT's release. Images of SVIT's official test list are test rows, as when we build from Visual Genome."""
+
+    def rows(self, only_text: bool = False, counts: ReadCounts | None = None) -> Iterator[tuple[str, Row]]:
+        """Yield (split, row) of every conversation that can be a row."""
+        task = self.file.name.split(".")[0]
+        found = ReadCounts() if counts is None else counts
+        declared = registry.sources.find(svit_json.SOURCE)
+        held_out = declared.test_ids() if declared and declared.test_ids else frozenset()
+        known = task if task in svit_json.TASKS else None
+        for row in svit_json.convert_svit(self.file, self.image_folder, known, found, REFUSED, not only_text):
+            yield TEST if row["image_id"].rpartition("/")[2] in held_out else TRAIN, row
+
+
 def read_stored_images(row: Row, folder: Path) -> Row:
     """Let a row hold the bytes of its images, and nothing that names a file."""
     for column in IMAGE_COLUMNS:
@@ -169,10 +185,12 @@ def open_input(name: str, image_folder: Path | None = None) -> Input:
     if path.is_dir():
         return FolderInput(path.resolve().name, _read_parts(path / "build.json"), path)
     suffix = path.with_suffix("").suffix if path.suffix in COMPRESSED_SUFFIXES else path.suffix
-    if suffix in (".json", *LINE_SUFFIXES):
+    if suffix in (".json", ".zip", *LINE_SUFFIXES):
         if not path.is_file():
             raise InputError(f"There is no file {path}; expected a .json or .jsonl file of LLaVA records.")
-        return LlavaInput(path.name, [_unknown_part(path.name)], path, image_folder)
+        first = next((record for _, record in open_records(path, ReadCounts())), None)
+        kind = SvitInput if svit_json.is_svit(first) else LlavaInput
+        return kind(path.name, [_unknown_part(path.name)], path, image_folder)
     check_exists(name, "dataset")
     file = fetch_dataset_file(name, "build.json")
     return HubInput(name, _read_parts(file) if file else [_unknown_part(name)])

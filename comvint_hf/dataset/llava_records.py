@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -209,14 +209,38 @@ def add_images(row: Row, options: RecordOptions) -> Row:
     names, where, folder = row.pop("_names"), f"Record {row['id']!r}", options.images
     if names and folder is None:
         return row
-    paths = [_find_image(folder or Path(), name, where) for name in names]
+    files = [read_image_file(folder or Path(), [name], where, options.read_images) for name in names]
     if not options.read_images:
         return row
-    files = [_read_image(path, where) for path in paths]
-    row["images"] = [{"bytes": encoded, "path": None} for encoded in files]
+    row["images"] = [{"bytes": encoded, "path": None} for encoded, _ in files]
     if files and not row["width"]:
-        row["width"], row["height"] = read_image_size(files[0], where)
+        row["width"], row["height"] = files[0][1]
     return row
+
+
+def read_image_file(folder: Path, names: Sequence[str], where: str, read: bool = True) -> tuple[bytes, tuple[int, int]]:
+    """Read the first of these files below a folder, and its size in pixels; without `read` it is only checked that one is there.
+
+    Raises:
+        RowError: If none is there, the name leads out of the folder, or the file is no image.
+    """
+    paths = [find_named(folder, name) for name in names]
+    path = next((path for path in paths if path is not None and path.is_file()), None)
+    # Records come from anywhere; a name must not read a file outside the folder.
+    if path is None and paths[0] is None:
+        raise RowError(f"{where} names the image {shorten(names[0])!r}, which leads out of {folder}.", OUTSIDE)
+    if path is None:
+        raise RowError(
+            f"{where}: no image {shorten(names[0])!r} under {folder}; add it, or read the records without `images`.",
+            IMAGE_MISSING,
+        )
+    if not read:
+        return b"", (0, 0)
+    try:
+        encoded = read_file(path, max_bytes=LIMITS.image_bytes)
+    except InputError as error:
+        raise RowError(f"{where}: its image cannot be read ({error}).", IMAGE_BROKEN) from error
+    return encoded, read_image_size(encoded, where)
 
 
 def read_image_size(encoded: bytes, where: str) -> tuple[int, int]:
@@ -224,27 +248,6 @@ def read_image_size(encoded: bytes, where: str) -> tuple[int, int]:
     if size := read_size(encoded):
         return size
     raise RowError(f"{where}: its image cannot be read; replace the file or leave the record out.", IMAGE_BROKEN)
-
-
-def _find_image(folder: Path, name: str, where: str) -> Path:
-    # Records come from anywhere; a name must not read a file outside the folder.
-    path = find_named(folder, name)
-    if path is None:
-        raise RowError(f"{where} names the image {shorten(name)!r}, which leads out of {folder}.", OUTSIDE)
-    if not path.is_file():
-        raise RowError(
-            f"{where}: no image {shorten(name)!r} under {folder}; add it, or read the records without `images`.", IMAGE_MISSING
-        )
-    return path
-
-
-def _read_image(path: Path, where: str) -> bytes:
-    try:
-        encoded = read_file(path, max_bytes=LIMITS.image_bytes)
-    except InputError as error:
-        raise RowError(f"{where}: its image cannot be read ({error}).", IMAGE_BROKEN) from error
-    read_image_size(encoded, where)
-    return encoded
 
 
 def convert_records(
