@@ -138,7 +138,8 @@ def _to_8_bits(image: Image) -> Image:
     """Scale 16 bits to 8. Raises `ValueError` for values whose range is not known."""
     if image.mode.startswith("I;16"):
         return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    low, high = image.getextrema()
+    extrema: Any = image.getextrema()
+    low, high = extrema
     if image.mode == "F" and 0 <= low <= high <= 1:
         return image.point(lambda value: value * 255.0).convert("L")
     if 0 <= low <= high <= 255:
@@ -151,7 +152,7 @@ def _to_8_bits(image: Image) -> Image:
 def _on_white(image: Image, counts: ReadCounts, name: str) -> Image:
     from PIL import Image
 
-    if image.getextrema()[3] == (255, 255):
+    if image.getchannel("A").getextrema() == (255, 255):
         return image.convert("RGB")
     counts.note(TRANSPARENT, name)
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

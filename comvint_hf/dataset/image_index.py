@@ -61,16 +61,11 @@ class ImageIndex:
         """Return the file of an image. Raises `RowError` if several files, of different content, could be it."""
         source, _, name = image_id.partition("/")
         stem = _without_suffix(name)
-        found = [[path] for key in (stem, _without_suffix(image_id)) if (path := self._paths.get(key)) is not None]
+        found = [[exact] for key in (stem, _without_suffix(image_id)) if (exact := self._paths.get(key)) is not None]
         found.append(self._stems.get(quote(image_id, safe=""), []))
         if "/" in name:  # a path: its last part alone may be another photo
-            found.append(
-                [
-                    path
-                    for path in self._stems.get(stem.rpartition("/")[2], ())
-                    if _without_suffix(f"/{path}").endswith(f"/{stem}")
-                ]
-            )
+            same = self._stems.get(stem.rpartition("/")[2], ())
+            found.append([known for known in same if _without_suffix(f"/{known}").endswith(f"/{stem}")])
         else:
             number = stem.lstrip("0")
             found += [self._stems.get(stem, []), self._numbers.get(number, []), self._stems.get(number, [])]

@@ -6,6 +6,7 @@ files that number their own photos from 0, as exports of splits do, are not.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 
 from comvint_hf.errors import SourceError
 from comvint_hf.image_paths import split_name
+from comvint_hf.images import hash_image
 from comvint_hf.images import read_size as read_photo_size
 from comvint_hf.read_counts import ReadCounts
 from comvint_hf.record_stream import RecordReader, first_character
@@ -37,6 +39,7 @@ SEVERAL_NAMES = "annotations dropped: their category id has several names"
 FROM_POLYGON = "boxes taken from their polygon: they have no bbox"
 SIZE_FROM_PHOTO = "image sizes taken from the photo"
 _OFFICIAL = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12}\.(?:jpg|png))")
+_SPLIT = re.compile(r"train|val|test|dev|eval", re.IGNORECASE)
 _STRONG = 1.1
 """A box that reaches further than this beyond its image was not drawn there."""
 
@@ -96,9 +99,10 @@ def _label(root: Path, paths: list[Path], kind: str) -> list[AnnotationFile]:
         stem = path.name.partition(".json")[0].removeprefix(f"{kind}_")
         generic = stem in ("_annotations.coco", "result", "annotations", "labels", "coco", "default")
         # CVAT and Roboflow call all files alike and put them into a folder for each split.
-        splits.append(path.parent.name if generic and path.parent != root else stem)
+        home = _home(root, path)
+        splits.append(home.name if generic and home != root else stem)
     labels = [
-        split if splits.count(split) == 1 else f"{path.parent.relative_to(root).as_posix()}/{split}".removeprefix("./")
+        split if splits.count(split) == 1 else f"{os.path.relpath(path.parent, root)}/{split}".removeprefix("./")
         for path, split in zip(paths, splits, strict=True)
     ]
     return [AnnotationFile(*one) for one in zip(paths, splits, labels, strict=True)]
@@ -170,9 +174,12 @@ class Instances:
         if not is_same_name(name, other_name):
             return False
         paths = self._quiet[file].find(name), self._quiet[other_file].find(other_name)
-        if None in paths or paths[0] == paths[1]:
-            return True
-        return paths[0].read_bytes() == paths[1].read_bytes()  # type: ignore[union-attr]  # neither is None
+        first, second = paths
+        if first is None or second is None:  # only the files themselves are left to tell
+            mine, its = self.files[file], self.files[other_file]
+            are_splits = bool(_SPLIT.match(mine.split) and _SPLIT.match(its.split))
+            return mine.path.parent == its.path.parent and not are_splits
+        return first == second or hash_image(first.read_bytes()) == hash_image(second.read_bytes())
 
     def _add_sizes(self) -> None:
         """Read the sizes that are not annotated from the photos."""
@@ -205,12 +212,17 @@ def other_official_names(id: object, name: str) -> tuple[str, ...]:
 
 def _subfolders(root: Path, file: AnnotationFile) -> list[str]:
     """Where the photos of a file may lie; folders of other splits may hold other photos of the same name."""
-    here = file.path.parent
-    own = [here.relative_to(root).as_posix()] if here.is_relative_to(root) else []
-    own += [f"{folder}/images" for folder in own]
-    named = [f"images/{file.split}", file.split, f"images/{file.label}", file.label]
+    here = _home(root, file.path)
+    own = here.relative_to(root).as_posix() if here.is_relative_to(root) else "."
+    named = [f"{own}/images/{file.split}", f"{own}/{file.split}", f"{own}/images", own]
+    named += [f"images/{file.split}", file.split, f"images/{file.label}", file.label]
     years = [f"{prefix}{year}" for year in YEARS for prefix in ("images/", "")]
-    return list(dict.fromkeys([*named, *own, "images", *years, "../images"] if ".." in own else [*named, *own, "images", *years]))
+    return list(dict.fromkeys(os.path.normpath(folder) for folder in (*named, "images", *years)))
+
+
+def _home(root: Path, path: Path) -> Path:
+    """The folder to which a file of annotations belongs, which may keep them in a folder of their own."""
+    return path.parent.parent if path.parent.name.lower() == "annotations" and path.parent != root else path.parent
 
 
 def _load_file(number: int, file: AnnotationFile, database: sqlite3.Connection, counts: ReadCounts) -> None:
