@@ -35,7 +35,6 @@ NOT_IN_TURN = "records skipped: user and assistant do not take turns"
 NO_IMAGE = "records skipped: about an image that they do not have"
 OTHER_NUMBER = "records skipped: not as many <image> as images"
 BETWEEN_WORDS = "records skipped: an image between words or in a later turn, where rows have no place for it"
-_MARKER = re.compile(rf"(?<![ \t])[ \t]*+{re.escape(IMAGE_MARKER)}[ \t]*+\n?+")
 _MEDIA_MARKERS = ("<video>", "<audio>")
 _MEDIA_KEYS = ("video", "videos", "audio", "audios")
 
@@ -234,4 +233,8 @@ def strip_image_marker(text: str) -> str:
     >>> strip_image_marker("<image>\\nWhat is it? ")
     'What is it?'
     """
-    return (_MARKER.sub("", text) if IMAGE_MARKER in text else text).strip()
+    pieces = text.split(IMAGE_MARKER)
+    for place, piece in enumerate(pieces):
+        piece = piece.lstrip(" \t").removeprefix("\n") if place else piece
+        pieces[place] = piece.rstrip(" \t") if place < len(pieces) - 1 else piece
+    return "".join(pieces).strip()

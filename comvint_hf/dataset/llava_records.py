@@ -28,6 +28,7 @@ HASH_KEY = "text"
 NO_RECORD = "records skipped: no object"
 OTHER_COLUMNS = "records skipped: columns of another form than to_llava writes"
 IMAGE_NAME = "records skipped: an image that is no file name"
+IMAGE_NULL = "records skipped: an image is null"
 IMAGE_MISSING = "records skipped: their image is not in the folder"
 IMAGE_BROKEN = "records skipped: their image cannot be read"
 _IMAGE_KEYS = ("image", "images", "image_path", "image_paths", "image_file")
@@ -197,7 +198,7 @@ def _image_names(record: dict[str, Any], where: str) -> list[str]:
     listed = found if isinstance(found, list | tuple) else [] if found is None else [found]
     names = [first_present(one, "path", "url", "file_name") if isinstance(one, dict) else one for one in listed]
     if any(map(is_missing, names)):
-        raise RowError(f"{where} has an image that is null; expected the name of a file.", "records skipped: an image is null")
+        raise RowError(f"{where} has an image that is null; expected the name of a file.", IMAGE_NULL)
     for name in names:
         if not isinstance(name, str) or len(name) > LIMITS.id_characters or not is_valid_text(name) or name.startswith("data:"):
             raise RowError(f"{where} has the image {shorten(name)}; expected the name of a file.", IMAGE_NAME)

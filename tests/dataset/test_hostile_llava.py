@@ -27,6 +27,7 @@ REASONS = {
     "no answer": conversation.NO_ANSWER,
     "two questions": conversation.NOT_IN_TURN,
     "an image that is null": conversation.NO_IMAGE,
+    "data in a name": llava_records.IMAGE_NAME,
     "an image that is no text": llava_records.IMAGE_NAME,
     "an image that is not there": llava_records.IMAGE_MISSING,
     "an image outside": OUTSIDE,
@@ -65,6 +66,7 @@ def test_a_hostile_file_ends_in_rows_or_a_sentence(name, tmp_path):
         assert error is None and [row["id"] for row in rows] == ["good", "good too"]
         assert counts.lost.total() >= 1 and set(counts.examples) == set(counts)
         assert REASONS.get(name) in (None, *counts)
+        assert llava_records.IMAGE_NULL in counts or name != "an image that is null"
     else:
         assert not rows and (error is not None or counts == {})
 

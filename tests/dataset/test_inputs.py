@@ -17,7 +17,7 @@ from comvint_hf.dataset.mix import mix
 from comvint_hf.dataset.preview import render_page, sample_rows
 from comvint_hf.dataset.reader import read_build_info, read_rows
 from comvint_hf.errors import InputError, RowError
-from comvint_hf.images import OUTSIDE
+from comvint_hf.images import NOT_READABLE, OUTSIDE
 from comvint_hf.read_counts import ReadCounts
 
 TALK = [{"role": "user", "content": "<image>\nWhich colour?"}, {"role": "assistant", "content": "Red."}]
@@ -67,8 +67,9 @@ def test_one_picture_a_row_is_a_picture_too(files) -> None:
 )
 def test_a_path_that_is_no_picture_here_is_named(path, said) -> None:
     rows = Dataset.from_dict({"messages": [TALK], "images": [[path]]})
-    with pytest.raises(RowError, match=f"Row 'org/theirs/train/0' of org/theirs.*{said}"):
+    with pytest.raises(RowError, match=f"Row 'org/theirs/train/0' of org/theirs.*{said}") as refusal:
         list(import_rows(rows, "org/theirs", "train", folder=Path(__file__).parent))
+    assert refusal.value.reason == NOT_READABLE
 
 
 def test_a_task_is_a_name_that_a_folder_can_have() -> None:

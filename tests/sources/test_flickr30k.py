@@ -320,3 +320,11 @@ def test_every_grounded_caption_renders_to_the_plain_one(real):
             assert strip_grounding(rendered.text) == caption
             linked += grounded.count("<st>")
     assert linked == 4808  # the eleven captions that are left out have no boxed phrase
+
+
+def test_a_file_name_that_is_no_unicode_is_skipped(flickr):
+    folder = flickr("77", OBJECTS, SENTENCES)
+    for name, suffix in (("Annotations", ".xml"), ("Sentences", ".txt")):
+        (folder / name / f"7\udcff{suffix}").write_bytes(b"")
+    scene, counts = one(folder)
+    assert scene.id == "flickr30k/77" and counts["images skipped: the name of a file is not valid Unicode"] == 2

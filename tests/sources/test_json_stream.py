@@ -85,7 +85,10 @@ def test_a_single_entry_is_a_file_too_and_one_without_id_is_counted(put):
     counts: Counter[str] = Counter()
     one, more = put("one.json", {"image_id": 3, "attributes": []}), put("more.json", [{"relationships": []}, {"id": 3}, 7])
     assert [(number, sorted(roles)) for number, roles in group_by_image([("a", one), ("b", more)], counts)] == [(3, ["a", "b"])]
-    assert counts == {"more.json: entries without an image id skipped": 2}
+    assert counts == {f"more.json: {json_stream.NO_ID}": 2}
+    words = put("words.json", [{"image_id": "a"}, {"image_id": 1.5}, {"image_id": 3}])
+    assert [number for number, _ in group_by_image([("a", words)], counts)] == [3]
+    assert counts[f"words.json: {json_stream.NO_NUMBER}"] == 2
 
 
 def test_a_file_whose_order_cannot_be_seen_is_an_error_not_a_wrong_join(put):

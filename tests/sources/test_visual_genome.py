@@ -95,9 +95,12 @@ def test_boxes_are_clamped_or_dropped_with_a_count(genome):
         thing(6, "?", None, 5, 9, 1),
         thing(7, ""),
         thing(3, "sky again"),
+        thing(3, "sky again"),
     ]
     regions = [region(1, "flat", 0, 0, 9, 0), region(2, " "), region(3, "wide", 0, 0, 101, 50)]
-    scene, counts = one(genome(objects=[{"image_id": 1, "objects": listed}], region_descriptions=[{"id": 1, "regions": regions}]))
+    others = [{"image_id": 2, "relationships": [{"predicate": "on"}]}]
+    roles = {"region_descriptions": [{"id": 1, "regions": regions}], "relationships": others}
+    scene, counts = one(genome(objects=[{"image_id": 1, "objects": listed}], **roles))
     assert [(item.tag, item.key) for item in scene.objects] == [("o1", "1"), ("o2", "3"), ("o3", "3")]  # two things of one id
     assert scene.objects[0].boxes[0].xyxy == (0.9, 0.0, 1.0, 1.0)
     assert [part.text for part in scene.regions] == ["wide"]
@@ -109,6 +112,9 @@ def test_boxes_are_clamped_or_dropped_with_a_count(genome):
         "objects dropped: no id or no name": 1,
         "objects whose id another object of the image has: references go to the first": 1,
         "regions dropped: no phrase": 1,
+        "objects of one id and content, kept once": 1,
+        "images skipped: no objects and no regions": 1,
+        "relations dropped: their image has no objects": 1,
     }
 
 
