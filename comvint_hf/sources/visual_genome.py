@@ -15,6 +15,7 @@ from pathlib import Path
 from comvint_hf import images as pixels
 from comvint_hf.errors import SourceError
 from comvint_hf.read_counts import ReadCounts, as_counts
+from comvint_hf.record_stream import COMPRESSED_SUFFIXES
 from comvint_hf.registry import Licence, Traits, source
 from comvint_hf.sources import require_folder
 from comvint_hf.sources.annotations import box_from_corner, clean_text, read_size, unique_texts
@@ -77,9 +78,10 @@ def scenes(root: Path, counts: Counter[str], *, images: Path | None = None, coco
 
 def find_role_files(root: Path, role: str) -> list[Path]:
     """Find the files of one role: `objects.json` (else the latest `objects_v*.json`) and every `objects_image*.json`."""
-    official = root / f"{role}.json"
-    main = [official] if official.is_file() else sorted(root.glob(f"{role}_v[0-9]*.json"))[-1:]
-    return main + sorted(root.glob(f"{role}_image*.json"))
+    packed = ("", *COMPRESSED_SUFFIXES)
+    official = [path for suffix in packed if (path := root / f"{role}.json{suffix}").is_file()][:1]
+    main = official or sorted(path for suffix in packed for path in root.glob(f"{role}_v[0-9]*.json{suffix}"))[-1:]
+    return main + sorted(path for suffix in packed for path in root.glob(f"{role}_image*.json{suffix}"))
 
 
 def _read_scenes(

@@ -303,3 +303,15 @@ def test_the_real_folder_takes_sizes_from_its_photos(shared):
     assert sum(len(scene.regions) for scene in scenes) == 766
     assert stream.counts["images skipped: no size in image_data.json and no readable image file"] == 7
     assert stream.counts["boxes clamped to the image"] == 0
+
+
+def test_packed_files_and_numbers_as_text_are_read(genome, put):
+    import gzip
+
+    item = {"object_id": "7", "names": ["dog"], "x": "1", "y": 1.0, "w": "20", "h": 20}
+    entries = [{"image_id": "1", "objects": [item, {**item, "object_id": 8, "x": 0.1, "y": 0.1, "w": 0.5, "h": 0.5}]}]
+    folder = genome(image_data=[{"image_id": 1.0, "width": "100", "height": "50"}])
+    put("objects.json.gz", gzip.compress(json.dumps(entries).encode()))
+    scene, counts = one(folder)
+    assert [(known.key, known.boxes[0].xyxy) for known in scene.objects] == [("7", (0.01, 0.02, 0.21, 0.42))]
+    assert counts.lost["boxes dropped: all their numbers lie between 0 and 1, as if they were fractions and not pixels"] == 1
