@@ -78,6 +78,15 @@ def read_size(size: tuple[object, object]) -> tuple[int, int] | None:
     return sides if all(1 <= side <= LIMITS.image_side for side in sides) else None
 
 
+def are_fractions(edges: tuple[float, float, float, float]) -> bool:
+    """Whether the edges of a box lie within the first pixel and not on its border: fractions of the image where pixels are expected.
+
+    >>> are_fractions((0.1, 0.2, 0.6, 0.8)), are_fractions((0, 0, 1, 1)), are_fractions((3, 0.5, 9, 9))
+    (True, False, False)
+    """
+    return all(0 <= edge <= 1 for edge in edges) and any(edge % 1 for edge in edges)
+
+
 def box_from_corner(x: Any, y: Any, width: Any, height: Any, size: tuple[int, int], counts: Counter[str]) -> Box | None:
     """Convert a box given by its top left corner, width and height in pixels; `size` is the image's (width, height).
 
@@ -94,7 +103,7 @@ def box_from_corner(x: Any, y: Any, width: Any, height: Any, size: tuple[int, in
     if wide <= 0 or high <= 0:
         as_counts(counts).skip(EMPTY, numbers)
         return None
-    if left >= 0 and top >= 0 and left + wide <= 1 and top + high <= 1 and any(number % 1 for number in (left, top, wide, high)):
+    if are_fractions((left, top, left + wide, top + high)):
         as_counts(counts).skip(IN_FIRST_PIXEL, numbers)
         return None
     return box_from_edges(left, top, left + wide, top + high, size, counts)

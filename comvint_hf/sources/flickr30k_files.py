@@ -9,7 +9,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from comvint_hf.read_counts import as_counts
-from comvint_hf.sources.annotations import UNREADABLE, box_from_edges, read_flag, read_number, read_size
+from comvint_hf.sources.annotations import IN_FIRST_PIXEL, UNREADABLE, are_fractions, box_from_edges, read_flag, read_number, read_size
 from comvint_hf.types import Box
 
 # No piece may hold a bracket, and none is tried again: a broken mark takes linear time.
@@ -144,5 +144,8 @@ def _read_box(corners: ElementTree.Element, size: tuple[int, int], counts: Count
     left, top, right, bottom = edges
     if left is None or top is None or right is None or bottom is None:
         as_counts(counts).skip(UNREADABLE, raw)
+        return None
+    if are_fractions((left, top, right, bottom)):
+        as_counts(counts).skip(IN_FIRST_PIXEL, raw)
         return None
     return box_from_edges(left - 1, top - 1, right, bottom, size, counts)

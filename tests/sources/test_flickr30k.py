@@ -328,3 +328,8 @@ def test_a_file_name_that_is_no_unicode_is_skipped(flickr):
         (folder / name / f"7\udcff{suffix}").write_bytes(b"")
     scene, counts = one(folder)
     assert scene.id == "flickr30k/77" and counts["images skipped: the name of a file is not valid Unicode"] == 2
+
+
+def test_boxes_in_fractions_are_dropped_with_a_reason(flickr):
+    _, counts = one(flickr("77", boxed("1", 0.1, 0.2, 0.6, 0.8), SENTENCES))
+    assert counts["boxes dropped: all their numbers lie between 0 and 1, as if they were fractions and not pixels"] == 1

@@ -314,4 +314,4 @@ def test_packed_files_and_numbers_as_text_are_read(genome, put):
     put("objects.json.gz", gzip.compress(json.dumps(entries).encode()))
     scene, counts = one(folder)
     assert [(known.key, known.boxes[0].xyxy) for known in scene.objects] == [("7", (0.01, 0.02, 0.21, 0.42))]
-    assert counts.lost["boxes dropped: all their numbers lie between 0 and 1, as if they were fractions and not pixels"] == 1
+    assert counts["boxes dropped: all their numbers lie between 0 and 1, as if they were fractions and not pixels"] == 1
