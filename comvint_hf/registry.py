@@ -67,6 +67,8 @@ class Source:
     traits: Traits = Traits()
     test_ids: Callable[[], Collection[str]] | None = None
     """The corpus's own ids of its official test images, where it has any; other sources are split by a hash of the id."""
+    licence_of: Callable[[str], Licence] | None = None
+    """The terms of one location, for a source that reads datasets of others; `licence` then says nothing."""
 
 
 class Registry(Generic[T]):
@@ -176,7 +178,8 @@ def _can_import(module: str) -> bool:
 
 sources: Registry[Source] = Registry(
     "source",
-    {name: f"comvint_hf.sources.{name}" for name in ("shapes", "coco", "visual_genome", "flickr30k")},
+    {name: f"comvint_hf.sources.{name}" for name in ("shapes", "coco", "visual_genome", "flickr30k", "voc", "yolo")}
+    | dict.fromkeys(("hub", "dataset", "imagefolder"), "comvint_hf.sources.datasets_rows"),
     SourceError,
 )
 recipes: Registry[Any] = Registry(
@@ -213,6 +216,7 @@ def source(
     citation: str = "",
     traits: Traits = Source.traits,
     test_ids: Callable[[], Collection[str]] | None = None,
+    licence_of: Callable[[str], Licence] | None = None,
 ) -> Callable[[F], F]:
     """Declare the decorated function as the source `name`; see `Source`.
 
@@ -220,7 +224,7 @@ def source(
     """
 
     def register(scenes: F) -> F:
-        sources.add(name, Source(name, scenes, licence, citation, traits, test_ids), _path(scenes))
+        sources.add(name, Source(name, scenes, licence, citation, traits, test_ids, licence_of), _path(scenes))
         return scenes
 
     return register

@@ -224,7 +224,7 @@ def _format_flag(flag: str, value: Any) -> str:
 def strip_folders(spec: str) -> str:
     """Remove the folders of this machine from the name of a source, for the card.
 
-    >>> strip_folders("visual_genome:/home/me/vg,coco:/data/coco"), strip_folders("shapes:500")
-    ('visual_genome:vg,coco:coco', 'shapes:500')
+    >>> strip_folders("visual_genome:/home/me/vg,coco:/data/coco"), strip_folders("shapes:500"), strip_folders("hub:org/name")
+    ('visual_genome:vg,coco:coco', 'shapes:500', 'hub:org/name')
     """
-    return re.sub(r":([^,]*[/\\])([^,/\\]+)", r":\2", spec)
+    return re.sub(r"(?<!\bhub):([^,]*[/\\])([^,/\\]+)", r":\2", spec)

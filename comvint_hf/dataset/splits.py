@@ -22,7 +22,8 @@ def assign_split(scene: Scene, share: float | None = None) -> str:
     declared = registry.sources.find(scene.source)
     if share is None and declared and declared.test_ids:
         return TEST if scene.id.rpartition("/")[2] in declared.test_ids() else TRAIN
-    return TEST if hash_fraction(scene.id) < (TEST_SHARE if share is None else share) else TRAIN
+    # An image that a dataset gives twice has two ids and one split.
+    return TEST if hash_fraction(scene.meta.get("split_id", scene.id)) < (TEST_SHARE if share is None else share) else TRAIN
 
 
 def hash_fraction(text: str, salt: str = "") -> float:

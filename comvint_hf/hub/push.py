@@ -205,7 +205,7 @@ def check_image_licences(folder: Path) -> None:
 def _is_shareable(source: str, build_info: dict[str, Any]) -> bool:
     """Whether images of a source may be shared: by its own declaration, whatever a part says, and by its parts."""
     declared = registry.sources.find(source)
-    if declared and not declared.licence.images_may_be_shared:
+    if declared and not declared.licence_of and not declared.licence.images_may_be_shared:
         return False
     return all(part["licence"]["share_images"] for part in build_info["parts"] if part["source"] == source)
 

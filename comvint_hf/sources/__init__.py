@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GRAMMAR = (
     "expected shapes:COUNT, shapes:COUNT,level=LEVEL, coco:DIR, visual_genome:DIR, visual_genome:DIR,coco:DIR, flickr30k:DIR, "
-    "or MODULE:PATH for a source in a Python module of your own; for example shapes:500"
+    "hub:ORG/NAME, dataset:DIR, imagefolder:DIR, voc:DIR, yolo:DIR, or MODULE:PATH for a source in a Python module of your own; for example shapes:500"
 )
 
 
@@ -47,7 +47,9 @@ class SceneStream:
 
     @property
     def licence(self) -> Licence:
-        return self.source.licence
+        """The terms of the corpus, or of this dataset of others."""
+        location = self.spec.partition(":")[2]
+        return self.source.licence_of(location) if self.source.licence_of else self.source.licence
 
     def __iter__(self) -> Iterator[Scene]:
         counts = self.counts = ReadCounts()
