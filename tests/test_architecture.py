@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "dataset": GROUND,
     "quality": GROUND | {"dataset"},
     "hub": GROUND | {"dataset"},
-    "pipeline": GROUND | {"sources", "generation", "annotator", "dataset", "hub"},
+    "pipeline": GROUND | {"sources", "generation", "annotator", "dataset", "quality", "hub"},
     "training": GROUND | {"dataset", "hub"},
     "evaluation": GROUND | {"dataset", "serving"},
     "serving": GROUND | {"dataset"},

@@ -1,8 +1,10 @@
-"""The command `comvint`: build, push, preview, stats. Each subcommand parses its flags and calls one function."""
+"""The command `comvint`: build, check, push, preview, stats. Each subcommand parses its flags and calls one function."""
 
 from __future__ import annotations
 
 import inspect
+import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from comvint_hf.cli.options import PRIVATE_HELP, BuildCommand, Command
 from comvint_hf.cli.output import echo, print_statistics, print_warnings, push_folder
 from comvint_hf.errors import InputError
 from comvint_hf.pipeline.options import BuildOptions
+from comvint_hf.sources import add_columns
 from comvint_hf.strict_reader import clean_text
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ def main() -> None:
     """From annotated images to an instruction dataset on the Hub.
 
     \b
+      comvint check coco:data/coco
       comvint build --recipe svit --scenes shapes:100 --out build/shapes
       comvint stats build/shapes
       comvint preview build/shapes --out build/samples.html
@@ -174,3 +178,31 @@ def stats(folder: Path, plots: Path | None, quality: bool, measures: tuple[str, 
         results = run_measures(folder, (*(registry.measures.names() if quality else ()), *measures))
     for name, result in results.items():
         echo(f"{name}: {format_result(result)}")
+
+
+@main.command(cls=Command)
+@click.argument("name", metavar="SOURCE|DATASET")
+@click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Look for image files here first.")
+@click.option("--columns", multiple=True, metavar="ROLE=COLUMN", help="Where a dataset keeps a part of a scene; see comvint build.")
+@click.option("--limit", type=click.IntRange(1), help="Stop after this many images or rows.")
+@click.option("--duplicates/--no-duplicates", default=True, help="Look for images that show the same picture.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@handle_errors(resume_hint="Nothing was written.")
+def check(name: str, images: Path | None, columns: tuple[str, ...], limit: int | None, duplicates: bool, as_json: bool) -> None:
+    """Read a source or a dataset from end to end, write nothing, and say what would be lost and why.
+
+    Exit code 1 if anything would be lost.
+
+    \b
+      comvint check coco:data/coco
+      comvint check hub:ORG/NAME --limit 1000
+      comvint check llava_v1_5_mix665k.json --images data/llava --json
+    """
+    from comvint_hf.pipeline.check import check as run_check
+
+    with usage_errors():
+        spec = add_columns(name, columns)
+    report = run_check(spec, images=images, limit=limit, duplicates=duplicates)
+    echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False) if as_json else "\n".join(report.lines()))
+    if not report.complete:
+        sys.exit(1)

@@ -11,12 +11,13 @@ from typing import Any
 
 import click
 
-from comvint_hf.cli.exit_codes import EXIT_CODES_HELP
+from comvint_hf.cli.exit_codes import EXIT_CODES_HELP, usage_errors
 from comvint_hf.cli.validation import check_flags
 from comvint_hf.errors import InputError
 from comvint_hf.generation.client.settings import MAX_PIXELS, LLMSettings
 from comvint_hf.pipeline.executor.config import EXECUTORS
 from comvint_hf.pipeline.options import ANNOTATIONS, IMAGE_STORAGE, BuildOptions
+from comvint_hf.sources import add_columns
 
 
 class NameList(click.ParamType):
@@ -126,9 +127,17 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
     "Input": (
         _flag(
             "--scenes",
-            "shapes:500, coco:DIR, visual_genome:DIR, flickr30k:DIR, or MODULE:PATH for a source of your own.",
+            "shapes:500, coco:DIR, visual_genome:DIR, flickr30k:DIR, hub:ORG/NAME, dataset:DIR, imagefolder:DIR, voc:DIR, yolo:DIR, "
+            "or MODULE:PATH for a source of your own.",
             required=True,
             metavar="SOURCE:PATH",
+        ),
+        _flag(
+            "--columns",
+            "Where a dataset of hub:, dataset: or imagefolder: keeps a part of a scene, as in objects.bbox=annotations.box or "
+            "caption=text; may be repeated. By default columns are found by name and form.",
+            multiple=True,
+            metavar="ROLE=COLUMN",
         ),
         _flag("--images", "Look for image files here first.", type=_FOLDER),
         _flag("--limit", "Stop after this many images.", type=click.IntRange(1)),
@@ -263,6 +272,8 @@ class BuildCommand(Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Put the values of the build's flags into one `BuildOptions`, check them, and call the command."""
         values = ctx.params
+        with usage_errors():
+            values["scenes"] = add_columns(values["scenes"], values["columns"])
         settings = LLMSettings(**{field.name: values[field.name] for field in fields(LLMSettings) if field.name in values})
         build = {field.name: values[field.name] for field in fields(BuildOptions) if field.name in values}
         options = BuildOptions(**build, llm_settings=settings)

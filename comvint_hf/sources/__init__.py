@@ -99,6 +99,24 @@ def load_scenes(spec: str, *, seed: int = 0, limit: int | None = None, images: P
     return SceneStream(spec, source, start, limit)
 
 
+def add_columns(spec: str, columns: Iterable[str]) -> str:
+    """Write columns that the user named (`ROLE=COLUMN`) into the spec of a source that reads tables.
+
+    Raises:
+        SourceError: If the source has no columns to name.
+
+    >>> add_columns("hub:org/name", ["objects.bbox=boxes", "caption=text"])
+    'hub:org/name,columns=objects.bbox=boxes;caption=text'
+    """
+    given = ";".join(columns)
+    if not given:
+        return spec
+    name = spec.partition(":")[0]
+    if "columns" not in inspect.signature(registry.sources.get(name).scenes).parameters:
+        raise SourceError(f"The source {name} has a layout of its own: --columns is for hub:, dataset: and imagefolder:.")
+    return f"{spec},columns={given}"
+
+
 def _start(source: Source, location: str, counts: Counter[str], **given: Any) -> Iterable[Scene]:
     """Call a source's function with what its parameters name."""
     first, *others = inspect.signature(source.scenes).parameters
