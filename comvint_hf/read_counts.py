@@ -19,6 +19,8 @@ from typing import Any
 
 from comvint_hf.strict_reader import redact
 
+READ_AS = "read: "
+"""Prefix of a note about a column or a form that a reader recognised."""
 MAX_EXAMPLES = 3
 EXAMPLE_CHARACTERS = 160
 

@@ -276,7 +276,7 @@ class RecordReader:
     error: type[InputError] = InputError
 
     def read(self, key: str = "") -> Iterator[Any]:
-        """Yield the parsed records: those of a list, of JSON lines, or of the list under a `key` of an object.
+        """Yield the parsed records: those of a list, of JSON lines, or of the list or object under a `key` of an object.
 
         Raises:
             InputError: For a file that cannot be read, is cut short, or whose brackets do not close; the message names the bytes.
@@ -345,11 +345,25 @@ class RecordReader:
                 self._fail(scanner.position, "a colon is missing")
             if name == b'"%s"' % key.encode() and scanner.peek() == b"[":
                 yield from self._cut_list(scanner)
+            elif name == b'"%s"' % key.encode() and scanner.peek() == b"{":
+                yield from self._cut_values(scanner)
             else:
                 scanner.take_value(keep=False)
             if not scanner.take(b",") and scanner.peek() != b"}":
                 if not scanner.peek():
                     raise EOFError
+                self._fail(scanner.position, "a comma or the end of the object is missing")
+
+    def _cut_values(self, scanner: _Scanner) -> Iterator[tuple[int, bytes | None]]:
+        """Cut the values of an object, as files that keep their records by id have them."""
+        scanner.take(b"{")
+        while not scanner.take(b"}"):
+            scanner.take_value(keep=False)
+            if not scanner.take(b":"):
+                self._fail(scanner.position, "a colon is missing")
+            position = scanner.position
+            yield position, scanner.take_value()
+            if not scanner.take(b",") and scanner.peek() != b"}":
                 self._fail(scanner.position, "a comma or the end of the object is missing")
 
     def _cut_sequence(self, scanner: _Scanner) -> Iterator[tuple[int, bytes | None]]:

@@ -183,7 +183,9 @@ def stats(folder: Path, plots: Path | None, quality: bool, measures: tuple[str, 
 @main.command(cls=Command)
 @click.argument("name", metavar="SOURCE|DATASET")
 @click.option("--images", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Look for image files here first.")
-@click.option("--columns", multiple=True, metavar="ROLE=COLUMN", help="Where a dataset keeps a part of a scene; see comvint build.")
+@click.option(
+    "--columns", multiple=True, metavar="ROLE=COLUMN", help="Where a dataset keeps a part of a scene; see comvint build."
+)
 @click.option("--limit", type=click.IntRange(1), help="Stop after this many images or rows.")
 @click.option("--duplicates/--no-duplicates", default=True, help="Look for images that show the same picture.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

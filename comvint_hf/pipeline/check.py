@@ -11,17 +11,13 @@ from typing import Any
 from comvint_hf import registry
 from comvint_hf.dataset.inputs import REFUSED, open_input
 from comvint_hf.dataset.schema import Row
-from comvint_hf.errors import InputError
 from comvint_hf.images import MISSING, read_checked
 from comvint_hf.pipeline.progress import Progress
 from comvint_hf.quality.duplicates import group_duplicates, hash_picture
-from comvint_hf.read_counts import ReadCounts
+from comvint_hf.read_counts import READ_AS, ReadCounts
 from comvint_hf.sources import load_scenes
-from comvint_hf.types import Scene
 
 PARTS = ("captions", "objects", "regions", "relations", "texts", "questions")
-READ_AS = "read: "
-"""Prefix of a note about a column or a form that was recognised."""
 MAX_SHOWN = 10
 
 
@@ -90,7 +86,9 @@ class CheckReport:
         yield from zip([reason for reason, _ in self.counts.most_common()], self.counts.describe(), strict=True)
 
 
-def check(name: str, *, images: Path | None = None, limit: int | None = None, duplicates: bool = True, shown: bool = True) -> CheckReport:
+def check(
+    name: str, *, images: Path | None = None, limit: int | None = None, duplicates: bool = True, shown: bool = True
+) -> CheckReport:
     """Read a source (`coco:DIR`) or a dataset (a folder, a Hub repository, a LLaVA file) from end to end.
 
     Args:
@@ -158,7 +156,7 @@ def _check_rows(report: CheckReport, images: Path | None, limit: int | None) -> 
             report.counts.skip("rows whose id came before", row["id"])
         seen.add(row["id"])
         yield row.get("image_id") or row["id"], _first_image(row)
-    report.counts.add(getattr(opened, "counts", Counter()))
+    report.counts.add(getattr(opened, "counts", None) or ReadCounts())
 
 
 def _first_image(row: Row) -> bytes | None:

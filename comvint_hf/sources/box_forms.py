@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any
 
 from comvint_hf.errors import SourceError
+from comvint_hf.read_counts import as_counts
 from comvint_hf.sources.annotations import UNREADABLE, box_from_edges
 from comvint_hf.types import Box
 
@@ -50,7 +51,7 @@ class BoxForm:
     def to_box(self, numbers: Any, size: Size, counts: Counter[str]) -> Box | None:
         """Convert four numbers of an image of `size` (width, height in pixels); `None`, counted, for what is no box."""
         if not is_numbers(numbers):
-            counts[UNREADABLE] += 1
+            as_counts(counts).skip(UNREADABLE, numbers)
             return None
         return box_from_edges(*self.edges(numbers, size), size, counts)
 

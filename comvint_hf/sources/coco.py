@@ -1,5 +1,7 @@
 """Read COCO: `instances_*.json` and `captions_*.json` under one folder, and the exports of annotation tools in that form.
 
+COCO-Text, COCO Attributes and VQA beside them give the writing, attributes and questions of the same images.
+
 An image of several files (2014 and 2017 share their ids) is one scene; where files give one id to different photos, each is a scene of its
 own and all ids name their file, as in coco/train/0. The files list images, annotations and captions in unrelated orders, so the needed
 fields go through a temporary database on disk; memory does not grow with the files.
@@ -18,6 +20,7 @@ from comvint_hf.read_counts import ReadCounts, as_counts
 from comvint_hf.record_stream import first_character
 from comvint_hf.registry import Licence, Traits, source
 from comvint_hf.sources.annotations import box_from_corner, clean_text
+from comvint_hf.sources.coco_extras import Extras
 from comvint_hf.sources.coco_files import (
     TABLES,
     AnnotationFile,
@@ -125,6 +128,7 @@ def _read_scenes(root: Path, files: list[AnnotationFile], images: Path | None, c
         instances = Instances(root, files, images, database, counts)
         has_captions = any(first_character(path) != "[" for path in find_files(root, "captions"))
         captions = Captions(root, counts, database) if has_captions else None
+        extras = Extras(root, database, counts)
         _count_unknown_images(database, counts)
         rows = database.execute(
             "SELECT id, key, file, name, width, height, licence, url FROM image WHERE scene = key ORDER BY id, key"
@@ -134,7 +138,7 @@ def _read_scenes(root: Path, files: list[AnnotationFile], images: Path | None, c
             named = [(row[3], files[row[2]].split) for row in photos]
             texts = captions.assign(id, named) if captions else [()] * len(photos)
             for row, found in zip(photos, texts, strict=True):
-                if scene := _build_scene(row, found, database, instances, counts):
+                if scene := _build_scene(row, found, database, instances, extras, counts):
                     yield scene
 
 
@@ -152,7 +156,7 @@ def _count_unknown_images(database: sqlite3.Connection, counts: ReadCounts) -> N
 
 
 def _build_scene(
-    row: tuple, captions: tuple[str, ...], database: sqlite3.Connection, instances: Instances, counts: ReadCounts
+    row: tuple, captions: tuple[str, ...], database: sqlite3.Connection, instances: Instances, extras: Extras, counts: ReadCounts
 ) -> Scene | None:
     id, key, file, name, width, height, licence, url = row
     if width is None:
@@ -168,7 +172,10 @@ def _build_scene(
         x, y, wide, high = corner
         if box := box_from_corner(x, y, wide, high, (width, height), counts):
             tag, object_key = f"o{len(objects) + 1}", "" if number is None else str(number)
-            objects.append(Object(tag=tag, key=object_key, name=category, names=(category,), boxes=(box,), kind=kind))
+            known = extras.attributes(number)
+            objects.append(
+                Object(tag=tag, key=object_key, name=category, names=(category,), boxes=(box,), attributes=known, kind=kind)
+            )
     split = instances.files[file].split
     return Scene(
         id=f"coco/{instances.files[file].label}/{id}" if instances.clashes else f"coco/{id}",
@@ -178,6 +185,8 @@ def _build_scene(
         height=height,
         captions=captions,
         objects=tuple(objects),
+        texts=extras.texts(id, (width, height)),
+        questions=extras.questions(id),
         meta={"coco_id": id, "file_name": name, "split": split, "licence": licence, "url": url},
     )
 

@@ -6,7 +6,7 @@ They are joined by COCO's image and annotation ids, through the temporary databa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,10 @@ class Extras:
     def texts(self, image: int | str, size: tuple[int, int]) -> tuple[Text, ...]:
         """Return the writing on an image of `size` (width, height in pixels), in file order."""
         rows = self._database.execute("SELECT text, x, y, wide, high FROM writing WHERE image = ? ORDER BY rowid", (image,))
-        return tuple(Text(text=text, box=box_from_corner(*corner, size, self._counts)) for text, *corner in rows.fetchall())
+        return tuple(
+            Text(text=text, box=box_from_corner(x, y, wide, high, size, self._counts))
+            for text, x, y, wide, high in rows.fetchall()
+        )
 
     def attributes(self, annotation: int | str | None) -> tuple[str, ...]:
         """Return the attributes of an annotated object."""
@@ -74,7 +77,8 @@ class Extras:
     def questions(self, image: int | str) -> tuple[Question, ...]:
         """Return the questions on an image that have an answer."""
         rows = self._database.execute(
-            "SELECT q.text, a.text FROM question q JOIN answer a ON a.question = q.id WHERE q.image = ? ORDER BY q.rowid", (image,)
+            "SELECT q.text, a.text FROM question q JOIN answer a ON a.question = q.id WHERE q.image = ? ORDER BY q.rowid",
+            (image,),
         )
         return tuple(dict.fromkeys(Question(question=question, answer=answer) for question, answer in rows))
 
@@ -100,14 +104,12 @@ def _writing_rows(path: Path, counts: ReadCounts) -> Iterator[tuple[Any, ...]]:
 def _attribute_rows(path: Path, counts: ReadCounts) -> Iterator[tuple[Any, ...]]:
     """COCO Attributes: a vector of votes by patch, the COCO annotation of each patch, and the attributes' names in order."""
     for record in RecordReader(path, counts, "attribute files").read():
-        if not isinstance(record, dict):
+        record = record if isinstance(record, dict) else {}
+        listed, patches, vectors = (record.get(key) for key in ("attributes", "patch_id_to_ann_id", "ann_vecs"))
+        if not isinstance(listed, list) or not isinstance(patches, dict) or not isinstance(vectors, dict):
+            counts.skip("attribute files left out: they lack attributes, ann_vecs or patch_id_to_ann_id", path.name)
             continue
-        names = [clean_text(entry.get("name")) if isinstance(entry, dict) else "" for entry in record.get("attributes") or ()]
-        patches = record.get("patch_id_to_ann_id")
-        vectors = record.get("ann_vecs")
-        if not isinstance(patches, Mapping) or not isinstance(vectors, Mapping):
-            counts.skip("attribute files left out: they lack ann_vecs or patch_id_to_ann_id", path.name)
-            continue
+        names = [clean_text(entry.get("name")) if isinstance(entry, dict) else "" for entry in listed]
         for patch, votes in vectors.items():
             annotation = read_id(patches, str(patch))
             for name, vote in zip(names, votes if isinstance(votes, list) else (), strict=False):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comvint_hf.errors import SourceError, first_line
 from comvint_hf.images import resolve_inside
+from comvint_hf.read_counts import READ_AS, ReadCounts, as_counts
 from comvint_hf.registry import Licence, source
 from comvint_hf.sources.image_files import MISSING, ImageFolders
 from comvint_hf.sources.table_rows import Picture, TableReader
@@ -154,6 +155,7 @@ def _read(
         raise SourceError(f"{name.partition('/')[2]} cannot be loaded: {first_line(error)}") from error
     if split and split not in splits:
         raise SourceError(f"{name.partition('/')[2]} has no split {split!r}: expected {', '.join(splits)}.")
+    counts = as_counts(counts)
     folders = ImageFolders(images, None, (), counts) if images else None
     for key, rows in splits.items():
         if split in ("", key):
@@ -169,7 +171,7 @@ def _closing(reader: TableReader, rows: IterableDataset) -> Iterator[Scene]:
     try:
         yield from reader.scenes(iterator)
         for line in reader.describe():
-            reader.counts[f"read: {line}"] += 1
+            reader.counts.note(f"{READ_AS}{line}")
     finally:
         if hasattr(iterator, "close"):
             iterator.close()
@@ -179,7 +181,7 @@ def _closing(reader: TableReader, rows: IterableDataset) -> Iterator[Scene]:
 class _ImageOpener:
     """Opens the image that a row holds or names: only from the row, the dataset's own folder or repository, or `--images`."""
 
-    def __init__(self, folder: Path | None, folders: ImageFolders | None, repository: str, counts: Counter[str]) -> None:
+    def __init__(self, folder: Path | None, folders: ImageFolders | None, repository: str, counts: ReadCounts) -> None:
         self.folder, self.folders, self.counts = folder, folders, counts
         self.prefix = f"hf://datasets/{repository}@" if repository else ""
 
@@ -207,16 +209,16 @@ class _ImageOpener:
         try:
             return HfFileSystem().cat_file(address.removeprefix("hf://"))
         except OSError:
-            self.counts[MISSING] += 1
+            self.counts.skip(MISSING, address)
             return None
 
     def _own_file(self, name: str) -> Picture:
         if self.folder is None:
-            self.counts[FOREIGN] += 1
+            self.counts.skip(FOREIGN, name)
             return None
         path = resolve_inside(self.folder, name)
         if path is None or not path.is_file():
-            self.counts[FOREIGN if path is None else MISSING] += 1
+            self.counts.skip(FOREIGN if path is None else MISSING, name)
             return None
         return path
 

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from comvint_hf.read_counts import as_counts
 from comvint_hf.sources.annotations import IN_FIRST_PIXEL, UNREADABLE, are_fractions, box_from_edges, read_flag, read_number, read_size
+from comvint_hf.sources.plain_xml import parse_xml
 from comvint_hf.types import Box
 
 # No piece may hold a bracket, and none is tried again: a broken mark takes linear time.
@@ -87,36 +88,15 @@ def parse_caption(line: str) -> Caption:
 def read_annotation(data: bytes, counts: Counter[str], image: str = "") -> Annotation | None:
     """Read the Annotations file of an `image`; `None`, with the reason counted, if it is broken, dangerous or has no size."""
     skip = as_counts(counts).skip
-    try:
-        root = _parse_xml(data)
-    except _DocumentTypeError:
-        skip("images skipped: their XML declares a document type or entities", image)
-        return None
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        skip("images skipped: their XML is broken", f"{image}: {error}")
+    root = parse_xml(data)
+    if isinstance(root, str):
+        skip(f"images skipped: their XML {root}", image)
         return None
     size = read_size((root.findtext("size/width"), root.findtext("size/height")))
     if size is None:
         skip("images skipped: no width and height in their XML", image)
         return None
     return _read_entities(root, size, counts)
-
-
-class _DocumentTypeError(ValueError):
-    """The XML declares a document type, which annotations never need and XML bombs do."""
-
-
-class _PlainTreeBuilder(ElementTree.TreeBuilder):
-    """Refuses a document type before its first entity is read, as defusedxml's `forbid_dtd` does, in half the time."""
-
-    def doctype(self, name: str, public: str | None, system: str | None) -> None:
-        raise _DocumentTypeError(name)
-
-
-def _parse_xml(data: bytes) -> ElementTree.Element:
-    parser = ElementTree.XMLParser(target=_PlainTreeBuilder())
-    parser.feed(data)
-    return parser.close()
 
 
 def _read_entities(root: ElementTree.Element, size: tuple[int, int], counts: Counter[str]) -> Annotation:

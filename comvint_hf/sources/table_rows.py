@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import SourceError
-from comvint_hf.images import hash_image, read_size
-from comvint_hf.sources.annotations import clean_text, is_size, unique_texts
+from comvint_hf.images import hash_image
+from comvint_hf.images import read_size as read_photo_size
+from comvint_hf.read_counts import ReadCounts
+from comvint_hf.sources.annotations import clean_text, read_flag, read_size, unique_texts
 from comvint_hf.sources.box_forms import BoxForm, Numbers, Size, is_numbers, parse_form, recognise_form
 from comvint_hf.sources.columns import CAPTIONS, Paths, Row, find_columns, parse_columns, read_items, resolve
-from comvint_hf.sources.json_stream import read_integer
 from comvint_hf.types import Box, Object, Question, Region, Relation, Scene, Text
 
 SAMPLE = 200
@@ -39,7 +40,7 @@ class TableReader:
 
     name: str
     open_image: OpenImage
-    counts: Counter[str]
+    counts: ReadCounts
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     columns: str = ""
     boxes: str = ""
@@ -79,11 +80,11 @@ class TableReader:
 
     def _read_id(self, row: Row) -> str:
         for role in ("image_id", "file_name"):
-            value = resolve(row, self.paths[role]) if role in self.paths else None
+            value = self._read_value(row, role)
             if isinstance(value, str | int) and str(value).strip():
                 return str(value).strip()
         # A photo that was loaded from a file has its path.
-        value = resolve(row, self.paths["image"]) if "image" in self.paths else None
+        value = self._read_value(row, "image")
         return str(value["path"]) if isinstance(value, Mapping) and value.get("path") and not value.get("bytes") else ""
 
     def _find_form(self, sample: Sequence[Row]) -> BoxForm | None:
@@ -107,25 +108,23 @@ class TableReader:
         value = resolve(row, self.paths.get("image", self.paths.get("file_name", "")))
         if isinstance(value, list):
             if len(value) > 1:
-                self.counts["images left out: a row's first image is its scene"] += len(value) - 1
+                self.counts.skip("images left out: a row's first image is its scene", self._read_id(row), len(value) - 1)
             value = value[0] if value else None
         return None if value is None else self.open_image(value)
 
     def _read_size(self, row: Row, image: Picture) -> Size | None:
-        annotated = self._read_side(row, "width"), self._read_side(row, "height")
-        if is_size(annotated):
-            return annotated
-        return read_size(image) if image is not None else None
+        annotated = read_size((self._read_value(row, "width"), self._read_value(row, "height")))
+        return annotated or (read_photo_size(image) if image is not None else None)
 
-    def _read_side(self, row: Row, side: str) -> int | None:
-        return read_integer({side: resolve(row, self.paths[side])}, side) if side in self.paths else None
+    def _read_value(self, row: Row, role: str) -> Any:
+        return resolve(row, self.paths[role]) if role in self.paths else None
 
     def _build_scene(self, rows: list[Row]) -> Scene | None:
         first = rows[0]
         image = self._open(first)
         size = self._read_size(first, image)
         if size is None:
-            self.counts["images skipped: no readable image, and no width and height"] += 1
+            self.counts.skip("images skipped: no readable image, and no width and height", self._read_id(first))
             return None
         objects, tags = self._read_objects(rows, size)
         scene_id, shared_id = self._name_scene(self._read_id(first), image)
@@ -160,16 +159,14 @@ class TableReader:
         if len(photos) == 1:
             return wanted, wanted
         name, known = f"{wanted}-{len(photos)}", photos[-1] in photos[:-1]
-        self.counts[KNOWN_PHOTO if known else OTHER_PHOTO] += 1
+        self.counts.note(KNOWN_PHOTO if known else OTHER_PHOTO, wanted)
         return name, wanted if known else name
 
     def _read_text(self, row: Row, role: str) -> str:
-        return clean_text(resolve(row, self.paths[role])) if role in self.paths else ""
+        return clean_text(self._read_value(row, role))
 
     def _read_captions(self, rows: list[Row]) -> tuple[str, ...]:
-        if CAPTIONS not in self.paths:
-            return ()
-        return unique_texts([text for row in rows for text in _texts_in(resolve(row, self.paths[CAPTIONS]))])
+        return unique_texts([text for row in rows for text in _texts_in(self._read_value(row, CAPTIONS))])
 
     def _read_objects(self, rows: list[Row], size: Size) -> tuple[tuple[Object, ...], dict[str, str]]:
         """The objects, and the tag behind each id, place and name by which relations may mean them."""
@@ -179,7 +176,6 @@ class TableReader:
         for place, item in enumerate(items):
             names = self._read_names(item.get("category"))
             if not names:
-                self.counts["objects dropped: no name"] += 1
                 continue
             box = self._read_box(item, size)
             if box is None and item.get("bbox") is not None:
@@ -188,7 +184,6 @@ class TableReader:
             key = "" if item.get("id") is None else str(item["id"])
             for meant in (key, names[0], f"#{place}"):
                 tags.setdefault(meant, tag)
-            crowd = str(item.get("crowd") or "0").lower() not in ("0", "false")
             objects.append(
                 Object(
                     tag=tag,
@@ -197,7 +192,7 @@ class TableReader:
                     names=names,
                     boxes=(box,) if box else (),
                     attributes=unique_texts(item.get("attributes")),
-                    kind="crowd" if crowd else "",
+                    kind="crowd" if read_flag(item.get("crowd")) else "",
                 )
             )
         return tuple(objects), tags
@@ -207,10 +202,12 @@ class TableReader:
         if isinstance(category, int) and not isinstance(category, bool):
             names = self.classes.get(self.paths.get("objects.category", ""), ())
             if not 0 <= category < len(names):
-                self.counts["objects dropped: their category is a number without a name"] += 1
+                self.counts.skip("objects dropped: their category is a number without a name", category)
                 return ()
-            return unique_texts(names[category].replace("_", " "))
-        return unique_texts(category)
+            category = names[category].replace("_", " ")
+        if not (found := unique_texts(category)):
+            self.counts.skip("objects dropped: no name", category)
+        return found
 
     def _read_box(self, item: Mapping[str, Any], size: Size) -> Box | None:
         numbers = item.get("bbox")
@@ -223,7 +220,7 @@ class TableReader:
             if text and box:
                 regions.append(Region(tag=f"r{len(regions) + 1}", text=text, box=box))
             elif not text:
-                self.counts["regions dropped: no phrase"] += 1
+                self.counts.skip("regions dropped: no phrase", item)
         return tuple(regions)
 
     def _read_relations(self, rows: list[Row], tags: Mapping[str, str]) -> tuple[Relation, ...]:
@@ -234,7 +231,7 @@ class TableReader:
             if ends[0] and ends[1] and ends[0] != ends[1] and predicate:
                 relations[Relation(subject=ends[0], predicate=predicate, object=ends[1])] = None
             else:
-                self.counts["relations dropped: unknown object or no predicate"] += 1
+                self.counts.skip("relations dropped: unknown object or no predicate", item)
         return tuple(relations)
 
     def _read_texts(self, rows: list[Row], size: Size) -> tuple[Text, ...]:
@@ -246,17 +243,14 @@ class TableReader:
         found: dict[Question, None] = {}
         for row in rows:
             # A list of answers beside one question are the same question's, as ten people answered it.
-            asked = [
-                resolve(row, self.paths[f"questions.{part}"]) if f"questions.{part}" in self.paths else None
-                for part in ("question", "answer")
-            ]
+            asked = [self._read_value(row, f"questions.{part}") for part in ("question", "answer")]
             pairs = zip(*asked, strict=False) if all(isinstance(value, list) for value in asked) else [tuple(asked)]
             for question, answer in pairs:
                 text, said = clean_text(question), self._read_answer(row, answer)
                 if text and said:
                     found[Question(question=text, answer=said)] = None
                 elif text:
-                    self.counts["questions dropped: no answer"] += 1
+                    self.counts.skip("questions dropped: no answer", text)
         return tuple(found)
 
     def _read_answer(self, row: Row, answer: Any) -> str:

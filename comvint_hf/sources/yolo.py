@@ -9,6 +9,7 @@ from typing import Any
 
 from comvint_hf.errors import InputError, SourceError
 from comvint_hf.images import read_size
+from comvint_hf.read_counts import ReadCounts, as_counts
 from comvint_hf.registry import Traits, source
 from comvint_hf.sources.annotations import UNREADABLE, clean_text
 from comvint_hf.sources.box_forms import BoxForm
@@ -39,7 +40,7 @@ def scenes(root: Path, counts: Counter[str], *, licence: str = "") -> Iterator[S
         raise SourceError(
             f"No images under {root}: expected a YOLO export with images/ and labels/. See README, 'Get the annotations'."
         )
-    return _read_scenes(root, files, names, counts)
+    return _read_scenes(root, files, names, as_counts(counts))
 
 
 def read_class_names(root: Path) -> list[str]:
@@ -74,15 +75,16 @@ def _names_in_yaml(path: Path) -> list[str]:
     return [clean_text(str(name)).replace("_", " ") for name in names] if isinstance(names, list) else []
 
 
-def _read_scenes(root: Path, files: list[Path], names: list[str], counts: Counter[str]) -> Iterator[Scene]:
+def _read_scenes(root: Path, files: list[Path], names: list[str], counts: ReadCounts) -> Iterator[Scene]:
     inside = root.resolve()
     for path in files:
         if not path.resolve().is_relative_to(inside):
-            counts[LINKED] += 1
+            counts.skip(LINKED, path.relative_to(root).as_posix())
             continue
         size = read_size(path) if path.is_file() else None
         if size is None:
-            counts[NOT_REGULAR if path.exists() and not path.is_file() else "images skipped: they cannot be read"] += 1
+            reason = NOT_REGULAR if path.exists() and not path.is_file() else "images skipped: they cannot be read"
+            counts.skip(reason, path.relative_to(root).as_posix())
             continue
         relative = path.relative_to(root)
         yield Scene(
@@ -91,7 +93,7 @@ def _read_scenes(root: Path, files: list[Path], names: list[str], counts: Counte
             image=path,
             width=size[0],
             height=size[1],
-            objects=tuple(_read_objects(_find_label(root, relative), names, size, counts)),
+            objects=tuple(_read_objects(_find_label(root, relative), relative, names, size, counts)),
             meta={"file_name": relative.as_posix()},
         )
 
@@ -105,9 +107,11 @@ def _find_label(root: Path, image: Path) -> Path | None:
     return next((path for path in (root.joinpath(*parts), root / image.with_suffix(".txt")) if path.is_file()), None)
 
 
-def _read_objects(path: Path | None, names: list[str], size: tuple[int, int], counts: Counter[str]) -> Iterator[Object]:
+def _read_objects(
+    path: Path | None, image: Path, names: list[str], size: tuple[int, int], counts: ReadCounts
+) -> Iterator[Object]:
     if path is None:
-        counts["images without a label file, read as without objects"] += 1
+        counts.note("images without a label file, read as without objects", image.as_posix())
         return
     number = 0
     for line in read_file(path).decode("utf-8-sig", errors="replace").splitlines():
@@ -115,9 +119,9 @@ def _read_objects(path: Path | None, names: list[str], size: tuple[int, int], co
             continue
         label, box = _read_line(line.split())
         if label is None or box is None:
-            counts[UNREADABLE] += 1
+            counts.skip(UNREADABLE, f"{path.name}: {line}")
         elif not 0 <= label < len(names) or not names[label]:
-            counts["objects dropped: their class has no name"] += 1
+            counts.skip("objects dropped: their class has no name", f"{path.name}: {line}")
         elif found := FORM.to_box(box, size, counts):
             number += 1
             yield Object(tag=f"o{number}", key=str(number), name=names[label], names=(names[label],), boxes=(found,))

@@ -55,7 +55,8 @@ def test_what_cannot_be_read_is_counted(put, tmp_path):
     assert stream.counts == {
         "boxes without four numbers dropped": 1,
         "objects dropped: no name": 1,
-        "annotation files skipped: broken XML": 2,
+        "annotation files skipped: their XML is broken": 1,
+        "annotation files skipped: their XML declares a document type or entities": 1,
         "XML files left out: they hold no VOC annotation": 1,
         "images skipped: no size in the file and no readable image": 1,
         "image files not found": 2,
