@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
 from importlib.resources import files
+from math import ceil
 from pathlib import Path
 
 from comvint_hf import images as pixels
@@ -18,14 +19,17 @@ from comvint_hf.read_counts import ReadCounts, as_counts
 from comvint_hf.record_stream import COMPRESSED_SUFFIXES
 from comvint_hf.registry import Licence, Traits, source
 from comvint_hf.sources import require_folder
-from comvint_hf.sources.annotations import box_from_corner, clean_text, read_size, unique_texts
+from comvint_hf.sources.annotations import box_from_corner, clean_text, read_number, read_size, unique_texts
 from comvint_hf.sources.coco import Captions, find_annotation_files
 from comvint_hf.sources.image_files import ImageFolders
 from comvint_hf.sources.json_stream import Entry, group_by_image, read_integer
 from comvint_hf.types import Object, Question, Region, Relation, Scene
 
-MAIN_ROLES = ("objects", "region_descriptions", "region_graphs")
-ROLES = (*MAIN_ROLES, "relationships", "attributes", "image_data", "question_answers")
+MAIN_ROLES = ("objects", "region_descriptions", "region_graphs", "relationships", "attributes")
+"""Files that say what is in an image; any one of them makes scenes."""
+ROLES = (*MAIN_ROLES, "image_data", "question_answers")
+OBJECTS_ELSEWHERE = "images whose objects were taken from relations, regions and attributes: objects.json has none"
+SIZE_FROM_BOXES = "images whose size is the extent of their boxes: image_data.json and the photo are missing"
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 FOLDERS = ("images", "VG_100K", "VG_100K_2", "images/VG_100K", "images/VG_100K_2", "images2/VG_100K_2")
 Roles = dict[str, list[Entry]]
@@ -51,7 +55,8 @@ def official_test_ids() -> frozenset[str]:
 def scenes(root: Path, counts: Counter[str], *, images: Path | None = None, coco: Path | str | None = None) -> Iterator[Scene]:
     """Yield one scene for each image that has objects or regions, in ascending order of image ids.
 
-    The size comes from image_data.json, else from the image file; an image with neither is skipped and counted. Predicates and
+    The size comes from image_data.json, else from the image file, else it is the extent of the boxes, which is counted. An image that
+    objects.json does not have gets its objects from the ends of relations, the graphs of regions and attributes.json. Predicates and
     attributes are lowercased. References to merged objects follow `merged_object_ids`; those to unknown objects are dropped and
     counted. `kind` of an object is its first synset. `meta`: `coco_id`, `flickr_id`, `url`.
 
@@ -62,13 +67,15 @@ def scenes(root: Path, counts: Counter[str], *, images: Path | None = None, coco
         coco: A folder with COCO's captions, which are joined by `coco_id`.
 
     Raises:
-        SourceError: If there is neither objects.json nor a region file, or a file is broken.
+        SourceError: If there is no file of objects, regions, relations or attributes, or a file is broken.
     """
+    if not any(find_role_files(root, role) for role in MAIN_ROLES) and (root / "vg").is_dir():
+        root = root / "vg"  # as ComVint lays its data out
     files = [(role, path) for role in ROLES for path in find_role_files(root, role)]
     if not any(role in MAIN_ROLES for role, _ in files):
         raise SourceError(
-            f"No Visual Genome annotations under {root}: expected objects.json, region_graphs.json or region_descriptions.json, "
-            "with their official names. See README, 'Get the annotations'."
+            f"No Visual Genome annotations under {root}: expected objects.json, region_graphs.json, region_descriptions.json or "
+            "relationships.json, with their official names. See README, 'Get the annotations'."
         )
     if coco is not None:
         coco = require_folder(coco, "the COCO folder")
@@ -94,8 +101,6 @@ def _read_scenes(
         for number, roles in group_by_image(files, counts):
             if not any(role in roles for role in MAIN_ROLES):
                 counts.skip("images skipped: no objects and no regions", f"image {number}")
-                if lost := len(_read_items(roles, "relationships")):
-                    counts.skip("relations dropped: their image has no objects", f"image {number}", lost)
                 continue
             yield from _build_scene(number, roles, folders, captions, from_graphs, counts)
 
@@ -105,12 +110,18 @@ def _build_scene(
 ) -> Iterator[Scene]:
     data = roles.get("image_data", [{}])[0]
     image = folders.find(*(f"{number}{extension}" for extension in EXTENSIONS))
+    items = _list_objects(number, roles, counts)
     size = read_size((data.get("width"), data.get("height"))) or (pixels.read_size(image) if image else None)
+    if size is None and (size := _find_extent([*items, *_list_regions(roles)])):
+        counts.note(SIZE_FROM_BOXES, f"image {number}: {size[0]} x {size[1]}")
     if size is None:
-        counts.skip("images skipped: no size in image_data.json and no readable image file", f"image {number}")
+        counts.skip("images skipped: no size in image_data.json, no readable image file and no boxes", f"image {number}")
         return
-    objects, tags = _read_objects(roles, size, counts)
+    objects, tags = _read_objects(items, roles, size, counts)
     regions = _read_regions(roles, size, tags, counts)
+    if not objects and not regions:
+        counts.skip("images skipped: no objects and no regions", f"image {number}")
+        return
     coco_id = read_integer(data, "coco_id")
     joined = captions.find(coco_id) if captions and coco_id is not None else ()
     if captions and coco_id is not None and not joined:
@@ -144,7 +155,38 @@ def _read_corners(item: Entry) -> tuple[object, object, object, object]:
     return item.get("x"), item.get("y"), item.get("w", item.get("width")), item.get("h", item.get("height"))
 
 
-def _read_objects(roles: Roles, size: tuple[int, int], counts: ReadCounts) -> tuple[tuple[Object, ...], dict[int, str]]:
+def _list_objects(number: int, roles: Roles, counts: ReadCounts) -> list[Entry]:
+    """The entries of the image's objects; without its own list, those that relations, regions and attributes name with a box."""
+    if listed := _read_items(roles, "objects"):
+        return listed
+    ends = [end for item in _read_items(roles, "relationships") for end in _read_dicts([item.get("subject"), item.get("object")])]
+    graphs = [item for graph in _read_items(roles, "region_graphs", "regions") for item in _read_dicts(graph.get("objects"))]
+    found: dict[object, Entry] = {}
+    for item in (*ends, *graphs, *_read_items(roles, "attributes")):
+        if None not in _read_corners(item):
+            found.setdefault(read_integer(item, "object_id", "id"), item)
+    if found:
+        counts.note(OBJECTS_ELSEWHERE, f"image {number}")
+    return list(found.values())
+
+
+def _list_regions(roles: Roles) -> list[Entry]:
+    return [item for role in ("region_descriptions", "region_graphs") for item in _read_items(roles, role, "regions")]
+
+
+def _find_extent(items: Iterable[Entry]) -> tuple[int, int] | None:
+    """The smallest (width, height) that holds all boxes; `None` without any."""
+    edges: list[tuple[float, float]] = []
+    for item in items:
+        x, y, wide, high = map(read_number, _read_corners(item))
+        if x is not None and y is not None and wide is not None and high is not None:
+            edges.append((x + wide, y + high))
+    return read_size((ceil(max(right for right, _ in edges)), ceil(max(below for _, below in edges)))) if edges else None
+
+
+def _read_objects(
+    items: list[Entry], roles: Roles, size: tuple[int, int], counts: ReadCounts
+) -> tuple[tuple[Object, ...], dict[int, str]]:
     """The image's objects, and the tag behind every object id, merged ones included."""
     attributes: dict[int | None, list[str]] = {}
     for item in _read_items(roles, "attributes"):
@@ -153,7 +195,7 @@ def _read_objects(roles: Roles, size: tuple[int, int], counts: ReadCounts) -> tu
     tags: dict[int, str] = {}
     merged: dict[int, str] = {}
     seen: dict[int, list[tuple]] = {}
-    for item in _read_items(roles, "objects"):
+    for item in items:
         key = read_integer(item, "object_id", "id")
         names = unique_texts(item.get("names", item.get("name")))
         if key is None or not names:

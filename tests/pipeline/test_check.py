@@ -4,19 +4,19 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 
 from comvint_hf.cli import main
 from comvint_hf.pipeline.check import check
+from comvint_hf.sources import load_scenes
 
 
 @pytest.fixture
 def coco(tmp_path):
     """Three photos: one whole, one shown again smaller, one missing; an annotation without a box."""
-    photo = Image.radial_gradient("L").crop((0, 0, 200, 100)).convert("RGB")
+    photo = next(iter(load_scenes("shapes:1"))).open().crop((0, 0, 96, 48))
     (tmp_path / "images").mkdir()
     photo.resize((100, 50)).save(tmp_path / "images" / "1.jpg", quality=95)
-    photo.save(tmp_path / "images" / "2.jpg", quality=60)
+    photo.resize((200, 100)).save(tmp_path / "images" / "2.jpg", quality=60)
     images = [
         {"id": number, "file_name": f"{number}.jpg", "width": 100 * (1 + (number == 2)), "height": 50 * (1 + (number == 2))}
         for number in (1, 2, 3)
