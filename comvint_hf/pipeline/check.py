@@ -122,7 +122,7 @@ def _check_scenes(report: CheckReport, images: Path | None, limit: int | None) -
     for scene in stream:
         report.read += 1
         report.holding.update(part for part in PARTS if getattr(scene, part))
-        encoded, problem = read_checked(scene)
+        encoded, problem = read_checked(scene, problems)
         if problem == MISSING:
             missing.append(scene.id)
         elif problem:
@@ -144,11 +144,11 @@ def _count_missing(report: CheckReport, missing: list[str]) -> None:
 def _check_rows(report: CheckReport, images: Path | None, limit: int | None) -> Iterator[tuple[str, bytes | None]]:
     opened = open_input(report.name, images)
     seen: set[str] = set()
-    for number, (split, row) in enumerate(opened.rows()):
+    for number, (split, row) in enumerate(opened.rows(counts=report.counts)):
         if number == limit:
             break
         if REFUSED in row:
-            report.counts.skip(row[REFUSED], row.get("id", ""))
+            report.counts.skip(row[REFUSED])
             continue
         report.read += 1
         report.holding[f"the task {row['task']} ({split})"] += 1
@@ -156,7 +156,6 @@ def _check_rows(report: CheckReport, images: Path | None, limit: int | None) -> 
             report.counts.skip("rows whose id came before", row["id"])
         seen.add(row["id"])
         yield row.get("image_id") or row["id"], _first_image(row)
-    report.counts.add(getattr(opened, "counts", None) or ReadCounts())
 
 
 def _first_image(row: Row) -> bytes | None:

@@ -28,6 +28,8 @@ from comvint_hf.types import Object, Question, Region, Relation, Scene
 MAIN_ROLES = ("objects", "region_descriptions", "region_graphs", "relationships", "attributes")
 """Files that say what is in an image; any one of them makes scenes."""
 ROLES = (*MAIN_ROLES, "image_data", "question_answers")
+LISTS = ("objects", "region_descriptions", "region_graphs")
+"""Of these, files that list an image also without anything in it."""
 OBJECTS_ELSEWHERE = "images whose objects were taken from relations, regions and attributes: objects.json has none"
 SIZE_FROM_BOXES = "images whose size is the extent of their boxes: image_data.json and the photo are missing"
 EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -119,7 +121,7 @@ def _build_scene(
         return
     objects, tags = _read_objects(items, roles, size, counts)
     regions = _read_regions(roles, size, tags, counts)
-    if not objects and not regions:
+    if not objects and not regions and not any(role in roles for role in LISTS):
         counts.skip("images skipped: no objects and no regions", f"image {number}")
         return
     coco_id = read_integer(data, "coco_id")
