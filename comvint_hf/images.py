@@ -38,6 +38,8 @@ DEEP = "images of 16 bits scaled to 8"
 TRANSPARENT = "transparent images put on white"
 PRINT_COLOURS = "images in CMYK read as RGB"
 FIRST_FRAME = "animated images of which the first frame is taken"
+NOTES = frozenset({TURNED, DEEP, TRANSPARENT, PRINT_COLOURS, FIRST_FRAME})
+"""What is done to images, as `decode_image` and `prepare_image` count it."""
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """What is opened; other formats of Pillow run programs of their own or are no photos."""
 UNDECODABLE = "image files that cannot be decoded"
@@ -227,11 +229,8 @@ def _shown_size(opened: Image) -> tuple[int, int]:
 
 
 def read_checked(scene: Scene, counts: Counter[str] | None = None) -> tuple[bytes | None, str | None]:
-    """Return a scene's encoded image, or `None` and the reason: missing, not decodable, or of another shape than its boxes.
-
-    A rendered image is not checked. A file is decoded at an eighth of its size where its format allows, which finds a truncated
-    file in a fraction of the time. A file that other readers would show otherwise (16 bits, transparency) is stored as the PNG of what
-    `decode_image` shows; `counts` counts it.
+    """Return a scene's image as it is stored (see `prepare_image`), or `None` and the reason: missing, not decodable, or of another
+    shape than its boxes. A rendered image is not checked.
     """
     if scene.image is None:
         return None, MISSING
@@ -243,28 +242,35 @@ def read_checked(scene: Scene, counts: Counter[str] | None = None) -> tuple[byte
         return None, UNDECODABLE
     if callable(scene.image):
         return encoded, None
-    problem, is_plain = _check(encoded, scene.width, scene.height)
-    if problem or is_plain:
-        return (None, problem) if problem else (encoded, None)
     try:
-        return encode_image(decode_image(encoded, scene.id, counts=counts), "PNG"), None
+        stored, (wide, high) = prepare_image(encoded, scene.id, counts)
     except ImageError:
         return None, UNDECODABLE
+    same_shape = abs(wide * scene.height - high * scene.width) <= ASPECT_SLACK * wide * scene.height
+    return (stored, None) if same_shape else (None, ANOTHER_SHAPE)
 
 
-def _check(encoded: bytes, width: int, height: int) -> tuple[str | None, bool]:
-    """What is wrong with an image of an annotated size, and whether every reader shows it as `decode_image` does."""
+def prepare_image(encoded: bytes, name: str, counts: Counter[str] | None = None) -> tuple[bytes, tuple[int, int]]:
+    """Check a whole encoded image; return what is stored of it, and (width, height) as it is shown.
+
+    A JPEG is decoded at an eighth of its size, which finds a truncated file in a fraction of the time. An image that other readers would
+    show otherwise (16 bits, transparency) becomes the PNG of what `decode_image` shows; `counts` counts it.
+
+    Raises:
+        ImageError: If the image cannot be decoded.
+    """
     try:
         with _open_checked(encoded) as opened:
             wide, high = _shown_size(opened)
             is_plain = opened.mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr") and "transparency" not in opened.info
             if is_plain:
-                opened.draft("L", (max(wide // 8, 1), max(high // 8, 1)))  # JPEG decodes at an eighth; other formats ignore it
+                opened.draft("L", (max(wide // 8, 1), max(high // 8, 1)))  # other formats than JPEG ignore it
                 opened.load()
-    except Exception:  # noqa: BLE001  (Pillow's readers raise whatever a broken file leads them to)
-        return UNDECODABLE, False
-    same_shape = abs(wide * height - high * width) <= ASPECT_SLACK * wide * height
-    return None if same_shape else ANOTHER_SHAPE, is_plain
+    except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
+        raise ImageError(
+            f"The image of {name} cannot be decoded ({error}): expected a whole image file, such as PNG or JPEG."
+        ) from error
+    return (encoded if is_plain else encode_image(decode_image(encoded, name, counts=counts), "PNG")), (wide, high)
 
 
 def fit_pixels(image: Image, min_pixels: int | None = None, max_pixels: int | None = None) -> Image:

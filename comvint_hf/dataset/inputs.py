@@ -18,13 +18,13 @@ from comvint_hf import registry
 from comvint_hf.dataset import shards, svit_json
 from comvint_hf.dataset.conversation import NO_IMAGE, read_conversation, to_messages
 from comvint_hf.dataset.foreign_text import clean_parts
-from comvint_hf.dataset.llava_records import RecordOptions, convert_records, open_records, read_image_size
+from comvint_hf.dataset.llava_records import RecordOptions, convert_records, open_records
 from comvint_hf.dataset.locate import check_exists, fetch_dataset_file
 from comvint_hf.dataset.reader import list_configs, read_build_info, read_columns
 from comvint_hf.dataset.schema import Row, features
 from comvint_hf.dataset.splits import TEST, TRAIN
-from comvint_hf.errors import InputError, RowError, first_line
-from comvint_hf.images import OUTSIDE, read_row_image
+from comvint_hf.errors import ImageError, InputError, RowError, first_line
+from comvint_hf.images import NOT_READABLE, OUTSIDE, prepare_image, read_row_image
 from comvint_hf.read_counts import ReadCounts
 from comvint_hf.record_stream import COMPRESSED_SUFFIXES, LINE_SUFFIXES
 from comvint_hf.strict_reader import clean_text
@@ -229,7 +229,7 @@ def import_rows(
 ) -> Iterator[Row]:
     """Convert the rows of one split to our schema.
 
-    Images in files become bytes, and a column `image` becomes `images`. Rows without an `image_id` get one from their image's
+    Images in files become bytes, a column `image` becomes `images`, and LLaVA's `conversations` become `messages`. Rows without an `image_id` get one from their image's
     content, so images are then read even with `only_text`. A task becomes a name that a folder can have.
 
     Args:
@@ -243,6 +243,8 @@ def import_rows(
     Raises:
         RowError: If the rows have no column `messages`; without `counts` for the first row that cannot be used.
     """
+    if "messages" not in rows.column_names and "conversations" in rows.column_names:
+        rows = rows.rename_column("conversations", "messages")
     if "messages" not in rows.column_names:
         raise RowError(
             f"{name} has no column `messages` but {', '.join(rows.column_names)}; only rows with `messages` can be mixed."
@@ -256,7 +258,7 @@ def import_rows(
         images = row.pop(image_column) if reads_images else None
         default_id = f"{name}/{split}/{number}"
         try:
-            yield _import_row(row, name, default_id, images, only_text, folder, reads_images)
+            yield _import_row(row, name, default_id, images, only_text, folder, reads_images, counts)
         except RowError as error:
             if counts is None:
                 raise
@@ -287,7 +289,14 @@ def _cast_columns(rows: Dataset, name: str, image_column: str | None) -> Dataset
 
 
 def _import_row(
-    row: Row, name: str, default_id: str, images: Any, only_text: bool, folder: Path | None, reads_images: bool
+    row: Row,
+    name: str,
+    default_id: str,
+    images: Any,
+    only_text: bool,
+    folder: Path | None,
+    reads_images: bool,
+    counts: ReadCounts | None,
 ) -> Row:
     given = {column: value for column, value in row.items() if value is not None}
     defaults = {"image_id": ""} if only_text else _empty_row()
@@ -310,9 +319,13 @@ def _import_row(
         # Without an id, equal images must still get equal ids, or one could be trained and tested on.
         imported["image_id"] = f"{name}/{blake2b(b''.join(files), digest_size=8).hexdigest()}"
     if not only_text:
-        imported["images"] = [{"bytes": file, "path": None} for file in files]
-        if files and not imported["width"]:
-            imported["width"], imported["height"] = read_image_size(files[0], where)
+        try:
+            stored = [prepare_image(file, where, counts) for file in files]
+        except ImageError as error:
+            raise RowError(str(error), NOT_READABLE) from error
+        imported["images"] = [{"bytes": encoded, "path": None} for encoded, _ in stored]
+        if stored and not imported["width"]:
+            imported["width"], imported["height"] = stored[0][1]
     return imported
 
 

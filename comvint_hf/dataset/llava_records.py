@@ -16,7 +16,7 @@ from comvint_hf.dataset.schema import Row
 from comvint_hf.errors import ImageError, InputError, RowError
 from comvint_hf.grounding import parse
 from comvint_hf.image_paths import find_named
-from comvint_hf.images import OUTSIDE, read_size
+from comvint_hf.images import OUTSIDE, prepare_image
 from comvint_hf.read_counts import ReadCounts, shorten
 from comvint_hf.record_stream import RecordReader
 from comvint_hf.strict_reader import LIMITS, is_valid_text, read_file
@@ -205,12 +205,12 @@ def _image_names(record: dict[str, Any], where: str) -> list[str]:
     return names
 
 
-def add_images(row: Row, options: RecordOptions) -> Row:
+def add_images(row: Row, options: RecordOptions, counts: ReadCounts) -> Row:
     """Read the images that a record names into its row, or only check that they are there."""
     names, where, folder = row.pop("_names"), f"Record {row['id']!r}", options.images
     if names and folder is None:
         return row
-    files = [read_image_file(folder or Path(), [name], where, options.read_images) for name in names]
+    files = [read_image_file(folder or Path(), [name], where, options.read_images, counts) for name in names]
     if not options.read_images:
         return row
     row["images"] = [{"bytes": encoded, "path": None} for encoded, _ in files]
@@ -219,7 +219,9 @@ def add_images(row: Row, options: RecordOptions) -> Row:
     return row
 
 
-def read_image_file(folder: Path, names: Sequence[str], where: str, read: bool = True) -> tuple[bytes, tuple[int, int]]:
+def read_image_file(
+    folder: Path, names: Sequence[str], where: str, read: bool = True, counts: ReadCounts | None = None
+) -> tuple[bytes, tuple[int, int]]:
     """Read the first of these files below a folder, and its size in pixels; without `read` it is only checked that one is there.
 
     Raises:
@@ -241,14 +243,10 @@ def read_image_file(folder: Path, names: Sequence[str], where: str, read: bool =
         encoded = read_file(path, max_bytes=LIMITS.image_bytes)
     except InputError as error:
         raise RowError(f"{where}: its image cannot be read ({error}).", IMAGE_BROKEN) from error
-    return encoded, read_image_size(encoded, where)
-
-
-def read_image_size(encoded: bytes, where: str) -> tuple[int, int]:
-    """Read (width, height) in pixels of an encoded image of the row `where`. Raises `RowError` if it cannot be read."""
-    if size := read_size(encoded):
-        return size
-    raise RowError(f"{where}: its image cannot be read; replace the file or leave the record out.", IMAGE_BROKEN)
+    try:
+        return prepare_image(encoded, where, counts)
+    except ImageError as error:
+        raise RowError(str(error), IMAGE_BROKEN) from error
 
 
 def convert_records(
@@ -272,7 +270,7 @@ def convert_records(
             counts.skip(error.reason, str(error))
             continue
         try:
-            row = add_images(row, options)
+            row = add_images(row, options, counts)
         except (RowError, ImageError) as error:
             reason = getattr(error, "reason", IMAGE_BROKEN)
             first = first or RowError(str(error), reason)

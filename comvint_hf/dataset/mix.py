@@ -15,7 +15,7 @@ from sys import intern
 
 import numpy as np
 
-from comvint_hf import __version__
+from comvint_hf import __version__, images
 from comvint_hf.answers import yes_no
 from comvint_hf.conventions import Conventions
 from comvint_hf.dataset import coreset_selection, shards
@@ -244,7 +244,8 @@ def _write(inputs: Sequence[Input], kept: np.ndarray, copies: Mapping[int, str],
     statistics, writer = Statistics(), _ShardedWriter(out)
     missing_images: set[str] = set()
     counted_images: set[str] = set()
-    rows = (split_and_row for input in inputs for split_and_row in input.rows())
+    seen = ReadCounts()
+    rows = (split_and_row for input in inputs for split_and_row in input.rows(counts=seen))
     for number, (is_kept, (split, row)) in enumerate(zip(kept, rows, strict=True)):
         if not is_kept:
             continue
@@ -267,6 +268,7 @@ def _write(inputs: Sequence[Input], kept: np.ndarray, copies: Mapping[int, str],
             # Several inputs may have the same image; the first one counts.
             missing_images.discard(row["image_id"])
             writer.add(shards.IMAGES, "", TRAIN, row)
+    statistics.notes.update({note: count for note, count in seen.items() if note in images.NOTES})  # the rest was counted before
     return statistics, writer.close()
 
 

@@ -86,7 +86,7 @@ def convert_svit(
                 counts.skip(error.reason, str(error))
                 continue
             try:
-                row = row if images is None else _add_image(row, images, str(image_id), where, read)
+                row = row if images is None else _add_image(row, images, str(image_id), where, read, counts)
             except RowError as error:
                 first = first or error
                 if not refused:
@@ -150,8 +150,8 @@ def _rewrite(text: str, where: str, boxes: list[list[float]], phrases: list[str]
     return GROUNDED.sub(replace, text)
 
 
-def _add_image(row: Row, folder: Path, image_id: str, where: str, read: bool) -> Row:
+def _add_image(row: Row, folder: Path, image_id: str, where: str, read: bool, counts: ReadCounts) -> Row:
     """Read the photo of an image of Visual Genome into its row, or only check that it is there."""
     names = [f"{part}/{image_id}.jpg".lstrip("/") for part in FOLDERS]
-    encoded, size = read_image_file(folder, names, where, read)
+    encoded, size = read_image_file(folder, names, where, read, counts)
     return {**row, "images": [{"bytes": encoded, "path": None}], "width": size[0], "height": size[1]} if read else row

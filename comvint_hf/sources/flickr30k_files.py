@@ -9,7 +9,15 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from comvint_hf.read_counts import as_counts
-from comvint_hf.sources.annotations import IN_FIRST_PIXEL, UNREADABLE, are_fractions, box_from_edges, read_flag, read_number, read_size
+from comvint_hf.sources.annotations import (
+    IN_FIRST_PIXEL,
+    UNREADABLE,
+    are_fractions,
+    box_from_edges,
+    read_flag,
+    read_number,
+    read_size,
+)
 from comvint_hf.sources.plain_xml import parse_xml
 from comvint_hf.types import Box
 

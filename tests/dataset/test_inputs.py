@@ -125,6 +125,13 @@ def test_a_row_whose_image_is_null_is_left_out_and_never_trained_blind(column, t
     assert len(counts.examples) == 1
 
 
+def test_conversations_of_llava_are_messages(files) -> None:
+    talk = [{"from": "human", "value": "<image>\nWhich?"}, {"from": "gpt", "value": "Red."}]
+    rows = Dataset.from_dict({"conversations": [talk], "image": files[:1]}).cast_column("image", Image())
+    (row,) = import_rows(rows, "x", "train", folder=Path(files[0]).parent)
+    assert [tuple(message.values()) for message in row["messages"]] == [("user", "Which?"), ("assistant", "Red.")]
+
+
 def test_a_dataset_without_messages_does_not_mix() -> None:
     with pytest.raises(RowError, match="no column `messages` but text"):
         list(import_rows(Dataset.from_dict({"text": ["a"]}), "x", "train"))

@@ -1,6 +1,7 @@
 """The dialects of LLaVA's and ShareGPT's files: names of fields and roles, content parts, places of images, ids, encodings and packings."""
 
 import gzip
+import io
 import json
 
 import pyarrow
@@ -15,6 +16,7 @@ from comvint_hf.dataset.mix import DUPLICATE, RENAMED, mix
 from comvint_hf.dataset.reader import read_build_info, read_rows
 from comvint_hf.dataset.schema import turns
 from comvint_hf.errors import RowError
+from comvint_hf.images import TRANSPARENT
 from comvint_hf.read_counts import ReadCounts
 from comvint_hf.training.rows import read_row
 
@@ -230,3 +232,17 @@ def test_long_blanks_take_no_long_time(text):
     strip_image_marker(text + "<image>x")
     one({"conversations": [{"from": "human", "value": f"{text}x"}, ANSWER]})
     assert time.process_time() - start < 2
+
+
+def test_photos_of_a_mix_are_whole_and_shown_alike_by_every_reader(tmp_path, photos):
+    Image.new("RGBA", (6, 4), (9, 9, 9, 0)).save(photos / "clear.png")
+    Image.effect_noise((64, 48), 80).convert("RGB").save(photos / "cut.jpg")
+    (photos / "cut.jpg").write_bytes((photos / "cut.jpg").read_bytes()[:-400])
+    records = [{"id": name, "image": name, "conversations": TALK} for name in ("b.jpg", "clear.png", "cut.jpg")]
+    (tmp_path / "l.json").write_text(json.dumps(records))
+    statistics = mix([open_input(str(tmp_path / "l.json"), photos)], tmp_path / "out")
+    assert statistics.notes == {llava_records.IMAGE_BROKEN: 1, TRANSPARENT: 1}
+    found = {row["id"]: row for name in read_build_info(tmp_path / "out")["files"] for row in read_rows(tmp_path / "out" / name)}
+    assert found["b.jpg"]["images"][0]["bytes"] == (photos / "b.jpg").read_bytes()
+    shown = Image.open(io.BytesIO(found["clear.png"]["images"][0]["bytes"]))
+    assert (shown.mode, shown.getpixel((0, 0)), found["clear.png"]["width"]) == ("RGB", (255, 255, 255), 6)
