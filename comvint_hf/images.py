@@ -66,7 +66,7 @@ def decode_image(image: ImageLike, name: str | None = None, *, counts: Counter[s
         if isinstance(opened, Mapping):
             opened = opened["path"] if opened.get("bytes") is None else opened["bytes"]
         if isinstance(opened, str | Path):
-            opened = read_file(opened, max_bytes=LIMITS.image_bytes)
+            opened = read_file(opened, what="the file", max_bytes=LIMITS.image_bytes)
         if isinstance(opened, bytes | bytearray | memoryview):
             opened = _open_checked(bytes(opened))
         if not hasattr(opened, "getexif"):
@@ -75,17 +75,21 @@ def decode_image(image: ImageLike, name: str | None = None, *, counts: Counter[s
     except ImageError:
         raise
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
-        found = str(error).removeprefix(f"{image} cannot be read ") if isinstance(error, InputError) else error
-        raise ImageError(f"{name} cannot be decoded ({found}): expected a whole image file, such as PNG or JPEG.") from error
+        raise ImageError(
+            f"{name} cannot be decoded ({str(error).rstrip('.')}): expected a whole image file, such as PNG or JPEG."
+        ) from error
 
 
 def _open_checked(encoded: bytes) -> Image:
     """Open an encoded image by its header. Raises `ValueError` for one that would take long, or much memory, to decode."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if len(encoded) > LIMITS.image_bytes:
         raise ValueError(f"it has more than {LIMITS.image_bytes:,} bytes")
-    opened = Image.open(io.BytesIO(encoded), formats=_formats())
+    try:
+        opened = Image.open(io.BytesIO(encoded), formats=_formats())
+    except UnidentifiedImageError as error:
+        raise ValueError("it is no image of a format that is read") from error
     _check_pixels(opened.size)
     # A JPEG may have any number of passes, each as slow as the whole image.
     if opened.format in ("JPEG", "MPO") and encoded.count(b"\xff\xda") > LIMITS.image_passes:

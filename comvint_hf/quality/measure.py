@@ -12,7 +12,7 @@ from comvint_hf.dataset import shards
 from comvint_hf.dataset.card import recipe_settings
 from comvint_hf.dataset.card_references import collect_figures
 from comvint_hf.dataset.failure_checks import find_warnings
-from comvint_hf.dataset.inputs import TEXT_COLUMNS, open_input
+from comvint_hf.dataset.inputs import REFUSED, TEXT_COLUMNS, open_input
 from comvint_hf.dataset.plot import plot_statistics
 from comvint_hf.dataset.reader import list_row_files, read_build_info, read_columns, read_statistics
 from comvint_hf.dataset.schema import Row
@@ -45,7 +45,7 @@ class DatasetRows:
         """Yield (split, row)."""
         folder = Path(self.name)
         if not folder.is_dir():
-            yield from open_input(str(self.name)).rows()
+            yield from ((split, row) for split, row in open_input(str(self.name)).rows() if REFUSED not in row)
             return
         for config in ("default", shards.WITHOUT_IMAGES):
             for split in (TRAIN, TEST):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import InputError
+from comvint_hf.strict_reader import read_file
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -18,7 +19,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     text = _read_text(path)
     if text.lstrip().startswith("["):
         return _check_records(path, _parse_json(path, text))
-    lines = ((number, line.strip().rstrip(",")) for number, line in enumerate(text.splitlines(), start=1))
+    lines = ((number, line.strip().rstrip(",")) for number, line in enumerate(text.split("\n"), start=1))
     return _check_records(path, [_parse_json(path, line, number) for number, line in lines if line])
 
 
@@ -52,8 +53,8 @@ def check_same_length(answers: Sequence[object], questions: Sequence[object], wh
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_file(path).decode("utf-8-sig")
+    except (InputError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error}); expected a UTF-8 text file of the benchmark.") from error
 
 
@@ -65,6 +66,8 @@ def _parse_json(path: Path, text: str, line: int | None = None) -> Any:
             f"{path}, line {line or error.lineno}: found {text[error.pos : error.pos + 20]!r} ({error.msg}); expected JSON. "
             "Download the file again or correct the line."
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or nesting of thousands of levels
+        raise InputError(f"{path}, line {line or 1}: not readable as JSON ({str(error)[:80]}). Correct the line.") from error
 
 
 def _check_records(path: Path, records: list[Any]) -> list[dict[str, Any]]:

@@ -125,3 +125,17 @@ def test_chair_counts_a_compound_as_one_object(tmp_path: Path) -> None:
     assert chair.read_caption("1", "The toilet has a white seat.", names, {"1": set()}).mentioned == ["toilet"]
     with pytest.raises(InputError, match="image 2"):
         chair.read_caption("2", "A dog.", names, {"1": set()})
+
+
+def test_marks_and_separators_inside_texts_are_no_fault(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + '{"a": "x\u2028y\u0085z"}\r\n{"a": 2}\n'.encode())
+    assert read_records(path) == [{"a": "x\u2028y\u0085z"}, {"a": 2}]
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", "\x00"])
+def test_a_hostile_line_ends_in_a_sentence(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n' + line)
+    with pytest.raises(InputError, match=r"a\.jsonl, line 2"):
+        read_records(path)
