@@ -14,6 +14,7 @@ from comvint_hf.dataset import shards
 from comvint_hf.dataset import swap_folder as overwriting
 from comvint_hf.dataset.splits import assign_split
 from comvint_hf.errors import InputError
+from comvint_hf.strict_reader import read_json_file
 from comvint_hf.types import Scene
 
 # Where images are stored: `True` in each row, "table" in the config `images`, `False` nowhere.
@@ -149,13 +150,14 @@ def claim_folder(out: Path, plan: dict[str, Any]) -> None:
     """Store the plan in the folder, in the place of one that has no rows yet.
 
     Raises:
-        InputError: If the folder holds rows of another plan.
+        InputError: If the folder holds rows of another plan, or of one that cannot be read.
     """
     path = out / shards.STATE / "plan.json"
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    is_held = _holds_dataset(out)
+    stored = _read_plan(path, is_held) if path.exists() else None
     if stored == plan:
         return
-    if not _holds_dataset(out):
+    if not is_held:
         shards.write_text_atomic(path, json.dumps(plan, indent=2, sort_keys=True) + "\n")
         return
     if stored is None:
@@ -165,6 +167,24 @@ def claim_folder(out: Path, plan: dict[str, Any]) -> None:
         raise InputError(f"{out} was made {difference}: choose another --out, or add --overwrite to build it anew{kept}.")
 
 
+def _read_plan(path: Path, is_needed: bool) -> dict[str, Any] | None:
+    """Read a stored plan. Raises `InputError` for a damaged one that rows were made by; without rows it is as good as none."""
+    try:
+        stored = read_json_file(path)
+        if isinstance(stored, dict) and all(isinstance(stored.get(name) or {}, dict) for name in _SETTINGS):
+            return stored
+        problem = f"{path} is no plan of a build"
+    except InputError as error:
+        problem = str(error).rstrip(".")
+    if not is_needed:
+        return None
+    raise InputError(
+        f"{problem}, so nobody knows which command made the rows there: choose another --out, or add --overwrite to build them "
+        "anew (paid replies are kept)."
+    )
+
+
+_SETTINGS = ("settings", "asking")
 # The flag that sets each part of a plan.
 _FLAGS = {
     "scenes": "--scenes",
@@ -201,7 +221,7 @@ def _describe_difference(stored: dict[str, Any], plan: dict[str, Any]) -> str | 
         return "as a mix of datasets, and this is a build" if "mix" in stored else "by a builder, and this is a mix of datasets"
     for name in (name for name in {**plan, **stored} if stored.get(name) != plan.get(name)):
         old, new, flag = stored.get(name), plan.get(name), _FLAGS.get(name, name)
-        if name in ("settings", "asking"):
+        if name in _SETTINGS:
             old, new = old or {}, new or {}
             key = next(key for key in {**new, **old} if old.get(key) != new.get(key))
             old, new, flag = old.get(key), new.get(key), f"--{key.replace('_', '-')}"
@@ -212,7 +232,7 @@ def _describe_difference(stored: dict[str, Any], plan: dict[str, Any]) -> str | 
 
 
 def _format_flag(flag: str, value: Any) -> str:
-    if flag == "--store-images":
+    if flag == "--store-images" and not isinstance(value, list | dict):
         value = _STORED.get(value, value)
     if value is None or value is False or value == [] or value == {}:
         return f"no {flag}"

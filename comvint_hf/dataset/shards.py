@@ -18,6 +18,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comvint_hf.dataset.markers import (  # noqa: F401 (others read them here)
+    FOLDERS,
+    IMAGES,
+    METADATA_FILES,
+    REJECTED,
+    STATE,
+    WITH_IMAGES,
+    WITHOUT_IMAGES,
+    has_markers,
+    hash_file,
+    marker_path,
+    read_marker,
+    read_markers,
+)
 from comvint_hf.dataset.schema import Row, features
 from comvint_hf.errors import RowError
 
@@ -25,12 +39,7 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Features
 
-WITH_IMAGES, WITHOUT_IMAGES, REJECTED, IMAGES = "data", "without_images", "rejected", "images"
-# Rows with their image, rows without one, rejected rows, and one row an image. Each folder has its own schema.
-FOLDERS = (WITH_IMAGES, WITHOUT_IMAGES, REJECTED, IMAGES)
 PLOTS = "pictures"
-METADATA_FILES = ("README.md", "build.json", "stats.json", "comvint.json")
-STATE = ".build"
 ROWS_PER_GROUP = 1000
 BYTES_PER_GROUP = 32 * 2**20
 DICTIONARY_BYTES = 64 * 2**20
@@ -163,11 +172,13 @@ class Shard:
             (self.out / name).unlink(missing_ok=True)
         # Another plan of the same shard may have had other tasks or splits, whose files would stay.
         remove_shard(self.out, self.number)
+        # Of the bytes as they were written: a disk that spoils them later is found out.
+        hashes = {name: hash_file(self._temporary / name) for name in sorted(self._files)}
         for name in self._files:
             _rename_synced(self._temporary / name, self.out / name)
         counts = {name: file.rows for name, file in sorted(self._files.items())}
         sizes = {name: (self.out / name).stat().st_size for name in counts}
-        marker = json.dumps({"files": counts, "bytes": sizes, **summary}, sort_keys=True)
+        marker = json.dumps({"files": counts, "bytes": sizes, "sha256": hashes, **summary}, sort_keys=True)
         self._temporary.mkdir(parents=True, exist_ok=True)
         (self._temporary / "marker.json").write_text(marker, encoding="utf-8")
         _rename_synced(self._temporary / "marker.json", marker_path(self.out, self.number))
@@ -219,31 +230,6 @@ def hash_ids(ids: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{id}\n" for id in ids).encode()).hexdigest()
 
 
-def marker_path(out: Path, number: int) -> Path:
-    """Return the path of a finished shard's marker."""
-    return out / STATE / f"{number:05d}.json"
-
-
-def read_marker(out: Path, number: int) -> dict[str, Any] | None:
-    """Read the summary of a finished shard, with its row counts by file under "files".
-
-    Returns:
-        `None` if the shard is not finished, or one of its files is missing or truncated.
-    """
-    path = marker_path(out, number)
-    if not path.exists():
-        return None
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    complete = ((out / name).is_file() and (out / name).stat().st_size == size for name, size in summary["bytes"].items())
-    return summary if all(complete) else None
-
-
-def read_markers(out: Path) -> list[dict[str, Any]]:
-    """Read the summaries of all finished shards, in order."""
-    numbers = sorted(int(path.stem) for path in (out / STATE).glob("[0-9]*.json"))
-    return [json.loads(marker_path(out, number).read_text(encoding="utf-8")) for number in numbers]
-
-
 def remove_shard(out: Path, number: int) -> None:
     """Delete a shard: its marker first, then its files in all folders."""
     marker_path(out, number).unlink(missing_ok=True)
@@ -271,11 +257,6 @@ def _remove_empty(folder: Path, out: Path) -> None:
         while folder != out:
             folder.rmdir()
             folder = folder.parent
-
-
-def has_markers(out: Path) -> bool:
-    """Whether a shard of the folder was finished."""
-    return any((out / STATE).glob("[0-9]*.json"))
 
 
 def has_rows(out: Path) -> bool:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from comvint_hf.answers import option_letter, options, yes_no
 from comvint_hf.dataset.schema import Row, turns
 from comvint_hf.dataset.verification import VerificationStatistics
+from comvint_hf.errors import InputError
 from comvint_hf.grounding import strip_grounding
 
 # More openings of questions than this are not counted apart; see `fold_rare_openings`.
 MAX_OPENINGS = 1000
+MAX_COUNT = 10**15
 WORD = re.compile(r"\w+(?:['’]\w+)?")
 
 
@@ -221,11 +223,18 @@ class Statistics:
         }
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Self:
-        """Read the output of `to_json`; values derived from the counts are ignored."""
-        tasks = {name: _counts_from_json(TaskStatistics, counts) for name, counts in stored["tasks"].items()}
-        rejected, images, notes = (Counter(stored[key]) for key in ("rejected", "images", "notes"))
-        return cls(tasks, rejected, images, notes, _counts_from_json(VerificationStatistics, stored.get("health", {})))
+    def from_json(cls, stored: Any, what: str = "The statistics") -> Self:
+        """Read the output of `to_json`; values derived from the counts are ignored.
+
+        Raises:
+            InputError: For anything else. `what` names it at the beginning of the sentence.
+        """
+        try:
+            tasks = {name: _counts_from_json(TaskStatistics, counts) for name, counts in stored["tasks"].items()}
+            rejected, images, notes = (_counter_from_json(stored[key]) for key in ("rejected", "images", "notes"))
+            return cls(tasks, rejected, images, notes, _counts_from_json(VerificationStatistics, stored.get("health", {})))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{what} holds no statistics of a dataset: expected the counts that a build wrote.") from error
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row], split: str = "train") -> Self:
@@ -252,9 +261,24 @@ def _counts_to_json(counts: TaskStatistics | VerificationStatistics) -> dict[str
 
 
 def _counts_from_json(kind: type[Counts], stored: dict[str, Any]) -> Counts:
-    known = {field.name for field in fields(kind)} & set(stored)
-    values: dict[str, Any] = {key: Counter(stored[key]) if isinstance(stored[key], dict) else stored[key] for key in known}
-    return kind(**values)
+    """Read counts. Raises `ValueError` or `TypeError` for a value of another kind than the field has."""
+    read: dict[str, Any] = {}
+    for known in fields(kind):
+        if known.name in stored:
+            value = stored[known.name]
+            read[known.name] = _counter_from_json(value) if known.default is MISSING else _check_count(value)
+    return kind(**read)
+
+
+def _counter_from_json(stored: dict[str, Any]) -> Counter[str]:
+    return Counter({name: _check_count(count) for name, count in stored.items()})
+
+
+def _check_count(value: Any) -> Any:
+    # Sums of scores are no whole numbers; the limit is far beyond any dataset, and sums of such counts stay numbers.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
 
 def _sorted_counts(value: Any) -> Any:

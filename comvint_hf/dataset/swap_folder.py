@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from comvint_hf.dataset import shards
+from comvint_hf.dataset.markers import FOLDERS, METADATA_FILES, STATE
 from comvint_hf.errors import InputError
 
-_ROW_FILE = re.compile(rf"(?:{'|'.join(shards.FOLDERS)})/(?:.*/)?[^/]*-[0-9]{{5}}\.parquet")
-_STATE_FILE = re.compile(rf"{re.escape(shards.STATE)}/(?:plan\.json$|[0-9])")
+_ROW_FILE = re.compile(rf"(?:{'|'.join(FOLDERS)})/(?:.*/)?[^/]*-[0-9]{{5}}\.parquet")
+_STATE_FILE = re.compile(rf"{re.escape(STATE)}/(?:plan\.json$|[0-9])")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -92,13 +92,13 @@ def _link_other_files(source: Path, target: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             if not _STATE_FILE.match(f"{name}/"):
                 copy.mkdir(parents=True, exist_ok=True)
-        elif not (name in shards.METADATA_FILES or _ROW_FILE.fullmatch(name) or _STATE_FILE.match(name)):
+        elif not (name in METADATA_FILES or _ROW_FILE.fullmatch(name) or _STATE_FILE.match(name)):
             copy.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(path, copy, follow_symlinks=False)
             except OSError:  # a disk without hard links
                 shutil.copy2(path, copy, follow_symlinks=False)
-    for folder in shards.FOLDERS:  # folders of tasks that the new dataset does not have
+    for folder in FOLDERS:  # folders of tasks that the new dataset does not have
         for path in sorted((target / folder).rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink():
                 with suppress(OSError):

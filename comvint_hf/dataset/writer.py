@@ -8,6 +8,7 @@ from typing import Any
 
 from comvint_hf.dataset import shards
 from comvint_hf.dataset.plan import Plan
+from comvint_hf.dataset.scene_hashes import NOT_READ, SceneHashes, hash_photo
 from comvint_hf.dataset.schema import Row, to_rejected_row, to_row
 from comvint_hf.dataset.shards import Shard
 from comvint_hf.dataset.splits import TRAIN
@@ -15,6 +16,7 @@ from comvint_hf.dataset.statistics import Statistics
 from comvint_hf.dataset.verification import VerificationStatistics
 from comvint_hf.errors import RowError, UnknownTagError
 from comvint_hf.images import read_checked
+from comvint_hf.strict_reader import redact
 from comvint_hf.types import Sample, Scene
 
 NO_ROW = "images that gave no row"
@@ -29,6 +31,8 @@ class ShardWriter:
         self._shard = Shard(out, number)
         self._statistics = Statistics()
         self._ids: list[str] = []
+        self._hashes = SceneHashes()
+        self._reasons: dict[str, str] = {}
 
     def write(self, scene: Scene, samples: list[Sample]) -> tuple[int, int]:
         """Write one scene's samples.
@@ -41,7 +45,9 @@ class ShardWriter:
         """
         self._ids.append(scene.id)
         split = self._plan.assign_split(scene)
-        image = self._read_image(scene) if any(sample.reason is None for sample in samples) else None
+        needs_image = self._plan.images is not False and any(sample.reason is None for sample in samples)
+        image = self._read_image(scene) if needs_image else None
+        self._hashes.add(scene, hash_photo(scene, image) if needs_image else NOT_READ)
         numbers: Counter[str] = Counter()
         kept = 0
         for sample in samples:
@@ -63,15 +69,14 @@ class ShardWriter:
 
     def close(self, **summary: Any) -> None:
         """Move the files into place; the marker holds the counts, and `summary` beside them."""
-        self._shard.commit({"scenes": shards.hash_ids(self._ids), "statistics": self._statistics.to_json(), **summary})
+        hashes = {"scenes": shards.hash_ids(self._ids), **self._hashes.to_json()}
+        self._shard.commit({**hashes, "statistics": self._statistics.to_json(), **summary})
 
     def discard(self) -> None:
         """Delete everything that was written so far."""
         self._shard.discard()
 
     def _read_image(self, scene: Scene) -> bytes | None:
-        if self._plan.images is False:
-            return None
         image, problem = read_checked(scene, self._statistics.notes)
         if problem:
             self._statistics.notes[problem] += 1
@@ -95,10 +100,16 @@ class ShardWriter:
                 folder = shards.WITHOUT_IMAGES if embedded is None else shards.WITH_IMAGES
                 self._shard.add(folder, sample.task, split, row)
                 return True
-        row = to_rejected_row(sample, id, reason)
+        row = to_rejected_row(sample, id, self._redact(reason))
         self._statistics.add_rejected(row)
         self._shard.add(shards.REJECTED, "", TRAIN, row)
         return False
+
+    def _redact(self, reason: str) -> str:
+        """Clean a reason, whatever stage or error it came from: all of them pass here on their way to rows, cards and commands."""
+        if reason not in self._reasons:  # many samples have the same one, and cleaning takes longer than writing
+            self._reasons[reason] = redact(reason)
+        return self._reasons[reason]
 
 
 def _image_row(scene: Scene, image: bytes, plan: Plan) -> Row:

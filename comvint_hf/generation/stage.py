@@ -12,6 +12,7 @@ from comvint_hf.errors import NothingLeftError, ReplyError
 from comvint_hf.generation.filters import Check, find_failure
 from comvint_hf.generation.llm import LLM, LLMs, R
 from comvint_hf.generation.prompt import Prompt
+from comvint_hf.strict_reader import redact
 from comvint_hf.types import NOTHING_LEFT, Sample
 
 Stage = Callable[[Sample, LLMs], Awaitable[list[Sample]]]
@@ -64,8 +65,11 @@ def parse_tags(evidence: Iterable[str]) -> tuple[str, ...]:
 
 
 def missing_reply_reason(error: ReplyError) -> str:
-    """Return the rejection reason of a sample without a reply: the writer abstained, or gave no usable one."""
-    return f"{NOTHING_LEFT if isinstance(error, NothingLeftError) else NO_REPLY}: {error}"
+    """Return the rejection reason of a sample without a reply: the writer abstained, or gave no usable one.
+
+    The error may repeat what an endpoint said, so keys, passwords and control sequences are taken out.
+    """
+    return redact(f"{NOTHING_LEFT if isinstance(error, NothingLeftError) else NO_REPLY}: {error}")
 
 
 async def ask_until_clean(

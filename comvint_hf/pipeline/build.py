@@ -22,11 +22,13 @@ from comvint_hf.dataset import card, shards
 from comvint_hf.dataset.plan import ImageStorage, Overwrite, Plan, claim_folder, lock_folder, strip_folders
 from comvint_hf.dataset.reader import list_row_files, read_columns
 from comvint_hf.dataset.statistics import Statistics
+from comvint_hf.errors import InputError
 from comvint_hf.generation.client.usage import CostRecord
 from comvint_hf.generation.llm import LLMs
 from comvint_hf.generation.stage import NO_REPLY
 from comvint_hf.pipeline.plan import BuildState, count_expected, make_plan
 from comvint_hf.pipeline.progress import Progress
+from comvint_hf.pipeline.resume import check_finished_shards
 from comvint_hf.pipeline.write import write_shards
 from comvint_hf.types import Scene
 
@@ -107,7 +109,8 @@ async def build_async(
         overwrite: Replace a dataset of another plan, once the new one is finished.
 
     Raises:
-        InputError: If the folder holds a dataset of another plan, or files that no build wrote.
+        InputError: If the folder holds a dataset of another plan, or files that no build wrote; if annotations or photos of finished
+            shards have changed; and if no row was kept, when only the rejected rows and their reasons are left in the folder.
         PendingError: While scenes wait for a batch. Run again when it has come.
     """
     plan = make_plan(
@@ -137,11 +140,28 @@ async def run_build(
     with lock_folder(out, plan.to_json(), overwrite) as folder:
         state = replace(state, out=folder)
         with Progress(f"{plan.recipe} on {plan.source}", total, shown, state.format_note) as progress:
+            check_finished_shards(state, scenes)
             await write_shards(state, scenes, progress)
             statistics, about = _summarize(state, scenes)
             Conventions(recipe=plan.recipe, generator=plan.generator, judge=plan.judge, prompts=plan.prompts).write(state.out)
             warnings = card.write_card(state.out, about, statistics)
+        # Under the lock: a dataset that is to be replaced stays where nothing takes its place.
+        _require_rows(plan, statistics)
     return BuildReport(out, statistics, progress.scenes, progress.seconds, progress.failed, about["usage"], warnings)
+
+
+def _require_rows(plan: Plan, statistics: Statistics) -> None:
+    """Raise `InputError` with the counted reasons for a build that kept no row of the scenes that it was to read."""
+    if statistics.kept or plan.limit == 0:
+        return
+    counted = statistics.rejected.most_common() or sorted(statistics.notes.items())
+    reasons = "; ".join(f"{reason}: {count:,}" for reason, count in counted) or "it gave no image"
+    made = f"{statistics.num_rejected:,} samples were rejected" if statistics.rejected else "no sample was made"
+    again = ", or ask again for those without a reply with --retry-failed" if statistics.rejected[NO_REPLY] else ""
+    raise InputError(
+        f"No row was kept of {plan.scenes}: {made} ({reasons}). Rejected rows are no dataset; read them in the config `rejected` and "
+        f"check the annotations and the recipe{again}."
+    )
 
 
 async def build_shards(state: BuildState, scenes: Iterable[Scene], progress: Progress) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from comvint_hf.dataset import shards
+from comvint_hf.dataset import markers, shards
 from comvint_hf.dataset.plan import ShardSubset
 from comvint_hf.dataset.swap_folder import new_folder
 from comvint_hf.errors import ComvintError, InputError, first_line
@@ -230,9 +230,9 @@ def _upload_build(options: BuildOptions, plan: dict[str, Any]) -> None:
         )
     remote.upload(out, name)
     # The markers alone tell the workers which shards are finished; their files stay here.
-    for path in sorted((out / shards.STATE).glob("[0-9]*.json")):
-        if shards.read_marker(out, int(path.stem)) is not None:
-            remote.upload(out, f"{shards.STATE}/{path.name}")
+    for number in markers.list_marked_shards(out):
+        if markers.read_marker(out, number) is not None:
+            remote.upload(out, markers.marker_path(Path(), number).as_posix())
     if (out / SNAPSHOT).exists():
         remote.upload(out, SNAPSHOT)
 

@@ -67,6 +67,7 @@ class BuildState:
         on_shard: Called with the number of each shard that this process finishes.
         retry_failed: Whether to ask again for the failed samples of finished shards.
         retried_images: Images of those samples.
+        checked: Shards that this command has compared with their files and photos already, or has written itself.
         notes: Counts of what happened to scenes on the way, for the statistics.
         verifications: What the judge passed, one entry a shard.
     """
@@ -80,6 +81,7 @@ class BuildState:
     on_shard: Callable[[int], None] | None = None
     retry_failed: bool = False
     retried_images: set[str] = field(default_factory=set)
+    checked: set[int] = field(default_factory=set)
     notes: Counter[str] = field(default_factory=Counter)
     verifications: list[VerificationStatistics] = field(default_factory=list)
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from comvint_hf.dataset import markers
 from comvint_hf.dataset.plan import lock_folder
 from comvint_hf.errors import InputError, PendingError, first_line
 from comvint_hf.generation.client.batch import run_in_batches
@@ -25,6 +26,7 @@ from comvint_hf.pipeline.llms import LLMSession, open_dry_run, open_llms
 from comvint_hf.pipeline.options import BuildOptions, OptionsError
 from comvint_hf.pipeline.plan import BuildState, count_expected, make_plan
 from comvint_hf.pipeline.progress import Progress
+from comvint_hf.pipeline.resume import check_finished_shards
 from comvint_hf.sources import load_scenes
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class BuildRun:
             )
         self.settings = replace(options.llm_settings, cache=options.reply_cache, seed=options.seed)
         self.cost: list[str] = []
+        self._checked: set[int] = set()
         self._started = time.monotonic()
 
     def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
@@ -87,7 +90,9 @@ class BuildRun:
         options = self.options
         plan = make_plan(self.scenes, self.recipe, self.llms, **options.plan_settings)
         scenes = options.concurrent_scenes
-        return BuildState(plan, self.recipe, self.llms, options.out, scenes, retry_failed=options.retry_failed)
+        return BuildState(
+            plan, self.recipe, self.llms, options.out, scenes, retry_failed=options.retry_failed, checked=self._checked
+        )
 
     async def _run_rounds(self) -> BuildReport:
         overwrite = self.options.overwrite
@@ -129,10 +134,13 @@ class WorkersRun(BuildRun):
             asyncio.run(self.llms.close())  # the workers open the cache themselves
             with lock_folder(options.out, plan, options.overwrite) as folder:
                 shared = _move_output(options, folder)
+                check_finished_shards(replace(self.make_state(), out=folder), self.scenes)
                 if executor.waits:
                     title = f"{self.recipe.name} on {self.scenes.name}, {options.num_workers:,} workers"
                     total = count_expected(self.scenes, options.limit)
                     self.cost = run_workers(build, shared, Progress(title, total), plan)
+                    if executor.shares != "nothing":  # each worker has compared its shards with their files and photos
+                        self._checked.update(markers.list_marked_shards(folder))
             self.options = replace(options, overwrite=options.overwrite and "continue")
             if not executor.waits:  # the job that finishes the dataset takes the lock
                 alone = replace(self.options, executor="local", num_workers=1, out=options.out.absolute())

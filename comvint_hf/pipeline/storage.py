@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from comvint_hf.dataset import shards
+from comvint_hf.dataset.markers import parse_marker
+from comvint_hf.errors import InputError
+from comvint_hf.strict_reader import parse_json, redact
 
 
 class RemoteFolder:
@@ -33,11 +36,17 @@ class RemoteFolder:
             self.upload(out, name)
 
     def download_shards(self, out: Path) -> None:
-        """Download every finished shard that `out` does not have."""
+        """Download every finished shard that `out` does not have; one with a damaged marker is as good as unfinished."""
         for number in sorted(self.finished_shards()):
             if shards.read_marker(out, number) is None:
+                try:
+                    marker = parse_marker(self._read(_marker(number)), number, f"{self._root}/{_marker(number)}")
+                except InputError as error:
+                    sys.stderr.write(redact(f"{error} The shard is built again; paid replies are kept.\n"))
+                    self.delete(_marker(number))  # or workers would take the shard for finished
+                    continue
                 shards.remove_shard(out, number)
-                for name in self.read_json(_marker(number))["files"]:
+                for name in marker["files"]:
                     self.download(out, name)
                 self.download(out, _marker(number))
 
@@ -48,8 +57,11 @@ class RemoteFolder:
         self._files.put_file(str(out / name), path)
 
     def read_json(self, name: str) -> Any:
-        """Read a JSON file of the folder."""
-        return json.loads(self._files.cat_file(f"{self._root}/{name}"))
+        """Read a JSON file of the folder. Raises `InputError` for one that is damaged."""
+        return parse_json(self._read(name), what=f"{self._root}/{name}")
+
+    def _read(self, name: str) -> bytes:
+        return self._files.cat_file(f"{self._root}/{name}")
 
     def download(self, out: Path, name: str) -> Path:
         """Download one file into `out`, where it appears complete or not at all."""

@@ -12,10 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from comvint_hf.errors import InputError
 from comvint_hf.pipeline.progress import Progress
+from comvint_hf.strict_reader import bounded_int, read_json_file
 
 STATUS_INTERVAL = 1.0
 """Seconds between two writes of a status file, and between two reads of all of them."""
+MAX_COUNT = 10**15
 COUNTS = ("scenes", "kept", "rejected", "failed", "new")
 Status = dict[str, Any]
 """A worker's latest status: its `COUNTS`, its `usage`, whether it is `done`, and the `error` that ended it."""
@@ -57,7 +60,17 @@ def status_path(folder: Path, rank: int) -> Path:
 def read_statuses(folder: Path, num_workers: int) -> list[Status | None]:
     """Read the latest status of each worker; `None` for one that has written none yet."""
     paths = [status_path(folder, rank) for rank in range(num_workers)]
-    return [json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in paths]
+    return [_read_status(path) if path.exists() else None for path in paths]
+
+
+def _read_status(path: Path) -> Status | None:
+    """Read a status; `None` for one that a full disk or a killed worker cut."""
+    try:
+        status = read_json_file(path)
+    except InputError:
+        return None
+    has_counts = isinstance(status, dict) and all(bounded_int(status.get(name), 0, MAX_COUNT) is not None for name in COUNTS)
+    return status if has_counts and isinstance(status.get("usage"), list) and "done" in status else None
 
 
 class StatusMonitor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 
@@ -70,8 +71,13 @@ def test_a_shard_is_invisible_until_it_is_whole(tmp_path) -> None:
     assert not list(tmp_path.glob("data/**/*")) and shards.read_marker(tmp_path, 3) is None
     shard.commit({"note": 1})
     name = "data/conversation/train-00003.parquet"
-    size = (tmp_path / name).stat().st_size
-    assert shards.read_marker(tmp_path, 3) == {"files": {name: 1}, "bytes": {name: size}, "note": 1}
+    content = (tmp_path / name).read_bytes()
+    assert shards.read_marker(tmp_path, 3) == {
+        "files": {name: 1},
+        "bytes": {name: len(content)},
+        "sha256": {name: hashlib.sha256(content).hexdigest()},
+        "note": 1,
+    }
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
     assert shards.read_marker(tmp_path, 3) is None, "a marker whose file was cut does not count"
     (tmp_path / name).unlink()
