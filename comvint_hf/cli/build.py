@@ -32,7 +32,7 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
         echo(line)
     print_warnings(report.warnings)
     if options.push_to:
-        push_folder(report.out, options.push_to, options.private)
+        push_folder(report.out, options.push_to, options.private, keep_card=True)  # nobody has touched it since
     if report.failed:
         print_failures(report)
         sys.exit(INCOMPLETE)

@@ -114,15 +114,16 @@ def _parse_setting(setting: str, value: str, parameter: inspect.Parameter) -> An
 @click.argument("repository", metavar="ORG/NAME")
 @click.option("--private/--public", default=None, help=PRIVATE_HELP)
 @click.option("--base", metavar="ORG/NAME", help="The base on the Hub of a model that was tuned from a local folder.")
+@click.option("--keep-card", is_flag=True, help="Publish a dataset's README.md as it is, although the build did not write it so.")
 @handle_errors
-def push(folder: Path, repository: str, private: bool | None, base: str | None) -> None:
+def push(folder: Path, repository: str, private: bool | None, base: str | None, keep_card: bool) -> None:
     """Push a dataset, or the folder of a tuned model, to the Hub in one commit: all of it arrives, or nothing changes.
 
     \b
       comvint push build/comvint ORG/NAME
       comvint push build/demo/model ORG/NAME      # writes its card anew, with the scores of its results.json
     """
-    push_folder(folder, repository, private, base)
+    push_folder(folder, repository, private, base, keep_card=keep_card)
 
 
 @main.command(cls=Command)
@@ -154,26 +155,34 @@ def preview(folders: tuple[Path, ...], rows: int, config: str, seed: int, out: P
 @main.command(cls=Command, old_flags={"--pictures": ("--plots", bool)})
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw plots into this folder too.")
+@click.option("--verify", is_flag=True, help="Compare every file of rows with the hash that was stored when it was written.")
 @click.option("--quality", is_flag=True, help="Run all quality measures that need no model (takes longer).")
 @click.option(
     "--measure", "measures", multiple=True, metavar="NAME", help="Run one measure; MODULE:NAME for your own; repeatable."
 )
 @handle_errors
-def stats(folder: Path, plots: Path | None, quality: bool, measures: tuple[str, ...]) -> None:
+def stats(folder: Path, plots: Path | None, verify: bool, quality: bool, measures: tuple[str, ...]) -> None:
     """Count what a dataset folder holds, and warn of signs of a failed build.
+
+    With --verify it ends with the exit code 1 and names every file that is missing or not as it was written.
 
     \b
       comvint stats build/svit --plots build/plots
+      comvint stats build/svit --verify
       comvint stats build/svit --measure my_measures:mean_words
     """
+    from comvint_hf.dataset.integrity import require_integrity
     from comvint_hf.quality.measure import describe_dataset, format_result, run_measures
 
+    verified = require_integrity(folder) if verify else None
     with usage_errors():
         description = describe_dataset(folder, plots)
     print_statistics(description.statistics)
     print_warnings(description.warnings)
     for plot in description.plots:
         echo(plot)
+    if verified is not None:
+        echo(verified)
     with usage_errors():
         results = run_measures(folder, (*(registry.measures.names() if quality else ()), *measures))
     for name, result in results.items():

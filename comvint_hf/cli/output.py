@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,12 +73,12 @@ def print_failures(report: BuildReport) -> None:
     echo("Add --retry-failed to ask for these once more; every other row stays as it is.", err=True)
 
 
-def push_folder(folder: Path, repository: str, private: bool | None, base: str | None = None) -> None:
+def push_folder(folder: Path, repository: str, private: bool | None, base: str | None = None, *, keep_card: bool = False) -> None:
     """Push the folder of a dataset or of a tuned model, and print its address and its version."""
     from comvint_hf.hub import push
 
     if push.is_model(folder):
         echo(f"Pushed: {push.push_model(folder, repository, private=private, base=base)}")
         return
-    echo(f"Pushed: {push.push(folder, repository, private=private)}")
+    echo(f"Pushed: {push.push(folder, repository, private=private, keep_card=keep_card, tell=partial(echo, err=True))}")
     echo(f'This version: load_dataset("{repository}", revision="{push.version_tag(folder)}")')

@@ -6,17 +6,22 @@ The card's YAML names the configs with their files, features and sizes, so that 
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from comvint_hf.dataset import shards
 from comvint_hf.dataset.card_references import collect_figures
-from comvint_hf.dataset.card_text import card_title, render_text, sort_splits
+from comvint_hf.dataset.card_text import card_title, hash_card, render_text, sort_splits
 from comvint_hf.dataset.failure_checks import find_warnings
 from comvint_hf.dataset.foreign_text import one_line
+from comvint_hf.dataset.integrity import HASHES, collect_hashes
+from comvint_hf.dataset.markers import hash_file
 from comvint_hf.dataset.plot import plot_statistics
 from comvint_hf.dataset.reader import list_configs
+from comvint_hf.dataset.splits import TRAIN
 from comvint_hf.dataset.statistics import Statistics
 
 TAGS = ["comvint_hf", "visual-instruction-tuning", "multimodal", "grounding", "synthetic"]
@@ -44,9 +49,12 @@ def write_card(out: Path, build_info: dict[str, Any], statistics: Statistics) ->
     shards.write_text_atomic(out / "stats.json", json.dumps(stats, indent=2, ensure_ascii=False) + "\n")
     if statistics.verification.has_attempts:
         build_info = {**build_info, "health": stats["health"]}
+    build_info = {**build_info, HASHES: collect_hashes(out, build_info["files"])}
+    card = _render_yaml(out, build_info, statistics) + render_text(build_info, statistics, warnings, plots)
+    written = {"card": hash_card(card), "plots": {plot.file: hash_file(out / shards.PLOTS / plot.file) for plot in plots}}
+    build_info = {**build_info, **written}
     shards.write_text_atomic(out / "build.json", json.dumps(build_info, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    text = render_text(build_info, statistics, warnings, plots)
-    shards.write_text_atomic(out / "README.md", _render_yaml(out, build_info, statistics) + text)
+    shards.write_text_atomic(out / "README.md", card)
     return warnings
 
 
@@ -72,6 +80,29 @@ def recipe_settings(build_info: dict[str, Any]) -> dict[str, Any]:
     return parts[0]["settings"] if len(parts) == 1 and not build_info.get("selection") else {}
 
 
+def describe_configs(files: dict[str, int], hashes: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Describe the configs of a dataset for the YAML of its card.
+
+    The description is a hash of the config's files: the cache of datasets knows a folder by the text of its card alone, and would
+    give the rows of another dataset of the same name and size.
+    """
+    described: dict[str, dict[str, Any]] = {}
+    for config, splits in list_configs(files).items():
+        names = sorted(path for paths in splits.values() for path in paths)
+        digest = hashlib.sha256("".join(f"{name} {hashes.get(name)}\n" for name in names).encode()).hexdigest()
+        data_files = [{"split": split, "path": _pattern(paths)} for split, paths in sort_splits(splits)]
+        described[config] = {"data_files": data_files, "description": f"files {digest[:16]}"}
+    if "default" in described:
+        described["default"]["default"] = True
+    else:
+        # Without a default of its own, datasets would give the first config there is: rejected rows.
+        described["rows"] = {
+            "data_files": [{"split": TRAIN, "path": f"{shards.WITH_IMAGES}/*/{TRAIN}-*.parquet"}],
+            "default": True,
+        }
+    return described
+
+
 def _pattern(paths: list[str]) -> str | list[str]:
     """A glob for the files of a split: shorter than a list, and later shards match it too."""
     patterns = sorted({f"{path.rpartition('/')[0]}/{path.rpartition('/')[2].split('-')[0]}-*.parquet" for path in paths})
@@ -94,7 +125,7 @@ def _render_yaml(out: Path, build_info: dict[str, Any], statistics: Statistics) 
         size_categories=next((name for most, name in SIZES if statistics.kept < most), LARGEST_SIZE),
         pretty_name=one_line(card_title(build_info)),
     )
-    infos, metadata = {}, {}
+    infos = {}
     for config, splits in list_configs(rows).items():
         sizes = {
             split: SplitInfo(split, sum((out / path).stat().st_size for path in paths), sum(rows[path] for path in paths))
@@ -102,8 +133,6 @@ def _render_yaml(out: Path, build_info: dict[str, Any], statistics: Statistics) 
         }
         folder = next(iter(splits.values()))[0].split("/")[0]
         infos[config] = DatasetInfo(features=shards.schema_of(folder), splits=SplitDict(sizes, dataset_name=""))
-        files = [{"split": split, "path": _pattern(paths)} for split, paths in sort_splits(splits)]
-        metadata[config] = {"data_files": files, **({"default": True} if config == "default" else {})}
     DatasetInfosDict(infos).to_dataset_card_data(data)
-    MetadataConfigs(metadata).to_dataset_card_data(data)
+    MetadataConfigs(describe_configs(rows, build_info[HASHES])).to_dataset_card_data(data)
     return f"---\n{data.to_yaml()}\n---\n"

@@ -5,6 +5,7 @@ A folder's own path is in no card, so the same build in another folder has the s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from comvint_hf.formatting import format_cost
 PLACEHOLDER = "FOLDER"
 PLACEHOLDER_COMMENT = "    # the path of this folder"
 MAX_PARTS_NAMED = 3
+_LOADING = re.compile(r'(load_dataset\(|attach_images\(dataset, )"([^"\n]*)"')
 _TITLE = re.compile(r"^# .*$", re.MULTILINE)
 _PRETTY_NAME = re.compile(r"^pretty_name: .*(?:\n  .*)*$", re.MULTILINE)
 
@@ -53,11 +55,17 @@ def render_hub_card(card: str, repo_id: str) -> str:
     # org/ours
     load_dataset("org/ours", "images")
     """
+    title = _TITLE.search(card)
+    own = {PLACEHOLDER, title[0].removeprefix("# ") if title else ""}  # a card from the Hub has the name of its repository
+    card = _LOADING.sub(lambda found: f'{found[1]}"{repo_id}"' if found[2] in own else found[0], card)
     card = _TITLE.sub(f"# {repo_id}", card, count=1)
     card = _PRETTY_NAME.sub(f"pretty_name: {json.dumps(repo_id.rpartition('/')[2])}", card, count=1)
-    for call in ('load_dataset("{}"', 'attach_images(dataset, "{}"'):
-        card = card.replace(call.format(PLACEHOLDER), call.format(repo_id))
     return card.replace(PLACEHOLDER_COMMENT, "")
+
+
+def hash_card(card: str) -> str:
+    """Hash a card without what `render_hub_card` changes in it, so that a copy from the Hub has the hash of its folder."""
+    return hashlib.sha256(render_hub_card(card, PLACEHOLDER).encode()).hexdigest()
 
 
 def sort_splits(splits: Mapping[str, list[str]]) -> list[tuple[str, list[str]]]:

@@ -5,6 +5,7 @@ The texts are read once to select rows, the rows once more to write them; images
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from comvint_hf.conventions import Conventions
 from comvint_hf.dataset import coreset_selection, shards
 from comvint_hf.dataset.card import write_card
 from comvint_hf.dataset.inputs import REFUSED, FolderInput, Input
+from comvint_hf.dataset.integrity import check_integrity
 from comvint_hf.dataset.plan import lock_folder
 from comvint_hf.dataset.row_ids import RowIds
 from comvint_hf.dataset.schema import Row, turns
@@ -106,7 +108,10 @@ def mix(
         InputError: If no row is left, the folder holds something else, or an input is also the output.
     """
     selection, out = selection or MixSelection(), Path(out)
-    check_apart(out, (input.folder for input in inputs if isinstance(input, FolderInput)))
+    folders = [input.folder for input in inputs if isinstance(input, FolderInput)]
+    check_apart(out, folders)
+    for problem in (problem for folder in folders for problem in check_integrity(folder).problems):
+        warnings.warn(f"{problem} The mix takes its rows as they are now.", stacklevel=2)
     notes = ReadCounts()
     plan = {
         "version": __version__,

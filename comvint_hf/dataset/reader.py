@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.dataset import shards
+from comvint_hf.dataset.markers import is_hash
 from comvint_hf.dataset.schema import Row
-from comvint_hf.errors import InputError
+from comvint_hf.errors import InputError, first_line
 from comvint_hf.image_paths import is_inside
 from comvint_hf.strict_reader import bounded_int, read_json_file
 
 if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
     from comvint_hf.dataset.statistics import Statistics
 
 
@@ -36,8 +41,18 @@ def read_build_info(folder: Path) -> dict[str, Any]:
     if not isinstance(info, dict) or not isinstance(info.get("files"), dict) or not isinstance(info.get("parts"), list):
         raise InputError(f"{path} is no build.json: expected an object with `files` and `parts`.")
     for name, rows in info["files"].items():
-        if not is_inside(name) or _ODD_CHARACTERS.search(name) or "/" not in name or bounded_int(rows, 0, MAX_ROWS) is None:
+        if (
+            not is_inside(name)
+            or posixpath.normpath(name) != name
+            or _ODD_CHARACTERS.search(name)
+            or "/" not in name
+            or bounded_int(rows, 0, MAX_ROWS) is None
+        ):
             raise InputError(f"{path} names the file {name!r} with {rows!r} rows: expected a file in the dataset's own folder.")
+    for key, names in (("sha256", info["files"]), ("plots", info.get("plots"))):
+        hashes = info.get(key, {})
+        if not isinstance(hashes, dict) or not set(hashes) <= set(names or ()) or not all(map(is_hash, hashes.values())):
+            raise InputError(f"{path} has other hashes under `{key}` than builds write: expected a SHA-256 for each file.")
     return info
 
 
@@ -45,12 +60,13 @@ def read_statistics(folder: Path) -> Statistics:
     """Read the counts in stats.json.
 
     Raises:
-        InputError: If the folder holds no finished dataset.
+        InputError: If the folder holds no finished dataset, or its stats.json is damaged.
     """
     from comvint_hf.dataset.statistics import Statistics
 
     read_build_info(folder)
-    return Statistics.from_json(read_json_file(folder / "stats.json"))
+    path = folder / "stats.json"
+    return Statistics.from_json(read_json_file(path), str(path))
 
 
 def list_configs(files: Iterable[str]) -> dict[str, dict[str, list[str]]]:
@@ -99,11 +115,13 @@ def describe_missing_images(folder: Path) -> str:
 
 
 def read_rows(path: Path, numbers: Sequence[int] | None = None) -> Iterator[Row]:
-    """Read the rows of a file, or only those at these ascending positions, one row group at a time. Images are bytes."""
-    import pyarrow.parquet as pq
+    """Read the rows of a file, or only those at these ascending positions, one row group at a time. Images are bytes.
 
+    Raises:
+        InputError: If the file is missing or damaged.
+    """
     first = 0
-    with pq.ParquetFile(path) as file:
+    with _open_parquet(path) as file:
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
             wanted = None if numbers is None else [number - first for number in numbers if first <= number < first + size]
@@ -115,9 +133,23 @@ def read_rows(path: Path, numbers: Sequence[int] | None = None) -> Iterator[Row]
 
 
 def read_columns(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    """Read the rows of a file with some or all columns, a few hundred rows at a time."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
+    """Read the rows of a file with some or all columns, a few hundred rows at a time. Raises `InputError` as `read_rows` does."""
+    with _open_parquet(path) as file:
         for batch in file.iter_batches(batch_size=256, columns=None if columns is None else list(columns)):
             yield from batch.to_pylist()
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[ParquetFile]:
+    """Open a file of rows, and turn what pyarrow says of a damaged one into a sentence."""
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"{path} cannot be read ({first_line(error)}): it is missing or damaged; `comvint stats DIR --verify` names every such "
+            "file of the dataset."
+        ) from error
