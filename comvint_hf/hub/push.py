@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 from comvint_hf import registry
 from comvint_hf.dataset import shards
 from comvint_hf.dataset.card_text import render_hub_card
+from comvint_hf.dataset.integrity import require_integrity
 from comvint_hf.dataset.reader import read_build_info
 from comvint_hf.errors import InputError
 from comvint_hf.hub.model_card import CARD, render_model_card, write_model_card
 from comvint_hf.hub.model_files import ADAPTER, BASES, PICKLES, collect_files, short_name
 from comvint_hf.hub.retry import with_retries
+from comvint_hf.hub.review import review_folder
 from comvint_hf.hub.upload import Branch, FileSet, commit_files
 
 
@@ -26,39 +28,50 @@ def push(
     repo_id: str,
     *,
     private: bool | None = None,
+    keep_card: bool = False,
     revision: str | None = None,
     message: str | None = None,
     token: str | bool | None = None,
     wait: float = 1.0,
+    tell: Callable[[str], object] = warnings.warn,
 ) -> str:
     """Push a dataset folder to the Hub in one commit.
 
-    The repository then holds exactly the folder's files: unchanged ones are not uploaded again, shards that the folder no longer has
+    The repository then holds exactly the dataset's files, each as it was written: unchanged ones are not uploaded again, shards that the folder no longer has
     are deleted, and files that no build wrote stay. The commit gets the tag `version_tag(folder)` for `load_dataset(revision=)`.
 
     Args:
         folder: A folder that `build` or `mix` wrote.
         repo_id: ORG/NAME, created if it is new.
         private: Whether a new repository is private; by default only if the images of a source may not be shared.
+        keep_card: Whether to publish a README.md that the build did not write like that.
         revision: A branch, created if it is new; the main branch by default.
         message: The commit message.
         token: As in `huggingface_hub`.
         wait: Seconds before the first retry.
+        tell: Called with each sentence about what is not uploaded, and about what the card names.
 
     Returns:
         The URL of the commit.
 
     Raises:
-        InputError: If the folder holds images that may not be re-hosted.
+        InputError: If the folder holds images that may not be re-hosted, a file is damaged, or something is not of the build; see
+            `review_folder`. Nothing is uploaded then.
         EndpointError: If the Hub refuses.
     """
     folder = Path(folder)
+    review = review_folder(folder, keep_card=keep_card)
     build_info = read_build_info(folder)
+    files = FileSet.from_paths(review.files)
+    # Uploading needs the same hashes, so that checking costs nothing.
+    known = {folder / name: addition.upload_info.sha256.hex() for name, addition in files.additions.items()}
+    require_integrity(folder, known.__getitem__)
+    for notice in review.notices:
+        tell(notice)
     check_image_licences(folder)
     # Terms that forbid sharing images may restrict the annotations too; the user decides when to publish.
     if private is None and not all(_is_shareable(part["source"], build_info) for part in build_info["parts"]):
         private = True
-    files = FileSet.from_paths(_list_paths(folder))
     tag = _tag(files)  # of the folder's own card, so that it does not depend on the repository
     branch = _create_repo(repo_id, "dataset", token, wait, private=private)
     card = (folder / CARD).read_text(encoding="utf-8")
@@ -181,7 +194,7 @@ def push_space(
 
 def version_tag(folder: Path | str) -> str:
     """Return the tag that a push gives to this folder's content; equal files have equal tags."""
-    return _tag(FileSet.from_paths(_list_paths(Path(folder))))
+    return _tag(FileSet.from_paths(review_folder(Path(folder), keep_card=True).files))
 
 
 def _tag(files: FileSet) -> str:
@@ -218,16 +231,11 @@ def _image_sources(path: Path) -> set[str]:
     names = set(pq.read_schema(path).names)
     if not names & {"images", "image"}:
         return set()
+    if not names & {"source", "image_id"}:
+        raise InputError(f"{path} holds images and does not say of which source: build the dataset anew.")
     if "source" in names:
         return set(pc.unique(pq.read_table(path, columns=["source"])["source"]).to_pylist())
     return {image_id.partition("/")[0] for image_id in pq.read_table(path, columns=["image_id"])["image_id"].to_pylist()}
-
-
-def _list_paths(folder: Path) -> dict[str, Path]:
-    """List the files of a dataset folder by their path in the repository."""
-    names = [*read_build_info(folder)["files"], *(name for name in shards.METADATA_FILES if (folder / name).exists())]
-    names += [path.relative_to(folder).as_posix() for path in (folder / shards.PLOTS).glob("*.png")]
-    return {name: folder / name for name in names}
 
 
 def _is_build_file(name: str) -> bool:
