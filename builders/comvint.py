@@ -7,6 +7,10 @@
 # ///
 """Build an instruction dataset the ComVint way: synthesise, complicate and verify, reformulate."""
 
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
 import click
 
 from comvint_hf.cli import BuildCommand, BuildOptions, NameList, handle_errors, make_dataset, usage_errors

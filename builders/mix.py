@@ -7,6 +7,10 @@
 # ///
 """Mix instruction datasets: coreset, limits a task or format, and the balance of yes and no."""
 
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
 from pathlib import Path
 
 import click

@@ -7,6 +7,10 @@
 # ///
 """Build an instruction dataset the SVIT way: conversation, complex reasoning, referring QA and detail description."""
 
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
 import click
 
 from comvint_hf.cli import BuildCommand, BuildOptions, handle_errors, make_dataset, tasks_option

@@ -7,6 +7,10 @@
 # ///
 """Build an instruction dataset the way the VLIT review describes: self-made dialogues under switchable constraints."""
 
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
 from dataclasses import replace
 
 import click

@@ -14,8 +14,16 @@ ComvintError
 └── BudgetError           the next request could exceed the budget
 """
 
+import errno
 import os
+import re
 from pathlib import Path
+
+DISK_ERRORS = frozenset(
+    getattr(errno, name, None)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ENAMETOOLONG", "EMFILE")
+)
+"""Error numbers by which a disk, or the limits of this process, refuse a file."""
 
 
 class ComvintError(Exception):
@@ -78,6 +86,25 @@ def first_line(error: BaseException) -> str:
     if "trust_remote_code" in str(error):
         return "it needs code of its own repository, and code from a model's repository is never run"
     return str(error).strip().split("\n")[0][:200] or type(error).__name__
+
+
+def find_disk_error(error: BaseException | None) -> str | None:
+    """Describe the refusal of a disk that an error is, or wraps, in one sentence; `None` for any other error."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else _find_error_number(str(error))
+        if number in DISK_ERRORS:
+            name = f" for {error.filename}" if isinstance(error, OSError) and error.filename else ""
+            return f"The disk refuses to read or write ({os.strerror(number or 0)}{name}): make room, or mend the permission."
+        error = error.__cause__
+    return None
+
+
+def _find_error_number(message: str) -> int | None:
+    """The error number in the message of a library whose errors are no `OSError`s: safetensors, tokenizers, torch."""
+    if found := re.search(r"\(os error (\d+)\)|Os \{ code: (\d+)", message[:10_000]):
+        return int(found[1] or found[2])
+    # torch does not say why its archive cannot be written; a full disk is the usual reason.
+    return errno.ENOSPC if "PytorchStreamWriter" in message or "unexpected pos" in message else None
 
 
 def make_output_folder(folder: Path | str) -> Path:

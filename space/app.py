@@ -4,10 +4,14 @@ import os
 import sys
 from pathlib import Path
 
-import click
-
 # On the Hub the package is a wheel next to this file, which Python can import from (see deploy.py).
 sys.path[:0] = map(str, Path(__file__).parent.glob("comvint_hf-*.whl"))
+
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
+import click
 
 from comvint_hf.cli import handle_errors, usage_errors
 from comvint_hf.serving.chat import Chat

@@ -1,5 +1,9 @@
 """Create or update a Gradio Space on the Hub: the page, this checkout's package as a wheel, and the model to serve."""
 
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
 import os
 import shutil
 import subprocess

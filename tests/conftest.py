@@ -1,8 +1,10 @@
 """Fixtures that every test may use."""
 
+import os
 import shutil
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,46 @@ def browser() -> Iterator:
         opened = started.chromium.launch(executable_path=found, args=CHROMIUM.split())
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A disk of its own, 64 MB: `small_disk(free)` fills it up to so many free bytes and gives its folder. Only root can mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a small disk can be mounted by root only")
+
+    def fill(free: int = 1 << 30) -> Path:
+        ballast = folder / ".ballast"
+        ballast.unlink(missing_ok=True)
+        disk = os.statvfs(folder)
+        ballast.write_bytes(bytes(max(0, disk.f_bavail * disk.f_frsize - free)))
+        return folder
+
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """`read_only(folder)` makes a folder read-only, for root too; skipped where that needs a mount and this is not root."""
+    made: list[Path] = []
+
+    def protect(folder: Path) -> None:
+        for options in (["--bind", folder], ["-o", "remount,ro,bind"]):
+            if subprocess.run(["mount", *options, folder], capture_output=True, check=False).returncode:
+                pytest.skip("a folder can be made read-only for everyone by root only")
+        made.append(folder)
+
+    try:
+        yield protect
+    finally:
+        for folder in made:
+            subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.fixture(scope="session")

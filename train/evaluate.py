@@ -1,5 +1,9 @@
 """Evaluate a model on a dataset's held-out rows, or score it on a benchmark in the benchmark's own format."""
 
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
 import json
 from pathlib import Path
 from typing import Any

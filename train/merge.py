@@ -1,5 +1,9 @@
 """Merge an adapter into its base model: one model that needs no peft and is checked against the trained one."""
 
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,9 @@
 """Make the tiny LLaVA that the demo tunes: a tokenizer from a dataset's texts, a vision tower pretrained on rendered shapes."""
 
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
 import time
 from itertools import chain
 from pathlib import Path

@@ -8,12 +8,18 @@ Rows that cannot be trained on are left out and counted, and the model is checke
 TRL's trainer cannot train, are trained by transformers' Trainer with the same flags.
 """
 
+from comvint_hf.cli.interrupts import guard_imports
+
+guard_imports()
+
 from typing import Any
 
 from trl import ModelConfig, ScriptArguments
 
 from comvint_hf import L2TCollator, attach_images
 from comvint_hf.cli import handle_errors, usage_errors
+from comvint_hf.cli.interrupts import leave_at_once
+from comvint_hf.cli.output import PUSH_HINT
 from comvint_hf.conventions import to_absolute
 from comvint_hf.errors import make_output_folder
 from comvint_hf.hub.model_card import write_model_card
@@ -21,14 +27,16 @@ from comvint_hf.hub.push import push_model
 from comvint_hf.model_families import family_of
 from comvint_hf.training import data_loading, lora, model_loading, sampling
 from comvint_hf.training.arguments import L2TArguments, L2TConfig, find_unused_flags, parse_args
+from comvint_hf.training.checkpoints import find_checkpoint
 from comvint_hf.training.error_messages import explain_memory_error, explain_row_error, explain_trainer_error
 from comvint_hf.training.merge import describe_base_loading
 from comvint_hf.training.packing.masks import AttentionSettings
+from comvint_hf.training.resuming import explain_saving_error
 from comvint_hf.training.skip_counts import SkipCountingCollator, format_skip_counts, select_trainable_rows
 from comvint_hf.training.trainer import L2TTrainer, TransformersTrainer, use_progress_lines
 
 
-@handle_errors(resume_hint="To continue from the last checkpoint, run the same command with --resume_from_checkpoint true.")
+@handle_errors(resume_hint="To continue from a saved checkpoint, run the same command with --resume_from_checkpoint true.")
 def main() -> None:
     # Parse
     with usage_errors():
@@ -36,7 +44,7 @@ def main() -> None:
         l2t_args, script_args, model_args, training_args = settings
         for line in find_unused_flags(*settings):
             print(line)
-        checkpoint = model_loading.find_checkpoint(training_args.resume_from_checkpoint, training_args.output_dir)
+        checkpoint = find_checkpoint(training_args.resume_from_checkpoint, training_args.output_dir, print)
     make_output_folder(training_args.output_dir)
     model_args.model_name_or_path = to_absolute(model_args.model_name_or_path)
 
@@ -76,8 +84,13 @@ def main() -> None:
             result = trainer.train(resume_from_checkpoint=checkpoint)
 
     # Save
-    trainer.save_metrics("train", result.metrics)
-    save(trainer, collator, script_args, model_args)
+    with explain_saving_error(training_args.output_dir, training_args.output_dir):
+        if trainer.was_finished:
+            print(f"The run is finished: {checkpoint} holds step {result.global_step:,}, the last one, so no step was added.")
+        else:
+            trainer.save_metrics("train", result.metrics)
+            trainer.save_state()
+        save(trainer, collator, script_args, model_args)
 
 
 def load_rows(script_args: ScriptArguments, training_args: L2TConfig, l2t_args: L2TArguments) -> tuple:
@@ -140,7 +153,6 @@ def save(
     """Save the model with everything that serving needs, write its card, and push it if --push_to_hub is set."""
     training_args, folder = trainer.args, trainer.args.output_dir
     trainer.save_model()
-    trainer.save_state()
     collator.processor.save_pretrained(folder)
     loading = describe_base_loading(trainer.model)
     model_loading.write_conventions(folder, collator, script_args.dataset_name, model_args, loading)
@@ -149,7 +161,8 @@ def save(
         print(f"{folder} holds the tuned model.")
         write_model_card(folder, {**training_args.to_dict(), "pack": collator.pack})
         if training_args.push_to_hub:
-            print(f"Pushed: {push_model(folder, trainer.hub_model_id, token=training_args.hub_token)}")
+            with leave_at_once(PUSH_HINT):
+                print(f"Pushed: {push_model(folder, trainer.hub_model_id, token=training_args.hub_token)}")
 
 
 if __name__ == "__main__":

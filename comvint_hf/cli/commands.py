@@ -16,7 +16,7 @@ from comvint_hf.cli.build import make_dataset
 from comvint_hf.cli.exit_codes import handle_errors, usage_errors
 from comvint_hf.cli.options import PRIVATE_HELP, BuildCommand, Command
 from comvint_hf.cli.output import echo, print_statistics, print_warnings, push_folder
-from comvint_hf.errors import InputError
+from comvint_hf.errors import InputError, make_output_folder
 from comvint_hf.pipeline.options import BuildOptions
 from comvint_hf.sources import add_columns
 from comvint_hf.strict_reader import clean_text
@@ -141,14 +141,15 @@ def preview(folders: tuple[Path, ...], rows: int, config: str, seed: int, out: P
       comvint preview build/svit build/comvint --out samples.html
     """
     from comvint_hf.dataset.preview import render_page, render_text, sample_rows
+    from comvint_hf.dataset.shards import write_text_atomic
 
     with usage_errors():
         sample = [row for folder in folders for row in sample_rows(folder, rows, config, seed)]
     if out is None:
         click.echo(clean_text("\n".join(map(render_text, sample))))
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render_page(sample, ", ".join(folder.resolve().name for folder in folders)), encoding="utf-8")
+    make_output_folder(out.parent)
+    write_text_atomic(out, render_page(sample, ", ".join(folder.resolve().name for folder in folders)))
     echo(f"{len(sample)} rows: {out}")
 
 

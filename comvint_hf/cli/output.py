@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from comvint_hf.cli.interrupts import leave_at_once
 from comvint_hf.strict_reader import clean_text, redact
 
 if TYPE_CHECKING:
     from comvint_hf.dataset.statistics import Statistics
     from comvint_hf.pipeline.build import BuildReport
 
+PUSH_HINT = "The repository holds its old version or the new one, whole. Push again: what was uploaded is not sent again."
 MAX_NAMED = 20
 """Failed samples that are named; the others are counted."""
 
@@ -77,8 +79,9 @@ def push_folder(folder: Path, repository: str, private: bool | None, base: str |
     """Push the folder of a dataset or of a tuned model, and print its address and its version."""
     from comvint_hf.hub import push
 
-    if push.is_model(folder):
-        echo(f"Pushed: {push.push_model(folder, repository, private=private, base=base)}")
-        return
-    echo(f"Pushed: {push.push(folder, repository, private=private, keep_card=keep_card, tell=partial(echo, err=True))}")
+    with leave_at_once(PUSH_HINT):
+        if push.is_model(folder):
+            echo(f"Pushed: {push.push_model(folder, repository, private=private, base=base)}")
+            return
+        echo(f"Pushed: {push.push(folder, repository, private=private, keep_card=keep_card, tell=partial(echo, err=True))}")
     echo(f'This version: load_dataset("{repository}", revision="{push.version_tag(folder)}")')

@@ -183,6 +183,7 @@ def _options_errors() -> Iterator[None]:
 @contextmanager
 def stop_errors(out: Path) -> Iterator[None]:
     """Raise `KeyboardInterrupt` for a stop by SIGTERM, and `InputError` for an error of the disk."""
+    before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     except asyncio.CancelledError:  # asyncio itself turns only Ctrl-C into KeyboardInterrupt
@@ -192,6 +193,9 @@ def stop_errors(out: Path) -> Iterator[None]:
             f"The build in {out} cannot go on ({first_line(error)}): make room or mend the permission, then run the same "
             "command again; what was finished is kept."
         ) from error
+    finally:
+        with suppress(ValueError):  # asyncio leaves SIGTERM without a handler; only a main thread can set one
+            signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 async def until_stopped(work: Awaitable[T], session: LLMSession) -> T:

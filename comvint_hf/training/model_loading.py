@@ -1,4 +1,4 @@
-"""Load the processor and the model of a training run, find the checkpoint to resume from, and save the conventions.
+"""Load the processor and the model of a training run, and save the conventions.
 
 This module knows flags and model folders; it knows no row and no loss.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf import model_families
+from comvint_hf._deprecated import forward_names
 from comvint_hf.conventions import FILE, Conventions
 from comvint_hf.dataset.locate import check_exists, fetch_dataset_file
 from comvint_hf.errors import InputError, ModelError
@@ -85,30 +86,6 @@ def prepare_tree_attention(model: PreTrainedModel, device: torch.device) -> Atte
     return settings
 
 
-def find_checkpoint(resume: str | bool | None, output_dir: Path | str) -> str | None:
-    """Find the checkpoint folder to resume from.
-
-    Args:
-        resume: A path, "true" for the latest under `output_dir`, or `None` to start anew.
-        output_dir: The folder of the run.
-
-    Raises:
-        InputError: A checkpoint is asked for and there is none.
-    """
-    from transformers.trainer_utils import get_last_checkpoint
-
-    if resume is None or str(resume).lower() in ("false", "no", ""):
-        return None
-    path: str | None = str(resume)
-    if str(resume).lower() in ("true", "yes", "latest"):
-        path = get_last_checkpoint(str(output_dir)) if Path(output_dir).is_dir() else None
-    if path is None or not Path(path, "trainer_state.json").is_file():
-        raise InputError(
-            f"There is no checkpoint to resume from under {path or output_dir}: expected a folder checkpoint-N with its state."
-        )
-    return path
-
-
 def find_weights(model: str, checkpoint: str | None) -> str:
     """Choose where to load the model's weights from: the checkpoint if a full run resumes, else the model.
 
@@ -145,3 +122,6 @@ def write_conventions(
             **(base_loading or {}),
         }
     ).write(folder)
+
+
+__getattr__ = forward_names("training.model_loading")

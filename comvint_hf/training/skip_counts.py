@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from comvint_hf.errors import RowError
+from comvint_hf.training.resuming import ResumableTrainer
 from comvint_hf.training.rows import Entry
 from comvint_hf.training.skip_rows import NONE_LEFT, find_row_error
 
@@ -105,7 +106,7 @@ class SkipCountCallback(TrainerCallback, ExportableState):
         return format_skip_counts("training", self.skipped)
 
 
-class SkipCountTrainer(Trainer):
+class SkipCountTrainer(ResumableTrainer):
     """A `Trainer` that counts the rows left out by a `SkipCountingCollator` and resumes exactly; a base for trainers of either kind."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
