@@ -33,6 +33,15 @@ def browser() -> Iterator:
         opened.close()
 
 
+@pytest.fixture(autouse=True)
+def same_signals() -> Iterator[None]:
+    """A script that a test runs in this process sets handlers for the rest of the process, which is that of the tests here."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """A disk of its own, 64 MB: `small_disk(free)` fills it up to so many free bytes and gives its folder. Only root can mount one."""

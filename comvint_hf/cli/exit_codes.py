@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from comvint_hf.cli.interrupts import STOPPED, handle_signals, ignore_signals
+from comvint_hf.cli.interrupts import STOPPED, handle_signals
 from comvint_hf.cli.output import echo
 from comvint_hf.errors import ComvintError, InputError, find_disk_error
 from comvint_hf.pipeline.options import OptionsError
@@ -41,24 +41,23 @@ def handle_errors(command: Callable[..., None] | None = None, *, resume_hint: st
 
     @functools.wraps(command)
     def guarded(*arguments: Any, **values: Any) -> None:
-        with handle_signals():
-            try:
+        try:
+            with handle_signals():
                 command(*arguments, **values)
-            except OptionsError as error:  # wrong use, found only when the build was opened
-                raise click.UsageError(redact(str(error))) from error
-            except ComvintError as error:
-                _exit(error, 1)
-            except click.UsageError as error:
-                if click.get_current_context(silent=True):
-                    raise  # click prints it, with the command's usage
-                _exit(error.format_message(), 2)
-            except KeyboardInterrupt as stop:
-                ignore_signals()
-                _exit(f"Stopped. {str(stop) or resume_hint}", STOPPED)
-            except Exception as error:
-                if (refusal := find_disk_error(error)) is None:
-                    raise
-                _exit(f"{refusal} Then run the same command again.", 1)
+        except OptionsError as error:  # wrong use, found only when the build was opened
+            raise click.UsageError(redact(str(error))) from error
+        except ComvintError as error:
+            _exit(error, 1)
+        except click.UsageError as error:
+            if click.get_current_context(silent=True):
+                raise  # click prints it, with the command's usage
+            _exit(error.format_message(), 2)
+        except KeyboardInterrupt as stop:
+            _exit(f"Stopped. {str(stop) or resume_hint}", STOPPED)
+        except Exception as error:
+            if (refusal := find_disk_error(error)) is None:
+                raise
+            _exit(f"{refusal} Then run the same command again.", 1)
 
     return guarded
 

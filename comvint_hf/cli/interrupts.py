@@ -29,17 +29,25 @@ def guard_imports() -> None:
 
 @contextmanager
 def handle_signals() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` at SIGTERM, as Python does at Ctrl-C."""
-    before = _get_handlers()
+    """Raise `KeyboardInterrupt` at SIGTERM, as Python does at Ctrl-C. Signals while Python ends afterwards print no traceback."""
+    before, hint = _get_handlers(), "Its work was done."
     if _is_guarded:
         with suppress(ValueError):
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            before = dict.fromkeys(_SIGNALS, signal.SIG_DFL)  # Ctrl-C while Python ends would print a traceback
     _set_handlers(_raise, (signal.SIGTERM,))
     try:
         yield
+    except KeyboardInterrupt:
+        hint = ""  # the command says it
+        # If Ctrl-C came while a library ran code from a string, Python would end by the signal and not with our exit code; running
+        # such code once more without Ctrl-C makes it forget.
+        exec("")
+        raise
     finally:
-        _restore(before)
+        if _is_guarded:
+            _set_handlers(_leave(hint))
+        else:
+            _restore(before)
 
 
 @contextmanager
@@ -56,19 +64,13 @@ def leave_at_once(hint: str) -> Iterator[None]:
         _restore(before)
 
 
-def ignore_signals() -> None:
-    """Ignore further signals while a command says that it was stopped."""
-    for number in _SIGNALS:
-        with suppress(ValueError):
-            signal.signal(number, signal.SIG_IGN)
-
-
 def _leave(hint: str) -> Callable[[int, FrameType | None], None]:
     def leave(number: int, frame: FrameType | None) -> None:
-        ignore_signals()
+        for following in _SIGNALS:
+            signal.signal(following, signal.SIG_IGN)
         with suppress(Exception):  # the signal may have come in the middle of a print
             sys.stdout.flush()
-        os.write(2, f"Stopped. {hint}\n".encode())
+        os.write(2, f"Stopped. {hint}\n".encode() if hint else b"")
         os._exit(STOPPED)
 
     return leave
