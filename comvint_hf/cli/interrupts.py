@@ -41,7 +41,7 @@ def handle_signals() -> Iterator[None]:
         hint = ""  # the command says it
         # If Ctrl-C came while a library ran code from a string, Python would end by the signal and not with our exit code; running
         # such code once more without Ctrl-C makes it forget.
-        exec("")
+        exec("")  # noqa: S102
         raise
     finally:
         if _is_guarded:

@@ -80,7 +80,8 @@ def push(
         branch = replace(branch, name=revision)
         with_retries(lambda: branch.api.create_branch(**branch.repo, branch=revision, exist_ok=True), wait)
     commit = commit_files(branch, files, _is_build_file, message or f"Dataset of {build_info['rows']:,} rows")
-    with_retries(lambda: branch.api.create_tag(**branch.repo, tag=tag, revision=commit, exist_ok=True), wait)
+    tagged = f"The new version is complete, and only its tag {tag} is missing"
+    with_retries(lambda: branch.api.create_tag(**branch.repo, tag=tag, revision=commit, exist_ok=True), wait, tagged)
     return branch.commit_url(commit)
 
 

@@ -12,6 +12,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -191,6 +192,6 @@ def _delete_staging_branches(branch: Branch) -> None:
     try:
         refs = with_retries(lambda: branch.api.list_repo_refs(**branch.repo), branch.wait)
         for name in [ref.name for ref in refs.branches if ref.name.startswith(STAGING)]:
-            branch.api.delete_branch(**branch.repo, branch=name)
+            with_retries(partial(branch.api.delete_branch, **branch.repo, branch=name), branch.wait)
     except (HfHubHTTPError, ComvintError) as error:
         warnings.warn(f"A staging branch is left in {branch.repo_id} ({first_line(error)}); it may be deleted.", stacklevel=2)

@@ -15,6 +15,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 CUT, HOLD = 0, 1
 """Statuses of faults that cut the connection instead of answering, and that keep the request waiting until `/_release`."""
+SHORT, TEXT, EMPTY, SHAPE, STALL, REDIRECT = 2, 3, 4, 5, 6, 7
+"""Statuses of faults that cut a body, answer in HTML, answer nothing, answer JSON of another shape, never answer, and redirect in a
+circle; those that answer do so with status 200."""
+STALL_SECONDS = 20
 router = APIRouter()
 faults: list[dict] = []
 held: list[tuple[asyncio.Event, tuple[str, int]]] = []
@@ -50,8 +54,25 @@ async def meet(request: Request, call_next) -> Response:
         await call_next(request)
     if fault["status"] == CUT:
         connections[tuple(request.client)].abort()
+    if fault["status"] in range(SHORT, REDIRECT + 1):
+        return await _answer_oddly(fault["status"], request)
     headers = {"Retry-After": "0"} if fault["status"] == 429 else {}
     return JSONResponse({"error": "a fault that the test asked for"}, fault["status"] or 500, headers)
+
+
+async def _answer_oddly(kind: int, request: Request) -> Response:
+    if kind == STALL:
+        await asyncio.sleep(STALL_SECONDS)
+    match kind:
+        case 2:
+            return Response(b'{"success": tr', headers={"Content-Length": "1000", "Content-Type": "application/json"})
+        case 3:
+            return Response("<!doctype html><title>Be right back</title>", media_type="text/html")
+        case 5:
+            return JSONResponse([{"what": None}])
+        case 7:
+            return Response(status_code=307, headers={"Location": str(request.url)})
+    return Response()
 
 
 def _meant_for(line: str) -> dict | None:
