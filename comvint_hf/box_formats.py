@@ -15,8 +15,10 @@ from typing import NamedTuple
 from comvint_hf.errors import InputError
 from comvint_hf.types import Box
 
-_NUMBER = r"[-+]?(?:\d++\.?+\d*+|\.\d++)"
-_PARTIAL_NUMBER = r"[-+]?[\d.]{0,12}"
+# Foreign text is searched with these expressions, so each is linear: possessive quantifiers (++, *+) never try a shorter match.
+_NUMBER = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)"
+_PARTIAL_NUMBER = r"[-+]?[\d.]{0,12}+"
+_SPACES = r"\s*+"
 
 
 class Frame(NamedTuple):
@@ -110,7 +112,7 @@ class BoxFormat:
     def pattern(self) -> re.Pattern[str]:
         """A box in a text, its four numbers as groups; markers may be missing, and blanks may differ."""
         opening, closing = (rf"(?:{re.escape(marker)})?" if marker else "" for marker in self.markers)
-        return re.compile(opening + r"\s*".join(self._split(self.template, rf"({_NUMBER})")) + closing)
+        return re.compile(opening + _SPACES.join(self._split(self.template, rf"({_NUMBER})")) + closing)
 
     def complete_length(self, text: str) -> int:
         """Count the characters before an unfinished box at the end of a text; a stream holds the rest back.
@@ -136,7 +138,7 @@ class BoxFormat:
         """An expression for any beginning of a template."""
         nested = ""
         for part in reversed([*self._split(template, _PARTIAL_NUMBER, letters=True)][:-1]):
-            nested = rf"{part}(?:\s*{nested})?" if nested else part
+            nested = rf"{part}(?:{_SPACES}{nested})?" if nested else part
         return nested
 
     @staticmethod

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from comvint_hf.box_formats import BOX_FORMATS, BoxFormat
 from comvint_hf.errors import InputError
 from comvint_hf.images import fit_pixels
+from comvint_hf.strict_reader import LIMITS, read_json_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,8 +37,8 @@ class Conventions(BaseModel):
 
     version: int = 1
     box_dialect: str = "fraction"
-    min_pixels: int | None = None
-    max_pixels: int | None = None
+    min_pixels: Annotated[int, Field(ge=1, le=LIMITS.resized_pixels)] | None = None
+    max_pixels: Annotated[int, Field(ge=1, le=LIMITS.resized_pixels)] | None = None
     templates: tuple[str, ...] = ()
     learn: str | None = None
     base_model: str | None = None
@@ -48,6 +50,12 @@ class Conventions(BaseModel):
     generator: str | None = None
     judge: str | None = None
     prompts: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels is {self.min_pixels:,} and max_pixels only {self.max_pixels:,}")
+        return self
 
     @property
     def box_format(self) -> BoxFormat:
@@ -74,12 +82,12 @@ class Conventions(BaseModel):
         if not path.exists():
             return cls()
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(json.dumps(read_json_file(path, max_bytes=LIMITS.conventions_bytes)))
         except ValidationError as error:
             problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"])) or "the file"
+            where = ".".join(map(str, problem["loc"]))[:100] or "the file"
             raise InputError(
-                f"{path}: {where}: {problem['msg']}; write it again by building or training, or repair it by hand."
+                f"{path}: {where}: {problem['msg'][:200]}; write it again by building or training, or repair it by hand."
             ) from error
 
 

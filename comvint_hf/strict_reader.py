@@ -49,6 +49,8 @@ class Limits:
         image_pixels: Most pixels of an image.
         image_side: Most pixels of an image's longer side.
         image_passes: Most passes of an image that is stored in several (a progressive JPEG).
+        conventions_bytes: Most bytes of a comvint.json.
+        resized_pixels: Most pixels to which conventions and flags may have an image resized.
     """
 
     json_bytes: int = 256 * MIB
@@ -72,6 +74,8 @@ class Limits:
     image_pixels: int = 120_000_000
     image_side: int = 65_535
     image_passes: int = 300
+    conventions_bytes: int = 4 * MIB
+    resized_pixels: int = 100_000_000
 
 
 LIMITS = Limits()

@@ -1,5 +1,7 @@
 """comvint.json travels and says what is wrong with it."""
 
+import os
+
 import pytest
 
 from comvint_hf.conventions import Conventions
@@ -33,6 +35,39 @@ def test_a_broken_file_is_named(tmp_path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         Conventions.read(tmp_path)
     assert "comvint.json" in str(caught.value)
+
+
+ABSURD = {
+    "a million megapixels": '{"min_pixels": 1000000000000}',
+    "the same as a float": '{"min_pixels": 1e12}',
+    "pixels that are no number": '{"max_pixels": NaN}',
+    "infinite pixels": '{"max_pixels": 1e999}',
+    "no pixels": '{"max_pixels": 0}',
+    "less than no pixels": '{"min_pixels": -5}',
+    "an integer of 5,000 digits": '{"min_pixels": ' + "9" * 5000 + "}",
+    "bounds that exclude each other": '{"min_pixels": 1000, "max_pixels": 10}',
+    "deep nesting": '{"quantization": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "a lone surrogate": '{"recipe": "\\ud800"}',
+    "another type": '{"templates": {"a": 1}}',
+    "no object": "[1, 2]",
+    "nothing": "",
+    "zeros": "\x00" * 500,
+    "eight megabytes": '{"recipe": "' + "x" * 8_000_000 + '"}',
+}
+
+
+@pytest.mark.parametrize("name", ABSURD)
+def test_an_absurd_file_is_one_sentence(tmp_path, name: str) -> None:
+    (tmp_path / "comvint.json").write_text(ABSURD[name])
+    with pytest.raises(InputError, match="comvint.json") as caught:
+        Conventions.read(tmp_path)
+    assert len(str(caught.value)) < 600 and "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_no_file_of_conventions(tmp_path) -> None:
+    os.mkfifo(tmp_path / "comvint.json")
+    with pytest.raises(InputError, match="no regular file"):
+        Conventions.read(tmp_path)
 
 
 def test_an_unknown_dialect_is_named() -> None:

@@ -16,6 +16,7 @@ from comvint_hf.conventions import FILE, Conventions
 from comvint_hf.dataset.locate import check_exists, fetch_dataset_file
 from comvint_hf.errors import InputError, ModelError
 from comvint_hf.image_geometry import has_dynamic_resolution, has_pixel_bounds
+from comvint_hf.strict_reader import LIMITS
 from comvint_hf.training import lora
 from comvint_hf.training.error_messages import explain_model_loading_error
 from comvint_hf.training.packing.masks import AttentionSettings, read_attention
@@ -42,6 +43,11 @@ def check_pixel_bounds(processor: Any, min_pixels: int | None, max_pixels: int |
     """Raise `InputError` for bounds of an image's pixels that the processor would undo."""
     if min_pixels is None and max_pixels is None:
         return
+    for name, bound in (("--min_pixels", min_pixels), ("--max_pixels", max_pixels)):
+        if bound is not None and not 1 <= bound <= LIMITS.resized_pixels:
+            raise InputError(f"{name} is {bound:,}; expected a number of pixels between 1 and {LIMITS.resized_pixels:,}.")
+    if min_pixels and max_pixels and min_pixels > max_pixels:
+        raise InputError(f"--min_pixels {min_pixels:,} is more than --max_pixels {max_pixels:,}: swap them, or leave one out.")
     image_processor = getattr(processor, "image_processor", processor)
     if not has_dynamic_resolution(processor):
         raise InputError(
