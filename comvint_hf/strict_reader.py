@@ -30,6 +30,8 @@ class Limits:
     Attributes:
         json_bytes: Most bytes of one JSON document.
         json_depth: Deepest nesting of a JSON document; the parser itself keeps it.
+        conventions_bytes: Most bytes of a comvint.json.
+        resized_pixels: Most pixels to which conventions and flags may have an image resized.
         integer: Largest magnitude of an integer; a larger one would overflow as a float.
         reply_bytes: Most bytes of the body of an endpoint's answer, after decompression.
         reply_text: Most characters of a reply's text.
@@ -55,6 +57,8 @@ class Limits:
 
     json_bytes: int = 256 * MIB
     json_depth: int = 201
+    conventions_bytes: int = 4 * MIB
+    resized_pixels: int = 100_000_000
     integer: int = 10**300
     reply_bytes: int = 16 * MIB
     reply_text: int = 400_000

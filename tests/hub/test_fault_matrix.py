@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from hub.fault_matrix import ENDPOINTS, FAULTS, QUICK, attack
 
@@ -20,6 +22,7 @@ def test_a_lasting_fault_leaves_a_whole_version_and_one_sentence(endpoint, hub, 
 @pytest.mark.slow
 @pytest.mark.parametrize("passing", [False, True], ids=["lasting", "passing"])
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_every_fault_leaves_a_whole_version_and_one_sentence(endpoint, passing, hub, client, versions) -> None:
+def test_every_fault_leaves_a_whole_version_and_one_sentence(endpoint, passing, hub, client, versions, record_property) -> None:
     outcomes = [attack(hub, client, versions, endpoint, fault, passing=passing) for fault in FAULTS]
+    record_property("outcomes", [asdict(outcome) for outcome in outcomes])  # for the table of `make attack`
     assert [outcome for outcome in outcomes if not outcome.is_clean] == []
