@@ -21,7 +21,7 @@ STEPS ?= 11000
 ASKED ?= 6000
 endif
 
-.PHONY: help demo dataset test check slow docs samples experiment experiment-rounds bench dev clean
+.PHONY: help demo dataset test check slow fuzz attack docs samples experiment experiment-rounds bench dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -74,6 +74,13 @@ docs: $(VENV)/packages ## build the documentation into build/site; warnings are 
 
 slow: $(VENV)/wheel ## run the slow tests (minutes each)
 	COMVINT_WHEEL=1 $(BIN)/pytest tests -m slow $(ARGS)
+
+fuzz: $(VENV)/wheel ## fuzz every reader of foreign input (10 minutes in total, or FUZZ_SECONDS=...)
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt atheris || echo "atheris does not install on this Python: hypothesis runs alone."
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/run.py
+
+attack: $(VENV)/wheel ## kills, hostile endpoints, hostile files, Hub faults and Space requests in one table (an hour)
+	PYTHONPATH=tests $(BIN)/python tests/attacks/table.py
 
 # 50 rows per source, half from each recipe, with images; read them against tests/annotator/CHECKLIST.md.
 SAMPLED = shapes=shapes:200 coco=coco:$(SHARED)/coco flickr30k=flickr30k:$(SHARED)/flickr30k_entities \

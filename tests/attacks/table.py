@@ -1,6 +1,6 @@
 """The table of the attack: random kills, hostile endpoints, batch lines, files, Hub faults and Space requests, and their outcomes.
 
-python tests/attacks/table.py            every kind; takes about half an hour on two cores
+python tests/attacks/table.py            every kind; takes about an hour on two cores
 python tests/attacks/table.py "Hub faults" "Space requests"
 """
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fuzz.run import run_examples
 from fuzz.readers import READERS
+from fuzz.run import run_examples
 
 EXAMPLES = 120
 

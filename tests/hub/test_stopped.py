@@ -33,3 +33,19 @@ def test_a_push_that_is_stopped_says_so_at_once(place, stop, hub, client, enviro
     assert json.loads(client(IDS, "tester/stopped", "", "plain")) in (ids(first), ids(second))
     client(PUSH, str(second), "tester/stopped")
     assert json.loads(client(IDS, "tester/stopped", "", "plain")) == ids(second)
+
+
+@pytest.mark.parametrize("refusing", ["full", "read-only"])
+def test_a_push_needs_no_room_here_or_says_so(refusing, hub, client, environment, toy_dataset, small_disk, read_only) -> None:
+    """The folders of the Hub's client and of temporary files lie on a disk that refuses."""
+    disk, folder = small_disk(0 if refusing == "full" else 1 << 30), toy_dataset()
+    if refusing == "read-only":
+        read_only(disk)
+    own = {**environment, "HF_HOME": str(disk / "hf"), "TMPDIR": str(disk), "XDG_CACHE_HOME": str(disk / "cache")}
+    command = [sys.executable, "-m", "comvint_hf.cli", "push", str(folder), "tester/tight"]
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert "Traceback" not in done.stderr and done.returncode in (0, 1)
+    if done.returncode:
+        assert "The disk refuses" in done.stderr and len(done.stderr.splitlines()) == 1
+        client(PUSH, str(folder), "tester/tight")
+    assert json.loads(client(IDS, "tester/tight", "", "plain")) == ids(folder)
