@@ -37,6 +37,7 @@ class Limits:
         reply_text: Most characters of a reply's text.
         reply_tokens: Most tokens that a reply without a bound of its own may claim.
         stored_tokens: Most tokens of one reply in a reply cache.
+        answer_seconds: Most seconds of one streamed answer, however alive it is.
         bytes_per_second: Slowest upload; a request gets a second more for each of them.
         batch_line_bytes: Most bytes of one line of a batch's result file.
         batch_file_bytes: Most bytes of a batch's result file.
@@ -64,6 +65,7 @@ class Limits:
     reply_text: int = 400_000
     reply_tokens: int = 1_000_000
     stored_tokens: int = 10**12
+    answer_seconds: float = 3600.0
     bytes_per_second: int = 100_000
     batch_line_bytes: int = 16 * MIB
     batch_file_bytes: int = 4096 * MIB

@@ -14,18 +14,12 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, BinaryIO
 
+from comvint_hf.endpoint.errors import RefusedFieldError, RetryableError, UnfitReplyError, classify_error, classify_status
 from comvint_hf.errors import EndpointError, PendingError, ReplyError
 from comvint_hf.generation.client.batch_queue import Batch, BatchQueue, PendingRequest
 from comvint_hf.generation.client.batch_results import BatchResults, BatchState, check_id, iter_lines
 from comvint_hf.generation.client.cache import RawReply
 from comvint_hf.generation.client.completion import parse_completion
-from comvint_hf.generation.client.errors import (
-    RetryableError,
-    UnsupportedFormatError,
-    UnsupportedMaxTokensError,
-    classify_error,
-    classify_status,
-)
 from comvint_hf.generation.client.openai_llm import OpenAILLM
 from comvint_hf.generation.client.retry import MAX_FAILURES, MAX_REFUSALS, EndpointHealth, RetryState
 from comvint_hf.generation.llm import R
@@ -270,8 +264,8 @@ class BatchLLM:
             if status != 200:
                 raise classify_status(status, response.get("body"), {}, self.name, url)
             bounds = requester.compute_token_bounds(request.size, has_images=self.llm.settings.see)
-            completion = parse_completion(response.get("body"), bounds)
-        except (RetryableError, ReplyError, EndpointError, UnsupportedFormatError, UnsupportedMaxTokensError) as error:
+            completion = parse_completion(response.get("body"), bounds, self.name, url)
+        except (RetryableError, ReplyError, EndpointError, RefusedFieldError, UnfitReplyError) as error:
             results.failed[request.custom_id] = error
             return None
         requester.count_correction(request.prompt, completion)
@@ -293,9 +287,7 @@ class BatchLLM:
             if error is None and not is_complete:
                 continue
             settled += 1
-            if isinstance(error, UnsupportedFormatError):
-                await self._requester.capabilities.downgrade_mode(request.mode, str(error))
-                await self._queue.remove(request)
+            if isinstance(error, RefusedFieldError) and (error := await self._adapt(error, request)) is None:
                 continue
             if isinstance(error, EndpointError):
                 results.stop = error
@@ -307,6 +299,18 @@ class BatchLLM:
             else:
                 await self._queue.retry(request)
         return settled
+
+    async def _adapt(self, error: RefusedFieldError, request: PendingRequest) -> ReplyError | None:
+        """Learn from a refusal, so that the request goes into the queue again as the endpoint takes it; else what gives it up."""
+        capabilities = self._requester.capabilities
+        try:
+            changed = await capabilities.adapt(error, self._queue.find_body(request), request.size)
+        except ReplyError as given_up:
+            return given_up
+        if not changed and error.limit is not None:
+            capabilities.most_tokens = min(error.limit, capabilities.most_tokens or error.limit)
+        await self._queue.remove(request)
+        return None
 
     async def _save_replies(self, replies: list[tuple[PendingRequest, RawReply]]) -> None:
         for request, reply in await self._queue.save_replies(list(replies)):

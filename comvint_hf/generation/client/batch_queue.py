@@ -103,6 +103,11 @@ class BatchQueue:
                 head = f'{{"custom_id": "{request.custom_id}", "method": "POST", "url": "/v1/chat/completions", "body": '
                 yield head.encode() + body.encode() + b"}\n"
 
+    def find_body(self, request: PendingRequest) -> dict[str, Any]:
+        """The body of a request in the queue; {} where it is gone."""
+        rows = self._cache.query("SELECT body FROM wanted WHERE key = ? AND attempt = ?", (request.key, request.attempt))
+        return json.loads(rows[0][0]) if rows else {}
+
     def find_requests(self, batch: Batch) -> dict[str, PendingRequest]:
         """The requests of a batch without a result yet, by custom id."""
         rows = self._cache.query(f"SELECT {_COLUMNS} FROM wanted WHERE batch = ? ORDER BY rowid", (batch.id,))

@@ -100,7 +100,7 @@ class BatchResults:
 
 async def iter_lines(response: httpx2.Response) -> AsyncGenerator[bytes | None, None]:
     """Yield the lines of a result file, and `None` for one that is too long to be kept."""
-    from comvint_hf.generation.client.bounded_http import iter_bounded
+    from comvint_hf.endpoint.bounded_http import iter_bounded
 
     line, too_long = bytearray(), False
     async with aclosing(iter_bounded(response, LIMITS.batch_file_bytes)) as chunks:

@@ -1,47 +1,62 @@
-"""Capabilities of an endpoint, learnt from its refusals and remembered in the reply cache."""
+"""The abilities of an endpoint, remembered in the reply cache."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from comvint_hf.errors import EndpointError
+from comvint_hf.endpoint.abilities import MODES, Abilities, Mode
+from comvint_hf.endpoint.address import Endpoint
+from comvint_hf.endpoint.errors import RefusedFieldError
+from comvint_hf.endpoint.refused_fields import MAX_TOKENS_NAMES
 from comvint_hf.generation.client.cache import Cache
-from comvint_hf.generation.client.endpoint import Endpoint
-from comvint_hf.generation.client.reply_parsing import MODES, Mode
+from comvint_hf.strict_reader import bounded_int
 
-MAX_TOKENS_NAMES = ("max_completion_tokens", "max_tokens")
+_COLUMNS = {"mode": "mode", "max_tokens_name": "cap_name"}
+"""Attributes whose name in older caches was another one."""
+_FLAGS = ("temperature", "streams", "stream_options", "can_stream")
+_NUMBERS = ("most_tokens",)  # the context is not the model's but the server's, which may be started anew with another
 
 
-class Capabilities:
-    """The strictest response format that works for a model, and the endpoint's name for the bound on a reply's tokens."""
+class Capabilities(Abilities):
+    """What an endpoint takes for a model, as its refusals and those of earlier runs told."""
 
     def __init__(self, cache: Cache, endpoint: Endpoint, model: str) -> None:
-        self._cache, self._url, self._model = cache, endpoint.url, model
+        super().__init__(endpoint.url, model, endpoint.max_tokens_name)
+        self._cache = cache
+        self.is_mode_proven = False
         query = "SELECT ability, value FROM abilities WHERE endpoint = ? AND model = ?"
-        known: dict[str, Any] = dict(cache.query(query, (endpoint.url, model)))
-        self.mode: Mode = known.get("mode", MODES[0])
-        self.max_tokens_name: str = known.get("cap_name", endpoint.max_tokens_name)
-        self._refused_names: set[str] = set()
+        self._restore(dict(cache.query(query, (endpoint.url, model))))
 
-    async def downgrade_mode(self, mode: Mode, reason: str) -> None:
-        """Step down from a refused format, unless another task has. Raises `EndpointError` below plain text."""
-        # Many requests in flight may be refused for the same format.
-        if self.mode != mode:
+    def _restore(self, known: dict[str, Any]) -> None:
+        if known.get("mode") in MODES:
+            self.mode, self.is_mode_proven = known["mode"], True
+        if known.get("cap_name") in MAX_TOKENS_NAMES:
+            self.max_tokens_name = known["cap_name"]
+        for name in _FLAGS:
+            if name in known:
+                setattr(self, name, known[name] == "1")
+        for name in _NUMBERS:
+            value = str(known.get(name, ""))
+            setattr(self, name, bounded_int(int(value), 1, 10**9) if value.isdecimal() and len(value) < 10 else None)
+
+    async def adapt(self, error: RefusedFieldError, body: dict[str, Any], prompt_bytes: int) -> bool:
+        """Learn from a refusal, and return whether anything changed. Raises what `Abilities.learn` raises."""
+        changed = self.learn(error, body, prompt_bytes)
+        for name, value in changed.items():
+            await self.save(name, value)
+        return bool(changed)
+
+    async def set_mode(self, mode: Mode) -> None:
+        """Remember a response format that was found to work where a stricter one does not."""
+        if MODES.index(mode) > MODES.index(self.mode):
+            self.mode = mode
+            await self.save("mode", mode)
+        self.is_mode_proven = True
+
+    async def save(self, name: str, value: Any) -> None:
+        """Remember the value of an attribute for later runs, if it is one that lasts."""
+        if name not in (*_COLUMNS, *_FLAGS, *_NUMBERS):
             return
-        if mode == MODES[-1]:
-            raise EndpointError(f"{self._url} refuses {self._model} even in plain text ({reason}): is this a chat model?")
-        self.mode = MODES[MODES.index(mode) + 1]
-        await self._save("mode", self.mode)
-
-    async def switch_max_tokens_name(self, refused: str, reason: str) -> None:
-        """Use the other name. Raises `EndpointError` if that was refused as well."""
-        self._refused_names.add(refused)
-        if len(self._refused_names) == len(MAX_TOKENS_NAMES):
-            raise EndpointError(f"{self._url} accepts neither {' nor '.join(MAX_TOKENS_NAMES)} for {self._model} ({reason}).")
-        if self.max_tokens_name == refused:
-            self.max_tokens_name = MAX_TOKENS_NAMES[1 - MAX_TOKENS_NAMES.index(refused)]
-            await self._save("cap_name", self.max_tokens_name)
-
-    async def _save(self, name: str, value: str) -> None:
-        row = (self._url, self._model, name, value)
+        setattr(self, name, value)
+        row = (self.url, self.model, _COLUMNS.get(name, name), str(int(value)) if isinstance(value, bool) else str(value))
         await self._cache.execute("INSERT OR REPLACE INTO abilities VALUES (?, ?, ?, ?)", row)

@@ -6,12 +6,14 @@ import json
 from typing import Any, NamedTuple
 
 from comvint_hf import images
+from comvint_hf.endpoint.error_report import find_inner_error, report_error
+from comvint_hf.endpoint.errors import RetryableError, classify_report
+from comvint_hf.endpoint.messages import Message, parse_answer, read_message
 from comvint_hf.errors import ImageError, InputError, ReplyError
 from comvint_hf.generation.client.cache import RawReply
-from comvint_hf.generation.client.errors import RetryableError
-from comvint_hf.generation.client.reply_parsing import ReplyMismatch, ReplySchema
+from comvint_hf.generation.client.reply_parsing import REASONING, ReplyMismatch, ReplySchema
 from comvint_hf.generation.prompt import Prompt
-from comvint_hf.strict_reader import LIMITS, bounded_int, parse_json, redact
+from comvint_hf.strict_reader import LIMITS, bounded_int, redact
 from comvint_hf.types import Scene
 
 UNREADABLE = "unreadable"
@@ -110,43 +112,63 @@ def to_data_url(scene: Scene, max_pixels: int) -> str:
         raise ReplyError(str(error)) from error
 
 
-def parse_body(body: bytes, bounds: TokenBounds) -> Completion:
-    """Parse the body of an answer. Raises `RetryableError` for one that is no chat completion.
+def parse_body(body: bytes, bounds: TokenBounds, model: str = "", url: str = "") -> Completion:
+    """Parse the body of an answer, whole or streamed. Raises what `parse_completion` raises.
 
     JSON that breaks the limits is an unreadable completion, and not an error: it was paid for.
     """
     try:
-        # Some servers write NaN beside the message; the numbers that are used are checked one by one.
-        answer = parse_json(body, what="The answer", max_bytes=LIMITS.reply_bytes, allow_non_finite=True)
+        answer = parse_answer(body)
     except InputError as error:
         if body[:100].lstrip()[:1] in (b"{", b"["):
             return _count_tokens("", UNREADABLE, {}, bounds, size=len(body))
         raise _no_completion(repr(body[:120])) from error
-    return parse_completion(answer, bounds)
+    return parse_completion(answer, bounds, model, url)
 
 
-def parse_completion(answer: Any, bounds: TokenBounds) -> Completion:
-    """Parse a decoded answer, which may be of any shape. Raises `RetryableError` for one without choices.
+def parse_completion(answer: Any, bounds: TokenBounds, model: str = "", url: str = "") -> Completion:
+    """Parse a decoded answer, which may be of any shape.
 
     Tokens that the endpoint did not count are estimated on the high side. Counts that the bytes which were sent and received
     cannot justify are corrected.
+
+    Raises:
+        Exception: What `classify_report` makes of an error inside the answer; a `RetryableError` for one without choices.
     """
+    if (inner := find_inner_error(answer)) is not None:
+        raise classify_report(report_error(200, inner, {}), model, url)
     if not isinstance(answer, dict) or not answer.get("choices"):
         raise _no_completion(repr(answer)[:120])
     try:
         # Some servers send null or leave fields out that OpenAI always sends.
-        choice = answer["choices"][0]
-        message = choice["message"]
-        text, refusal = _join_content(message.get("content")), _join_content(message.get("refusal"))
-        finish = choice.get("finish_reason") or "stop"
+        text, finish = _judge_message(read_message(answer["choices"][0]))
     except (LookupError, TypeError, AttributeError):
-        text, refusal, finish = "", "", UNREADABLE
-    if len(text or refusal) > LIMITS.reply_text:
-        text, refusal, finish = "", "", UNREADABLE
-    if finish not in ("length", "content_filter", UNREADABLE):
-        finish = "refusal" if refusal else "stop" if text.strip() else "empty"
+        text, finish = "", UNREADABLE
+    if finish == "error":
+        raise RetryableError("the endpoint broke the reply off", billed=True, answered=True)
+    if len(text) > LIMITS.reply_text:
+        text, finish = "", UNREADABLE
     usage = answer.get("usage")
-    return _count_tokens(text or refusal, finish, usage if isinstance(usage, dict) else {}, bounds)
+    return _count_tokens(text, finish, usage if isinstance(usage, dict) else {}, bounds)
+
+
+def make_unfit(text: str, bounds: TokenBounds) -> Completion:
+    """Make the completion of a reply that the server itself has refused: paid for, and no reply."""
+    return _count_tokens(text[: LIMITS.reply_text], "unfit", {}, bounds)
+
+
+def _judge_message(message: Message) -> tuple[str, str]:
+    """The text of a message and how it ended: "stop" for an ordinary one."""
+    finish, text = message.finish_reason or "stop", message.text or message.refusal
+    if finish == "length" and not text.strip() and message.reasoning:
+        return "", "thinking"
+    if finish != "stop":
+        return text, finish
+    if message.refusal:
+        return text, "refusal"
+    if text.strip():
+        return text, "stop"
+    return (message.reasoning, REASONING) if message.reasoning.strip() else ("", "empty")
 
 
 def _count_tokens(
@@ -156,10 +178,11 @@ def _count_tokens(
     text_size = len(text.encode())
     estimate = (text_size if size is None else size) // FEWEST_BYTES_PER_TOKEN
     details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    prompt, prompt_corrected = _bound_count(usage.get("prompt_tokens"), bounds.estimate, bounds.low, bounds.prompt)
+    cached = details.get("cached_tokens") if isinstance(details, dict) else usage.get("prompt_cache_hit_tokens")
+    claimed = usage.get("prompt_tokens", usage.get("input_tokens"))
+    prompt, prompt_corrected = _bound_count(claimed, bounds.estimate, bounds.low, bounds.prompt)
     completion, completion_corrected = _bound_count(
-        usage.get("completion_tokens"),
+        usage.get("completion_tokens", usage.get("output_tokens")),
         estimate,
         text_size // MOST_BYTES_PER_TOKEN,
         max(bounds.completion, text_size),
@@ -173,6 +196,8 @@ def _bound_count(claimed: Any, estimate: int, low: int, high: int) -> tuple[int,
     """The claimed count moved into its bounds, or the estimate where it is none; and whether the claim was wrong."""
     if claimed is None or (claimed == 0 and not isinstance(claimed, bool)):
         return min(estimate, high), False
+    if isinstance(claimed, str) and claimed.isdecimal() and len(claimed) < 10:
+        claimed = int(claimed)
     count = bounded_int(claimed, 1, LIMITS.integer)
     bounded = min(max(estimate if count is None else count, low), high)
     return bounded, bounded != count
@@ -187,12 +212,3 @@ def count_prompt_bytes(body: dict[str, Any]) -> int:
     contents = [message["content"] for message in body["messages"]]
     texts = [content if isinstance(content, str) else content[0]["text"] for content in contents]
     return sum(len(text.encode()) for text in texts) + len(json.dumps(body.get("response_format", "")))
-
-
-def _join_content(content: Any) -> str:
-    """A message's text, whether it came whole or in parts. Raises `TypeError` for content that is no text."""
-    if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
-    if content is not None and not isinstance(content, str):
-        raise TypeError("content that is no text")
-    return content or ""

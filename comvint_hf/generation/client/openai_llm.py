@@ -124,6 +124,7 @@ class OpenAILLM:
                     self.record_cost(request, replies, matched=True)
                     return reply
                 self.requester.get_counts(request).rejected += 1
+                self.requester.record_mismatch(replies[-1], problem)
         finally:
             del self._in_progress[request.key]
             done.set_result(None)
@@ -148,9 +149,13 @@ class OpenAILLM:
         problem = "none"
         for reply in replies:
             try:
-                return request.schema.parse(reply.text, reply.finish_reason, reply.mode), ""
+                parsed = request.schema.parse_reply(reply.text, reply.finish_reason, reply.mode)
             except ReplyMismatch as mismatch:
                 problem = str(mismatch)
+                continue
+            self.requester.health.record_match()
+            self.requester.get_counts(request).repaired += parsed.is_repaired
+            return parsed.value, ""
         return None, problem
 
     def record_cost(self, request: ReplyRequest, replies: list[RawReply], *, matched: bool) -> None:

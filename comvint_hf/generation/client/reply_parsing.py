@@ -1,29 +1,29 @@
 """Reply schemas: what a `Reply` class asks of an endpoint, and how a message is parsed back into one.
 
-The JSON schema goes to endpoints that take schemas, a one-line instruction to all. A message may hold JSON, fenced JSON,
-JSON inside prose, or "Question: ... Answer: ..." lines.
+The JSON schema goes to endpoints that take schemas, a one-line instruction to all. A message may hold thoughts, and then JSON,
+fenced JSON, JSON inside prose, what is nearly JSON, or "Question: ... Answer: ..." lines.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, Literal
+from typing import Any, Generic, NamedTuple
 
 from pydantic import ValidationError
 
-from comvint_hf.errors import InputError
+from comvint_hf.endpoint.abilities import MODES, Mode
+from comvint_hf.generation.client.json_values import find_json_values, is_json, repair_json
 from comvint_hf.generation.client.labelled_text import parse_labelled_text
 from comvint_hf.generation.llm import R
-from comvint_hf.strict_reader import LIMITS, clean_text, is_valid_text, parse_json
+from comvint_hf.generation.refusals import begins_with_refusal
+from comvint_hf.strict_reader import LIMITS, clean_text, is_valid_text
+from comvint_hf.thoughts import strip_thoughts
 
-Mode = Literal["json_schema", "json_object", "text"]
-MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")
-"""Response formats, the strictest first; an endpoint that refuses one is asked with the next."""
+__all__ = ["FINISH_PROBLEMS", "MODES", "Mode", "ParsedReply", "ReplyMismatch", "ReplySchema", "build_schema"]
 
 FINISH_PROBLEMS = {
     "length": "the reply was cut off before its end",
@@ -31,23 +31,28 @@ FINISH_PROBLEMS = {
     "content_filter": "the provider's content filter stopped the reply",
     "empty": "the reply was empty",
     "unreadable": "the reply could not be read",
+    "thinking": "the reply was cut off while the model was still thinking: give a higher --max-tokens",
+    "unfit": "the endpoint found the reply to be no valid JSON",
 }
 """Finish reasons of messages that are no reply, whatever their text."""
 
 # Strict mode refuses these keywords. Pydantic checks them when the reply comes.
 _UNSUPPORTED = ("title", "default", "minLength", "maxLength", "pattern", "format", "uniqueItems", "examples")
-_REASONING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 # Possessive, because thousands of line breaks would be tried in all their splits.
 _FENCE = re.compile(r"```[a-zA-Z]*+[^\S\n]*+\n(.*?)```", re.DOTALL)
-_REFUSAL = re.compile(
-    r"\A\W*(i'm sorry|i am sorry|sorry,|i can't|i cannot|i can not|i'm unable|i am unable|as an ai\b)", re.IGNORECASE
-)
-_MAX_SCANNED = 4_000_000
-"""Characters that are read in search of JSON values, those that are read twice included."""
+REASONING = "reasoning"
+"""Finish reason of a message whose text stood where the thoughts belong."""
 
 
 class ReplyMismatch(ValueError):
     """A message that does not match its schema; the text is the reason as the model is told it."""
+
+
+class ParsedReply(NamedTuple):
+    """A reply, and whether its JSON had to be repaired."""
+
+    value: Any
+    is_repaired: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,41 +81,76 @@ class ReplySchema(Generic[R]):
 
     def parse(self, text: str, finish_reason: str = "stop", mode: Mode = "json_schema") -> R:
         """Parse a message into the reply. Raises `ReplyMismatch` where it is no reply or does not match."""
+        value: R = self.parse_reply(text, finish_reason, mode).value
+        return value
+
+    def parse_reply(self, text: str, finish_reason: str = "stop", mode: Mode = "json_schema") -> ParsedReply:
+        """Parse a message as `parse` does, and say whether its JSON had to be repaired."""
         if len(text) > LIMITS.reply_text or not is_valid_text(text):
             finish_reason = "unreadable"
         if finish_reason in FINISH_PROBLEMS:
-            raise ReplyMismatch(FINISH_PROBLEMS[finish_reason])
-        if text.startswith("{") and _is_json(text):
+            is_thinking = finish_reason == "length" and text.strip() and not strip_thoughts(text)
+            raise ReplyMismatch(FINISH_PROBLEMS["thinking" if is_thinking else finish_reason])
+        if text.startswith("{") and is_json(text):
             try:
-                return self.reply_type.model_validate_json(text)
+                return ParsedReply(self.reply_type.model_validate_json(text))
             except ValidationError as error:
-                raise ReplyMismatch(_format_errors(error)) from error
-        return self._parse_prose(_REASONING.sub("", text).strip(), mode)
+                if (inner := _unwrap(json.loads(text))) is None:
+                    raise ReplyMismatch(_format_errors(error)) from error
+                return ParsedReply(self._validate(inner))
+        answer = strip_thoughts(text).strip()
+        if finish_reason == REASONING and not is_json(_FENCE.sub(r"\1", answer)):
+            raise ReplyMismatch(
+                "the reply was empty, and its text stood in reasoning_content: turn the server's reasoning parser off"
+            )
+        if not answer and text.strip():
+            raise ReplyMismatch("the reply holds only the model's thoughts")
+        return self._parse_prose(answer, mode)
 
-    def _parse_prose(self, text: str, mode: Mode) -> R:
+    def _validate(self, value: Any) -> R:
+        try:
+            return self.reply_type.model_validate(value)
+        except ValidationError as error:
+            raise ReplyMismatch(_format_errors(error)) from error
+
+    def _parse_prose(self, text: str, mode: Mode) -> ParsedReply:
         problem = None
         for candidate in self._find_candidates(text):
             try:
-                return self.reply_type.model_validate(candidate)
+                return ParsedReply(self.reply_type.model_validate(candidate))
             except ValidationError as error:
                 problem = problem or _format_errors(error)
         # Only after the candidates, because a good reply may begin with an apology.
-        if _REFUSAL.match(text):
+        if begins_with_refusal(text):
             raise ReplyMismatch(FINISH_PROBLEMS["refusal"])
         if mode == "text" and problem is None and (field := self._single_text_field()) and "{" not in text:
-            return self.reply_type.model_validate({field: text})
+            return ParsedReply(self.reply_type.model_validate({field: text}))
+        for candidate in self._as_candidates(repair_json(text)):
+            try:
+                return ParsedReply(self.reply_type.model_validate(candidate), is_repaired=True)
+            except ValidationError as error:
+                problem = problem or _format_errors(error)
         raise ReplyMismatch(problem or "it holds no complete JSON object of this form")
 
     def _find_candidates(self, text: str) -> Iterator[Any]:
         """Every value in the text that could be the reply: in fenced blocks, as JSON, in labelled lines."""
         for block in (*_FENCE.findall(text), text):
-            for value in _find_json_values(block):
-                if isinstance(value, dict):
-                    yield value
-                elif field := self._single_list_field():
-                    yield {field: value}
+            for value in find_json_values(block):
+                yield from self._as_candidates(value)
+        if text.startswith('"') and is_json(text):  # JSON that was written into a JSON text once more
+            for value in find_json_values(json.loads(text)):
+                yield from self._as_candidates(value)
         if labelled := parse_labelled_text(text, self.reply_type):
             yield labelled
+
+    def _as_candidates(self, value: Any) -> Iterator[Any]:
+        """What a JSON value could mean: the reply, its only list, or something wrapped around the reply."""
+        if isinstance(value, dict):
+            yield value
+        elif isinstance(value, list) and (field := self._single_list_field()):
+            yield {field: value}
+        if (inner := _unwrap(value)) is not None:
+            yield inner
 
     def _single_text_field(self) -> str | None:
         required = {name: field for name, field in self.reply_type.model_fields.items() if field.is_required()}
@@ -119,6 +159,13 @@ class ReplySchema(Generic[R]):
     def _single_list_field(self) -> str | None:
         properties = self.schema["properties"]
         return next(iter(properties)) if [part.get("type") for part in properties.values()] == ["array"] else None
+
+
+def _unwrap(value: Any) -> Any:
+    """The object inside a list of one item, or under the only key of another one; `None` for anything else."""
+    inner = value[0] if isinstance(value, list) and len(value) == 1 else None
+    inner = next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else inner
+    return inner if isinstance(inner, dict) else None
 
 
 @cache
@@ -173,57 +220,6 @@ def _describe_schema(part: dict[str, Any], root: dict[str, Any]) -> str:
 def _describe_property(name: str, part: dict[str, Any], root: dict[str, Any]) -> str:
     description = f" ({part['description']})" if "description" in part else ""
     return f'"{name}": {_describe_schema(part, root)}{description}'
-
-
-def _is_json(text: str) -> bool:
-    """Whether the whole text is JSON within the limits; pydantic's own parser takes infinities."""
-    try:
-        parse_json(text, what="The reply")
-    except InputError:
-        return False
-    return True
-
-
-def _find_json_values(text: str) -> Iterator[Any]:
-    """Yield every outermost JSON object or array in the text, in order; broken ones are skipped.
-
-    The search ends where broken values would make it long.
-    """
-    at = scanned = 0
-    starts = _OPENING.finditer(text)
-    for match in starts:
-        start = match.start()
-        if start < at:
-            continue
-        try:
-            value, at = _DECODER.raw_decode(text, start)
-            scanned += at - start
-            if "\\u" not in text[start:at] or is_valid_text(json.dumps(value, ensure_ascii=False)):
-                yield value
-        except json.JSONDecodeError as error:
-            scanned += error.pos - start + error.pos // 50  # the error itself counts lines from the beginning
-        except (ValueError, RecursionError):  # a number or a nesting beyond the limits
-            scanned += _MAX_SCANNED // 100
-        if scanned > _MAX_SCANNED:
-            return
-
-
-def _parse_int(digits: str) -> int:
-    if len(digits) > 300:
-        raise ValueError("an integer has more than 300 digits")
-    return int(digits)
-
-
-def _parse_float(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError("a number is not finite")
-    return number
-
-
-_OPENING = re.compile(r"[{\[]")
-# Not strict: models write line breaks into strings.
-_DECODER = json.JSONDecoder(strict=False, parse_int=_parse_int, parse_float=_parse_float, parse_constant=_parse_float)
 
 
 def _format_errors(error: ValidationError) -> str:

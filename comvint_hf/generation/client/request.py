@@ -7,10 +7,24 @@ matches its schema is decided elsewhere.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from comvint_hf.endpoint.address import resolve_endpoint
+from comvint_hf.endpoint.bounded_http import Activity
+from comvint_hf.endpoint.errors import (
+    FilteredPromptError,
+    LongPromptError,
+    RefusedFieldError,
+    RetryableError,
+    UnfitReplyError,
+    UnknownModelError,
+    classify_error,
+)
+from comvint_hf.endpoint.model_info import find_context, models_url, name_models, props_url, read_models, read_props
+from comvint_hf.endpoint.refused_fields import MAX_TOKENS_NAMES
 from comvint_hf.errors import EndpointError, ReplyError
 from comvint_hf.generation.client.cache import Cache, RawReply
 from comvint_hf.generation.client.capabilities import Capabilities
@@ -23,23 +37,57 @@ from comvint_hf.generation.client.completion import (
     TokenBounds,
     build_messages,
     count_prompt_bytes,
+    make_unfit,
     parse_body,
     to_data_url,
 )
 from comvint_hf.generation.client.cost import BudgetMeter, find_price, require_price
-from comvint_hf.generation.client.endpoint import resolve_endpoint
-from comvint_hf.generation.client.errors import RetryableError, UnsupportedFormatError, UnsupportedMaxTokensError, classify_error
+from comvint_hf.generation.client.gate import Gate
 from comvint_hf.generation.client.rate_limit import RateLimiter
-from comvint_hf.generation.client.reply_parsing import Mode
+from comvint_hf.generation.client.reply_parsing import FINISH_PROBLEMS, MODES, Mode
 from comvint_hf.generation.client.retry import EndpointHealth, RetryState
 from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.generation.client.usage import Usage, UsageCounts
 from comvint_hf.strict_reader import LIMITS
 
 DEFAULT_MAX_TOKENS = 8192
-"""Most tokens of a reply where a budget needs a bound and none is given."""
+"""Most tokens of a reply where a bound is needed and none is given."""
 _TEMPLATE_BYTES = 64
 """Upper bound on the bytes that a chat template adds to a prompt."""
+_MAX_CHANGES = 12
+"""Most changes of one request to what the endpoint takes."""
+_CANARY = {"messages": [{"role": "user", "content": "Say: yes."}]}
+_CANARY_TOKENS = 64
+
+
+@dataclass
+class RequestShape:
+    """How one request is sent differently from others, because the endpoint refused it or was silent.
+
+    Attributes:
+        mode: A laxer response format than the endpoint's usual one.
+        max_tokens: The bound that the endpoint has named for this prompt.
+        stream: Whether the reply is asked for in events.
+        changes: How often it was refused for a field.
+        is_probing: Whether others wait for what comes of it.
+    """
+
+    mode: Mode | None = None
+    max_tokens: int | None = None
+    stream: bool = False
+    changes: int = 0
+    is_probing: bool = False
+
+
+class PromptRefusal(Exception):
+    """A request was refused in words that say nothing.
+
+    `mode` is the response format whose fault it may be, because the endpoint has never replied in it.
+    """
+
+    def __init__(self, error: ReplyError, mode: Mode | None) -> None:
+        super().__init__(str(error))
+        self.error, self.mode = error, mode
 
 
 @dataclass
@@ -69,6 +117,9 @@ class Requester:
         self.capabilities = Capabilities(self.cache, self.endpoint, self.model)
         self.health = EndpointHealth(self.endpoint.url, self.settings.patience)
         self.in_flight: dict[bytes, asyncio.Task[Any]] = {}
+        self._activity, self._gate = Activity(), Gate()
+        self._has_probed = self._answers_canary = False
+        self._context: asyncio.Future[None] | None = None
         self._stop_error: EndpointError | None = None
         self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
         self._send_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
@@ -78,26 +129,56 @@ class Requester:
         """The usage counts of this request's prompt."""
         return self.usage.get_counts(self.model, request.prompt.name)
 
-    async def build_body(self, request: ReplyRequest, earlier: RawReply | None) -> dict[str, Any]:
+    async def build_body(
+        self, request: ReplyRequest, earlier: RawReply | None, shape: RequestShape | None = None
+    ) -> dict[str, Any]:
         """Build the request body; after an `earlier` mismatch it says why that did not match."""
-        mode, max_tokens_name = self.capabilities.mode, self.capabilities.max_tokens_name
+        shape = shape or RequestShape()
         image = None
         if max_pixels := self.settings.max_pixels:
             image = await asyncio.to_thread(to_data_url, request.prompt.scene, max_pixels)
         messages = build_messages(request.prompt.text, request.schema, image, earlier)
         body = {"model": self.model, "messages": messages, **self.settings.request_fields}
-        if (response_format := request.schema.response_format(mode)) is not None:
+        if (response_format := request.schema.response_format(shape.mode or self.capabilities.mode)) is not None:
             body["response_format"] = response_format
-        if self.max_tokens is not None:
-            body[max_tokens_name] = self.max_tokens
-        return body
+        most = self.max_tokens
+        if most is not None:
+            if self.settings.max_tokens is None:
+                await self._learn_context()
+            most = min(most, shape.max_tokens or most)
+        return self.capabilities.shape(body, max_tokens=most, prompt_bytes=count_prompt_bytes(body), stream=shape.stream)
+
+    async def _learn_context(self) -> None:
+        """Ask the endpoint once how long the model's context is, so that a bound of ours fits it."""
+        if self._context is not None:
+            if not self._context.done():
+                await asyncio.wait((self._context,))
+            return
+        self._context = asyncio.get_running_loop().create_future()
+        context = find_context(read_models(await self._fetch(models_url(self.endpoint.url))), self.model)
+        context = context or read_props(await self._fetch(props_url(self.endpoint.url)))
+        self.capabilities.context = self.capabilities.context or context
+        self._context.set_result(None)
+
+    async def _fetch(self, url: str) -> bytes:
+        """What the endpoint has at an address; b"" where that is nothing."""
+        import httpx2
+        import openai
+
+        try:
+            response = await self.get_client().get(url, cast_to=httpx2.Response)
+        except openai.APIError:
+            return b""
+        content: bytes = response.content
+        return content
 
     def compute_max_cost(self, body: dict[str, Any], *, batch: bool = False) -> float:
         """Most dollars a request can cost: no token is shorter than a byte, no reply longer than the bound."""
         if self.price is None:
             return 0.0
         bounds = self.compute_token_bounds(count_prompt_bytes(body))
-        return self.price.compute_cost(bounds.prompt, self.max_tokens or DEFAULT_MAX_TOKENS, batch=batch)
+        most = next((body[name] for name in MAX_TOKENS_NAMES if name in body), DEFAULT_MAX_TOKENS)
+        return self.price.compute_cost(bounds.prompt, most, batch=batch)
 
     def compute_token_bounds(self, prompt_bytes: int, *, has_images: bool = False) -> TokenBounds:
         """The token counts that an answer to so many bytes of prompt may claim; `has_images` says that images are among them."""
@@ -136,15 +217,78 @@ class Requester:
             EndpointError: When the endpoint serves no prompt any more.
             BudgetError: When the budget could be exceeded.
         """
+        shape = RequestShape()
         with RetryState(self.health) as state:
-            while True:
-                try:
-                    return await self._send_shielded(request, earlier, urgent=bool(state.tries or earlier))
-                except (UnsupportedFormatError, UnsupportedMaxTokensError):
-                    continue
-                except RetryableError as error:
-                    self.get_counts(request).retries += 1
-                    await asyncio.sleep(self._next_delay(state, error))
+            try:
+                while True:
+                    try:
+                        return await self._send_shielded(
+                            request, earlier, shape, urgent=bool(state.tries or earlier or shape.changes)
+                        )
+                    except RefusedFieldError as error:
+                        _change_bound(shape, error)
+                    except PromptRefusal as error:
+                        await self._change_mode(shape, error)
+                    except RetryableError as error:
+                        self.get_counts(request).retries += 1
+                        shape.stream = shape.stream or error.timed_out
+                        await asyncio.sleep(self._next_delay(state, error))
+            finally:
+                if shape.is_probing:
+                    self._gate.open()
+
+    async def _change_mode(self, shape: RequestShape, refusal: PromptRefusal) -> None:
+        """Let one request try the laxer formats, and the others wait for what comes of it; raise the refusal if nothing does."""
+        if refusal.mode is None:
+            raise await self._refuse(refusal.error)
+        if not shape.is_probing:
+            await self._gate.wait()
+            if self.capabilities.mode == refusal.mode:
+                raise await self._refuse(refusal.error)
+        elif refusal.mode == MODES[-1]:
+            shape.is_probing = False
+            self._gate.open()
+            raise await self._refuse(refusal.error)
+        else:
+            self.health.refused += 1
+            shape.mode = MODES[MODES.index(refusal.mode) + 1]
+        shape.changes += 1
+
+    async def _refuse(self, error: ReplyError) -> Exception:
+        """What to raise for a refused prompt: the run stops only where the endpoint refuses everything."""
+        await self._gate.wait()
+        if self._answers_canary:
+            return self._note_stop(self.health.record_unfit_prompt(error))
+        failure = self.health.record_refusal(error)
+        if isinstance(failure, EndpointError):
+            self._gate.close()
+            try:
+                self._answers_canary = await self._ask_canary()
+            finally:
+                self._gate.open()
+            failure = error if self._answers_canary else failure
+        return self._note_stop(failure)
+
+    async def _ask_canary(self) -> bool:
+        """Ask the shortest question there is. Whether the endpoint replies to it says whether our prompts are at fault."""
+        body = {"model": self.model, **_CANARY, **self.settings.request_fields}
+        body = self.capabilities.shape(body, max_tokens=_CANARY_TOKENS, prompt_bytes=0)
+        reserved = await self.meter.reserve(self.compute_max_cost(body) if self.meter.budget is not None else 0.0)
+        cost = 0.0
+        try:
+            cost = self.make_reply(await self._exchange(body), MODES[-1]).cost or 0.0
+        except (ReplyError, EndpointError, RefusedFieldError, UnfitReplyError):
+            return False
+        except RetryableError:
+            return True
+        finally:
+            self.meter.settle(reserved, cost)
+        return True
+
+    def _note_stop(self, failure: Exception) -> Exception:
+        if isinstance(failure, EndpointError):
+            self._stop_error = failure
+        return failure
 
     def _next_delay(self, state: RetryState, error: RetryableError) -> float:
         try:
@@ -153,9 +297,20 @@ class Requester:
             self._stop_error = stop
             raise
 
-    async def _send_shielded(self, request: ReplyRequest, earlier: list[RawReply], *, urgent: bool) -> RawReply:
+    def record_mismatch(self, reply: RawReply, problem: str) -> None:
+        """Record a reply that does not match its schema. Raises `EndpointError` where none of many ever did."""
+        # A refusal says something about the prompt; the others say that the model cannot keep to a form.
+        if reply.finish_reason in ("refusal", "content_filter") or problem == FINISH_PROBLEMS["refusal"]:
+            return
+        if (stop := self.health.record_useless(self.model, problem, reply.text)) is not None:
+            self._stop_error = stop
+            raise stop
+
+    async def _send_shielded(
+        self, request: ReplyRequest, earlier: list[RawReply], shape: RequestShape, *, urgent: bool
+    ) -> RawReply:
         """Send a request; a cancellation stops it only while it is not sent yet."""
-        sending = asyncio.create_task(self._send_in_turn(request, earlier, urgent))
+        sending = asyncio.create_task(self._send_in_turn(request, earlier, shape, urgent))
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
@@ -164,26 +319,30 @@ class Requester:
                 sending.cancel()
             raise
 
-    async def _send_in_turn(self, request: ReplyRequest, earlier: list[RawReply], urgent: bool) -> RawReply:
+    async def _send_in_turn(self, request: ReplyRequest, earlier: list[RawReply], shape: RequestShape, urgent: bool) -> RawReply:
         """Send a request when the rate limiter allows it, and occupy its slot until the reply is on disk."""
         tokens = len(request.prompt.text) / 4 + self._mean_reply_tokens
         window = await self.limiter.acquire(tokens, urgent=urgent)
+        while self._gate.is_closed and not shape.is_probing:
+            self.limiter.release(window, unexpected_tokens=-tokens)
+            await self._gate.wait()
+            window = await self.limiter.acquire(tokens, urgent=True)
         throttled, retry_after, used = False, None, tokens
         try:
-            reply = await self._send_within_budget(request, earlier)
+            reply = await self._send_within_budget(request, earlier, shape)
             used = reply.prompt_tokens + reply.completion_tokens
             return await self.cache.add_reply(request.key, len(earlier), reply, self.model, request.prompt.name)
         except RetryableError as error:
-            throttled, retry_after = error.throttled, error.retry_after
+            throttled, retry_after = error.throttled or error.timed_out, error.retry_after
             raise
         finally:
             self.in_flight.pop(request.key, None)
             self.limiter.release(window, throttled=throttled, retry_after=retry_after, unexpected_tokens=used - tokens)
 
-    async def _send_within_budget(self, request: ReplyRequest, earlier: list[RawReply]) -> RawReply:
+    async def _send_within_budget(self, request: ReplyRequest, earlier: list[RawReply], shape: RequestShape) -> RawReply:
         """Send a request once, with its highest cost reserved until the answer."""
-        mode, max_tokens_name = self.capabilities.mode, self.capabilities.max_tokens_name
-        body = await self.build_body(request, earlier[-1] if earlier else None)
+        mode = shape.mode or self.capabilities.mode
+        body = await self.build_body(request, earlier[-1] if earlier else None, shape)
         await self._yield_to_replies()
         reserved = await self.meter.reserve(self.compute_max_cost(body) if self.meter.budget is not None else 0.0)
         try:
@@ -192,19 +351,15 @@ class Requester:
             task = asyncio.current_task()
             assert task is not None
             self.in_flight[request.key] = task
-            completion = await self._post(body)
+            completion = await self._post(body, mode, shape)
             reply = self.make_reply(completion, mode)
         except (RetryableError, asyncio.CancelledError) as error:
             # A cancelled request may have reached the endpoint, so it counts as billed.
             billed = not isinstance(error, RetryableError) or error.billed
             self.meter.write_off(reserved) if billed else self.meter.settle(reserved, 0.0)
             raise
-        except BaseException as error:
+        except BaseException:
             self.meter.settle(reserved, 0.0)
-            if isinstance(error, UnsupportedFormatError):
-                await self.capabilities.downgrade_mode(mode, str(error))
-            elif isinstance(error, UnsupportedMaxTokensError):
-                await self.capabilities.switch_max_tokens_name(max_tokens_name, str(error))
             raise
         self.meter.settle(reserved, reply.cost or 0.0)
         self.count_reply(request.prompt.name, reply)
@@ -220,34 +375,94 @@ class Requester:
         async with self._send_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             await asyncio.sleep(0)
 
-    async def _post(self, body: dict[str, Any]) -> Completion:
+    async def _post(self, body: dict[str, Any], mode: Mode, shape: RequestShape) -> Completion:
+        """Send a body and judge what comes back, for this prompt and for the endpoint."""
+        started = time.monotonic()
+        try:
+            completion = await self._exchange(body)
+        except UnfitReplyError as error:
+            completion = make_unfit(error.text, self.compute_token_bounds(count_prompt_bytes(body)))
+        except RefusedFieldError as error:
+            await self._adapt(error, body)
+            raise
+        except EndpointError as error:
+            if isinstance(error, UnknownModelError):
+                models = read_models(await self._fetch(models_url(self.endpoint.url)))
+                error = EndpointError(f"{error}{name_models(models, self.model)} Nothing is lost.")
+            raise self._note_stop(error) from None
+        except (LongPromptError, FilteredPromptError) as error:
+            raise self._note_stop(self.health.record_unfit_prompt(error)) from error
+        except ReplyError as error:
+            raise self._judge_refusal(error, mode, shape) from error
+        if completion.finish_reason == UNREADABLE:
+            # The reply is paid for, so it is kept; an endpoint that gives no other gets no more requests.
+            self._note_stop(self.health.record_refusal(ReplyError(f"{self.endpoint.url} gave an answer that cannot be read.")))
+            return completion
+        self.health.record_success()
+        await self._note_success(body, mode, completion, time.monotonic() - started)
+        return completion
+
+    async def _exchange(self, body: dict[str, Any]) -> Completion:
+        """Send a body and parse what comes back. Raises what `classify_error` makes of a failure."""
         import httpx2
         import openai
 
         try:
             response = await self.get_client().post("/chat/completions", cast_to=httpx2.Response, body=body)
         except openai.APIError as error:
-            failure = classify_error(error, self.model, self.endpoint.url)
-            if isinstance(failure, ReplyError):
-                failure = self.health.record_refusal(failure)
-            if isinstance(failure, EndpointError):
-                self._stop_error = failure
-            raise failure from error
-        completion = parse_body(response.content, self.compute_token_bounds(count_prompt_bytes(body)))
-        if completion.finish_reason != UNREADABLE:
-            self.health.record_success()
-            return completion
-        # The reply is paid for, so it is kept; an endpoint that gives no other gets no more requests.
-        stop = self.health.record_refusal(ReplyError(f"{self.endpoint.url} gave an answer that cannot be read."))
-        if isinstance(stop, EndpointError):
+            raise classify_error(error, self.model, self.endpoint.url) from error
+        bounds = self.compute_token_bounds(count_prompt_bytes(body))
+        return parse_body(response.content, bounds, self.model, self.endpoint.url)
+
+    async def _adapt(self, error: RefusedFieldError, body: dict[str, Any]) -> None:
+        """Remember what the endpoint does not take, and raise what cannot be mended by that."""
+        self._check_extra_body(error)
+        try:
+            await self.capabilities.adapt(error, body, count_prompt_bytes(body))
+        except LongPromptError as long:
+            raise self._note_stop(self.health.record_unfit_prompt(long)) from error
+        except EndpointError as stop:
             self._stop_error = stop
-        return completion
+            raise
+
+    def _check_extra_body(self, error: Exception) -> None:
+        """Raise `EndpointError` where a refusal names a field that the user has added."""
+        named = [name for name in self.settings.extra_body if name in str(error)]
+        if named:
+            stop = EndpointError(f"{self.endpoint.url} refuses {', '.join(named)} of --extra-body ({error}): leave it out.")
+            raise self._note_stop(stop) from error
+
+    def _judge_refusal(self, error: ReplyError, mode: Mode, shape: RequestShape) -> Exception:
+        """What to raise for a refusal whose words say nothing: the format may be at fault where it has never worked."""
+        self._check_extra_body(error)
+        if self.capabilities.is_mode_proven or (self._has_probed and not self._gate.is_closed):
+            return PromptRefusal(error, None)
+        if not self._gate.is_closed:
+            self._gate.close()
+            self._has_probed = shape.is_probing = True
+        return PromptRefusal(error, mode)
+
+    async def _note_success(self, body: dict[str, Any], mode: Mode, completion: Completion, seconds: float) -> None:
+        """Remember what a good answer says about the endpoint."""
+        if not self.capabilities.is_mode_proven:
+            await self.capabilities.set_mode(mode)
+        # Without events this answer would have come too late.
+        if body.get("stream") and seconds > self.settings.timeout and not self.capabilities.streams:
+            await self.capabilities.save("streams", True)
+        # Cut by a bound that the server has set itself: ours is higher, or ends an endless reply sooner.
+        if completion.finish_reason in ("length", "thinking") and self.max_tokens is None:
+            self.max_tokens = DEFAULT_MAX_TOKENS
 
     def get_client(self) -> Any:
         """The openai client of the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
-            client = self.endpoint.create_client(connections=self.limiter.concurrency, timeout=self.settings.timeout)
+            client = self.endpoint.create_client(
+                connections=self.limiter.concurrency,
+                timeout=self.settings.timeout,
+                headers=self.settings.headers,
+                activity=self._activity,
+            )
             self._clients = {loop: client}  # connections of a finished loop cannot be used again
         return self._clients[loop]
 
@@ -274,3 +489,11 @@ def _ignore_failure(task: asyncio.Task[RawReply]) -> None:
     """Retrieve an exception that nobody waits for, or asyncio logs it."""
     if not task.cancelled():
         task.exception()
+
+
+def _change_bound(shape: RequestShape, error: RefusedFieldError) -> None:
+    """Take over the bound that the endpoint names. Raises `ReplyError` for a request that is refused however it is changed."""
+    shape.changes += 1
+    shape.max_tokens = error.limit or shape.max_tokens
+    if shape.changes > _MAX_CHANGES:
+        raise ReplyError(f"The endpoint refuses the request however it is changed ({error}).")

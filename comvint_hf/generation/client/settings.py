@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from comvint_hf.errors import InputError
+from comvint_hf.strict_reader import parse_json, remember_secret
 
 MAX_PIXELS = 1_048_576
 """Default bound on the pixels (width times height) of an attached image: 1024 by 1024."""
@@ -33,10 +35,11 @@ class LLMSettings:
         requests_per_minute: Rate limit of each model.
         tokens_per_minute: Rate limit of each model, prompt and reply tokens together.
         extra_body: Further fields of every request, such as `top_p`.
+        headers: Further HTTP headers of every request; `repr` and messages leave them out.
         batch: Whether to ask through the provider's batch API.
         poll: Seconds between two looks at a batch.
         seed: Seed of the embedded annotator.
-        timeout: Seconds until a request without its whole answer has failed.
+        timeout: Seconds of silence after which a request has failed: no part of its answer came, and none to earlier requests.
         patience: Seconds without a good answer from the endpoint after which the run stops.
 
     Raises:
@@ -56,6 +59,7 @@ class LLMSettings:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     batch: bool = False
     poll: float = 30.0
     seed: int = 0
@@ -72,6 +76,8 @@ class LLMSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name.replace('_', '-')} {value} cannot be used: expected a number of at least 1.")
+        for value in self.headers.values():
+            remember_secret(value)
 
     @property
     def max_pixels(self) -> int | None:
@@ -88,3 +94,29 @@ class LLMSettings:
     def cache_identity(self, model: str) -> bytes:
         """Serialize the settings that change replies; every cache key starts with them."""
         return json.dumps([model, self.request_fields, self.max_tokens, self.max_pixels], sort_keys=True).encode()
+
+
+def parse_extra_body(text: str) -> dict[str, Any]:
+    """Parse the JSON object of `--extra-body`. Raises `InputError` for anything else, and for fields that the client fills.
+
+    >>> parse_extra_body('{"top_p": 0.9}')
+    {'top_p': 0.9}
+    """
+    fields = parse_json(text, what="--extra-body")
+    if not isinstance(fields, dict):
+        raise InputError('--extra-body is no JSON object: expected one like {"top_p": 0.9}.')
+    if own := [name for name in ("model", "messages", "stream", "response_format") if name in fields]:
+        raise InputError(f"--extra-body cannot set {', '.join(own)}: the client fills that itself.")
+    return fields
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """Parse the NAME=VALUE of `--header`. Raises `InputError`, without the value, for anything else.
+
+    >>> parse_header("X-Team=vision")
+    ('X-Team', 'vision')
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not value.isprintable() or not value.isascii():
+        raise InputError("--header is not of the form NAME=VALUE, as in X-Team=vision, with a name and a value that HTTP allows.")
+    return name, value

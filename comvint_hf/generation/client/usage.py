@@ -35,6 +35,7 @@ class UsageCounts:
         cost: Dollars, without the `unpriced` replies.
         unpriced: Replies whose price is unknown.
         corrected: Replies whose token counts could not be right, and were corrected.
+        repaired: Replies whose JSON had to be repaired, those from the cache included.
     """
 
     requests: int = 0
@@ -46,6 +47,7 @@ class UsageCounts:
     cost: float = 0.0
     unpriced: int = 0
     corrected: int = 0
+    repaired: int = 0
 
     def add(self, other: UsageCounts) -> None:
         for field in fields(self):
@@ -134,6 +136,7 @@ def _format_counts(counts: UsageCounts) -> str:
     cost = "cost unknown" if counts.unpriced and not counts.cost else format_cost(counts.cost)
     extra = f", {counts.retries:,} retries" if counts.retries else ""
     extra += f", {counts.rejected:,} unusable" if counts.rejected else ""
+    extra += f", {counts.repaired:,} repaired" if counts.repaired else ""
     extra += f", {counts.corrected:,} with corrected token counts" if counts.corrected else ""
     return f"{counts.requests:,} requests{extra}, {counts.cached:,} from the cache, {tokens:,} tokens, {cost}"
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from comvint_hf.errors import EndpointError, InputError
 from comvint_hf.strict_reader import LIMITS, redact, remember_secret
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, OpenAI
+
+    from comvint_hf.endpoint.bounded_http import Activity
 
 OPENAI_URL = "https://api.openai.com/v1"
 _KEY_VARIABLES = {
@@ -45,34 +47,56 @@ class Endpoint:
         """The name of the bound on a reply's tokens: OpenAI's, or the one of most other servers."""
         return "max_completion_tokens" if self.is_azure or self.url.startswith(OPENAI_URL) else "max_tokens"
 
-    def create_client(self, *, connections: int, timeout: float) -> AsyncOpenAI:
+    def create_client(
+        self, *, connections: int, timeout: float, headers: Mapping[str, str] | None = None, activity: Activity | None = None
+    ) -> AsyncOpenAI:
         """Create an openai client without retries of its own, so that the rate limiter sees every failure.
 
         Its answers are bounded in time and size, and redirects are not followed.
         """
-        import httpx2
         from openai import AsyncOpenAI
 
-        from comvint_hf.generation.client.bounded_http import BoundedClient
+        from comvint_hf.endpoint.bounded_http import BoundedClient
 
-        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-        # A host that is away is noticed within seconds, however long replies may take.
-        timeouts = httpx2.Timeout(timeout, connect=min(timeout, 10.0))
-        return AsyncOpenAI(
-            base_url=self.url,
-            api_key=self.api_key,
-            max_retries=0,
-            timeout=timeouts,
-            default_query=dict(self.query),
-            default_headers={"api-key": self.api_key} if self.is_azure else None,
-            http_client=BoundedClient(
-                seconds=timeout, max_bytes=LIMITS.reply_bytes, limits=limits, timeout=timeouts, auth=self.login
-            ),
-        )
+        options = self._client_options(connections, None, timeout)
+        http_client = BoundedClient(seconds=timeout, max_bytes=LIMITS.reply_bytes, activity=activity, **options)
+        return AsyncOpenAI(http_client=http_client, timeout=options["timeout"], **self._identity(headers))
+
+    def create_blocking_client(self, *, connections: int, timeout: float, headers: Mapping[str, str] | None = None) -> OpenAI:
+        """Create the same for a caller that waits."""
+        from openai import OpenAI
+
+        from comvint_hf.endpoint.bounded_http import BlockingBoundedClient
+
+        options = self._client_options(connections, timeout, timeout)
+        http_client = BlockingBoundedClient(seconds=timeout, max_bytes=LIMITS.reply_bytes, **options)
+        return OpenAI(http_client=http_client, timeout=options["timeout"], **self._identity(headers))
+
+    def _client_options(self, connections: int, timeout: float | None, connect: float) -> dict[str, Any]:
+        import httpx2
+
+        return {
+            "limits": httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
+            # A host that is away is noticed within seconds, however long replies may take.
+            "timeout": httpx2.Timeout(timeout, connect=min(connect, 10.0)),
+            "auth": self.login,
+        }
+
+    def _identity(self, headers: Mapping[str, str] | None) -> dict[str, Any]:
+        own = {"api-key": self.api_key} if self.is_azure else {}
+        return {
+            "base_url": self.url,
+            "api_key": self.api_key,
+            "max_retries": 0,
+            "default_query": dict(self.query),
+            "default_headers": {**own, **(headers or {})} or None,
+        }
 
 
-def resolve_endpoint(base_url: str | None = None, environment: Mapping[str, str] = os.environ) -> Endpoint:
-    """Find the API key of an address, by default OPENAI_BASE_URL or OpenAI itself.
+def resolve_endpoint(
+    base_url: str | None = None, environment: Mapping[str, str] = os.environ, *, api_key: str | None = None
+) -> Endpoint:
+    """Find the API key of an address, by default OPENAI_BASE_URL or OpenAI itself; a given `api_key` is used as it is.
 
     Raises `EndpointError` for a missing key and `InputError` for an invalid address.
     """
@@ -91,7 +115,7 @@ def resolve_endpoint(base_url: str | None = None, environment: Mapping[str, str]
     login = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
     provider = next(domain for domain in _KEY_VARIABLES if not domain or host == domain or host.endswith(f".{domain}"))
     variables = _KEY_VARIABLES[provider]
-    key = next((environment[name] for name in variables if environment.get(name)), None)
+    key = api_key or next((environment[name] for name in variables if environment.get(name)), None)
     if key is None and not _is_private(host):
         raise EndpointError(
             f"{host} needs an API key: set {' or '.join(variables)} in the environment and run the same command again."
