@@ -55,7 +55,13 @@ class ModelError(InputError):
 
 
 class ReplyError(ComvintError):
-    """An LLM's reply cannot be used; the sample that asked is rejected with this reason."""
+    """An LLM's reply cannot be used; the sample that asked is rejected with this reason.
+
+    Attributes:
+        is_of_prompt: Whether the prompt itself is at fault, which says nothing about other prompts.
+    """
+
+    is_of_prompt = False
 
 
 class UnknownTagError(ReplyError):
@@ -67,7 +73,13 @@ class NothingLeftError(ReplyError):
 
 
 class EndpointError(ComvintError):
-    """The endpoint refuses for good: wrong key, unknown model, no quota. The run stops, nothing is lost."""
+    """The endpoint refuses for good: wrong key, unknown model, no quota. The run stops, nothing is lost.
+
+    Attributes:
+        is_of_model: Whether the model's name is at fault, so that the names which are served may help.
+    """
+
+    is_of_model = False
 
 
 class PendingError(ComvintError):

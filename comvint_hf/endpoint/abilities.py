@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
-from comvint_hf.endpoint.errors import LongPromptError, RefusedFieldError
-from comvint_hf.endpoint.refused_fields import FEWEST_TOKENS, MAX_TOKENS_NAMES
-from comvint_hf.errors import EndpointError
+from comvint_hf.endpoint.messages import MODES, Mode
+from comvint_hf.endpoint.refused_fields import FEWEST_TOKENS, MAX_TOKENS_NAMES, RefusedField
+from comvint_hf.errors import EndpointError, ReplyError
 
-Mode = Literal["json_schema", "json_object", "text"]
-MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")
-"""Response formats, the strictest first; an endpoint that refuses one is asked with the next."""
 _BYTES_PER_TOKEN = 2.5
+
+
+class Lesson(NamedTuple):
+    """What a refusal has taught: the attributes that changed, and most tokens that this request's reply may have.
+
+    Nothing changes where another request has already learnt the same.
+    """
+
+    changed: dict[str, Any]
+    limit: int | None
 
 
 @dataclass
@@ -65,71 +72,67 @@ class Abilities:
                 body["stream_options"] = {"include_usage": True}
         return body
 
-    def learn(self, error: RefusedFieldError, body: dict[str, Any], prompt_bytes: int) -> dict[str, Any]:
-        """Learn from the refusal of a body, and return the attributes that changed.
+    def learn(self, refused: RefusedField, message: str, body: dict[str, Any], prompt_bytes: int) -> Lesson:
+        """Learn from the refusal of a body's field in these words.
 
-        None changes where another request has already learnt the same. Raises `EndpointError` where nothing is left to try, and
-        `LongPromptError` where the prompt leaves no room for a reply.
+        Raises `EndpointError` where nothing is left to try, and `ReplyError` where the prompt leaves no room for a reply.
         """
-        before = dict(vars(self))
-        match error.field.name:
+        before, limit = dict(vars(self)), None
+        match refused.name:
             case "response_format":
-                self._downgrade_mode(body, error)
+                self._downgrade_mode(body, message)
             case "max_tokens_name":
-                self._switch_name(body, error)
+                self._switch_name(body, message)
             case "max_tokens":
-                self._lower_bound(body, error, prompt_bytes)
-            case "temperature":
-                self.temperature = False
+                limit = self._lower_bound(refused, message, body, prompt_bytes)
             case "temperature_range":
                 raise EndpointError(
-                    f"{self.url} does not take --temperature {body.get('temperature')} ({error}): give another one."
+                    f"{self.url} does not take --temperature {body.get('temperature')} ({message}): give another one."
                 )
             case "stream":
                 self.streams = True
             case "no_stream":
                 self.can_stream = self.streams = False
-            case "stream_options":
-                self.stream_options = False
-        if error.field.name in ("temperature", "stream_options") and error.field.name not in body:
-            raise EndpointError(f"{self.url} refuses {self.model} ({error}).")
-        return {name: value for name, value in vars(self).items() if value != before[name] and not name.startswith("_")}
+            case "temperature" | "stream_options" as name:
+                if name not in body:
+                    raise EndpointError(f"{self.url} refuses {self.model} ({message}), though {name} was not sent.")
+                setattr(self, name, False)
+        changed = {name: value for name, value in vars(self).items() if value != before[name] and not name.startswith("_")}
+        return Lesson(changed, limit)
 
-    def _downgrade_mode(self, body: dict[str, Any], error: Exception) -> None:
-        mode = body.get("response_format", {}).get("type", "text")
+    def _downgrade_mode(self, body: dict[str, Any], message: str) -> None:
+        mode = body.get("response_format", {}).get("type", MODES[-1])
+        if mode == MODES[-1]:
+            raise EndpointError(f"{self.url} refuses {self.model} even in plain text ({message}): is this a chat model?")
         # Many requests in flight may be refused for the same format.
         if self.mode == mode:
-            self.mode = self.next_mode(mode, error)
+            self.mode = MODES[MODES.index(mode) + 1]
 
-    def next_mode(self, mode: Mode, error: Exception) -> Mode:
-        """The format below a refused one. Raises `EndpointError` below plain text."""
-        if mode == MODES[-1]:
-            raise EndpointError(f"{self.url} refuses {self.model} even in plain text ({error}): is this a chat model?")
-        return MODES[MODES.index(mode) + 1]
-
-    def _switch_name(self, body: dict[str, Any], error: Exception) -> None:
+    def _switch_name(self, body: dict[str, Any], message: str) -> None:
         refused = next((name for name in MAX_TOKENS_NAMES if name in body), self.max_tokens_name)
         self._refused_names.add(refused)
         if len(self._refused_names) == len(MAX_TOKENS_NAMES):
-            raise EndpointError(f"{self.url} accepts neither {' nor '.join(MAX_TOKENS_NAMES)} for {self.model} ({error}).")
+            raise EndpointError(f"{self.url} accepts neither {' nor '.join(MAX_TOKENS_NAMES)} for {self.model} ({message}).")
         if self.max_tokens_name == refused:
             self.max_tokens_name = MAX_TOKENS_NAMES[1 - MAX_TOKENS_NAMES.index(refused)]
 
-    def _lower_bound(self, body: dict[str, Any], error: RefusedFieldError, prompt_bytes: int) -> None:
+    def _lower_bound(self, told: RefusedField, message: str, body: dict[str, Any], prompt_bytes: int) -> int:
         refused = next((body[name] for name in MAX_TOKENS_NAMES if name in body), None)
-        if refused is None:
-            raise LongPromptError(f"{self.url} finds the prompt too long for {self.model} ({error}).")
-        told, limit = error.field, error.field.find_limit(refused)
-        if limit < FEWEST_TOKENS and limit < refused:
-            advice = "serve the model with a longer context, or give a shorter prompt"
-            raise LongPromptError(f"{self.url} leaves {max(limit, 0)} tokens for a reply of {self.model} ({error}): {advice}.")
-        error.limit = limit
+        limit = 0 if refused is None else told.find_limit(refused)
+        if refused is None or (limit < FEWEST_TOKENS and limit < refused):
+            error = ReplyError(
+                f"{self.url} leaves {max(limit, 0)} tokens for a reply of {self.model} ({message}): serve the model with a longer "
+                "context, or give a shorter prompt."
+            )
+            error.is_of_prompt = True
+            raise error
         if told.context is None:
             self.most_tokens = min(limit, self.most_tokens or limit)
-            return
-        self.context = min(told.context, self.context or told.context)
-        # Another prompt has another length, so what is remembered is how far this one was underestimated.
-        self.extra_tokens = max(self.extra_tokens, told.context - limit - _estimate_tokens(prompt_bytes))
+        else:
+            self.context = min(told.context, self.context or told.context)
+            # Another prompt has another length, so what is remembered is how far this one was underestimated.
+            self.extra_tokens = max(self.extra_tokens, told.context - limit - _estimate_tokens(prompt_bytes))
+        return limit
 
 
 def _estimate_tokens(prompt_bytes: int) -> int:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import openai
 
 __all__ = [
-    "LongPromptError",
     "RefusedFieldError",
     "RetryableError",
     "UnfitReplyError",
@@ -154,18 +153,6 @@ class RefusedFieldError(Exception):
         self.limit: int | None = None
 
 
-class LongPromptError(ReplyError):
-    """The prompt does not fit into the model's context; it says nothing about other prompts."""
-
-
-class FilteredPromptError(ReplyError):
-    """The provider's filter refuses the prompt; it says nothing about other prompts."""
-
-
-class UnknownModelError(EndpointError):
-    """The endpoint does not serve the model, or is not at this address."""
-
-
 class UnfitReplyError(Exception):
     """The server itself has refused the model's reply, which begins with `text`; another one may be good."""
 
@@ -226,13 +213,13 @@ def classify_report(report: ErrorReport, model: str, url: str) -> Exception:
     if _is_empty(report):
         return EndpointError(f"{url} has no quota left for {model} ({message}): add credit there. {_NEXT}")
     if report.has_code(*_FILTER_CODES) or (status in (400, 403, 422, 451) and _FILTER_WORDS.search(text)):
-        return FilteredPromptError(f"{url} refuses the prompt's content with status {status} ({message}).")
+        return _of_prompt(f"{url} refuses the prompt's content with status {status} ({message}).")
     if _is_throttled(report):
         return _classify_throttle(report, url)
-    if status in _REFUSALS and (field := find_refused_field(report)):
+    if status in _REFUSALS and (field := find_refused_field(text, report.params)):
         return RefusedFieldError(field, message)
     if report.has_code(*_TOO_LONG_CODES) or status == 413 or (status in _REFUSALS and _TOO_LONG.search(text)):
-        return LongPromptError(f"{url} finds the prompt too long for {model} ({message}).")
+        return _of_prompt(f"{url} finds the prompt too long for {model} ({message}).")
     if status in _REFUSALS and _NO_IMAGES.search(text):
         return EndpointError(f"{model} at {url} takes no images ({message}): leave --see out, or name a model that sees. {_NEXT}")
     if _NO_MEMORY.search(text):
@@ -248,8 +235,16 @@ def _classify_by_status(report: ErrorReport, model: str, url: str) -> Exception:
     if status in (401, 403, 407) and not report.has_code(*_MODEL_CODES):
         return EndpointError(f"{url} refuses the API key ({message}): set the right one in the environment. {_NEXT}")
     if status in (404, 405) or report.has_code(*_MODEL_CODES) or _MODEL.search(report.text):
-        return UnknownModelError(f"{url} does not serve the model {model!r} ({message}): check the name and --base-url.")
+        unknown = EndpointError(f"{url} does not serve the model {model!r} ({message}): check the name and --base-url.")
+        unknown.is_of_model = True
+        return unknown
     return ReplyError(f"{url} refuses the request with status {status} ({message}).")
+
+
+def _of_prompt(message: str) -> ReplyError:
+    error = ReplyError(message)
+    error.is_of_prompt = True
+    return error
 
 
 def _is_empty(report: ErrorReport) -> bool:
@@ -277,5 +272,5 @@ def _is_throttled(report: ErrorReport) -> bool:
 def _classify_throttle(report: ErrorReport, url: str) -> Exception:
     # One request above a limit of tokens a minute is never served, however long it waits.
     if report.status == 413:
-        return LongPromptError(f"{url} finds the request too large for its rate limit ({report.message}).")
+        return _of_prompt(f"{url} finds the request too large for its rate limit ({report.message}).")
     return RetryableError(f"status {report.status} ({report.message})", throttled=True, retry_after=report.wait)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from comvint_hf.errors import InputError
 from comvint_hf.strict_reader import LIMITS, parse_json
 
+Mode = Literal["json_schema", "json_object", "text"]
+MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")
+"""Response formats, the strictest first; an endpoint that refuses one is asked with the next."""
 _FINISHES = {
     "length": ("length", "max_tokens", "model_length", "max_output_tokens", "token_limit", "max_length"),
     "content_filter": (

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
-
-from comvint_hf.endpoint.error_report import ErrorReport
 
 FieldName = Literal[
     "response_format", "max_tokens_name", "max_tokens", "temperature", "temperature_range", "stream", "no_stream", "stream_options"
@@ -79,10 +78,10 @@ class RefusedField:
         return max(lower, default=refused // 2)
 
 
-def find_refused_field(report: ErrorReport) -> RefusedField | None:
+def find_refused_field(message: str, params: Iterable[str] = ()) -> RefusedField | None:
     """Find the field that an endpoint refuses: by the parameter that it names, else by its words; `None` for none of ours."""
-    text = re.sub(r"(?<=\d)[,_](?=\d{3}\b)", "", report.text)
-    for param in report.params:
+    text = re.sub(r"(?<=\d)[,_](?=\d{3}\b)", "", message)
+    for param in params:
         if (field := _by_param(param, text)) is not None:
             return field
     if _STREAM_ONLY.search(text):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from comvint_hf.endpoint.abilities import MODES, Abilities, Mode
+from comvint_hf.endpoint.abilities import Abilities
 from comvint_hf.endpoint.address import Endpoint
-from comvint_hf.endpoint.errors import RefusedFieldError
+from comvint_hf.endpoint.messages import MODES, Mode
 from comvint_hf.endpoint.refused_fields import MAX_TOKENS_NAMES
 from comvint_hf.generation.client.cache import Cache
 from comvint_hf.strict_reader import bounded_int
+
+if TYPE_CHECKING:
+    from comvint_hf.endpoint.errors import RefusedFieldError
 
 _COLUMNS = {"mode": "mode", "max_tokens_name": "cap_name"}
 """Attributes whose name in older caches was another one."""
@@ -41,7 +44,7 @@ class Capabilities(Abilities):
 
     async def adapt(self, error: RefusedFieldError, body: dict[str, Any], prompt_bytes: int) -> bool:
         """Learn from a refusal, and return whether anything changed. Raises what `Abilities.learn` raises."""
-        changed = self.learn(error, body, prompt_bytes)
+        changed, error.limit = self.learn(error.field, str(error), body, prompt_bytes)
         for name, value in changed.items():
             await self.save(name, value)
         return bool(changed)

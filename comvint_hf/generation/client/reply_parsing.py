@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple
 
 from pydantic import ValidationError
 
-from comvint_hf.endpoint.abilities import MODES, Mode
+from comvint_hf.endpoint.messages import MODES, Mode
 from comvint_hf.generation.client.json_values import find_json_values, is_json, repair_json
 from comvint_hf.generation.client.labelled_text import parse_labelled_text
 from comvint_hf.generation.llm import R

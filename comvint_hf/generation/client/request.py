@@ -15,12 +15,9 @@ from weakref import WeakKeyDictionary
 from comvint_hf.endpoint.address import resolve_endpoint
 from comvint_hf.endpoint.bounded_http import Activity
 from comvint_hf.endpoint.errors import (
-    FilteredPromptError,
-    LongPromptError,
     RefusedFieldError,
     RetryableError,
     UnfitReplyError,
-    UnknownModelError,
     classify_error,
 )
 from comvint_hf.endpoint.model_info import find_context, models_url, name_models, props_url, read_models, read_props
@@ -82,12 +79,15 @@ class RequestShape:
 class PromptRefusal(Exception):
     """A request was refused in words that say nothing.
 
-    `mode` is the response format whose fault it may be, because the endpoint has never replied in it.
+    Attributes:
+        mode: The response format whose fault it may be, because the endpoint has never replied in it.
+        stop: What stops the run if the endpoint refuses everything.
+        is_first: Whether this is the refusal after which that is found out.
     """
 
-    def __init__(self, error: ReplyError, mode: Mode | None) -> None:
+    def __init__(self, error: Exception, mode: Mode | None, *, stop: Exception | None = None, is_first: bool = False) -> None:
         super().__init__(str(error))
-        self.error, self.mode = error, mode
+        self.error, self.mode, self.stop, self.is_first = error, mode, stop, is_first
 
 
 @dataclass
@@ -240,34 +240,41 @@ class Requester:
     async def _change_mode(self, shape: RequestShape, refusal: PromptRefusal) -> None:
         """Let one request try the laxer formats, and the others wait for what comes of it; raise the refusal if nothing does."""
         if refusal.mode is None:
-            raise await self._refuse(refusal.error)
+            raise await self._settle_refusal(refusal)
+        assert isinstance(refusal.error, ReplyError)
         if not shape.is_probing:
             await self._gate.wait()
             if self.capabilities.mode == refusal.mode:
-                raise await self._refuse(refusal.error)
+                raise await self._settle_refusal(self._count_refusal(refusal.error))
         elif refusal.mode == MODES[-1]:
             shape.is_probing = False
             self._gate.open()
-            raise await self._refuse(refusal.error)
+            raise await self._settle_refusal(self._count_refusal(refusal.error))
         else:
             self.health.refused += 1
             shape.mode = MODES[MODES.index(refusal.mode) + 1]
         shape.changes += 1
 
-    async def _refuse(self, error: ReplyError) -> Exception:
-        """What to raise for a refused prompt: the run stops only where the endpoint refuses everything."""
-        await self._gate.wait()
+    def _count_refusal(self, error: ReplyError) -> PromptRefusal:
+        """Count a refused prompt, and close the gate where the endpoint may be refusing everything."""
         if self._answers_canary:
-            return self._note_stop(self.health.record_unfit_prompt(error))
+            return PromptRefusal(self._note_stop(self.health.record_unfit_prompt(error)), None)
         failure = self.health.record_refusal(error)
-        if isinstance(failure, EndpointError):
+        needs_canary = isinstance(failure, EndpointError)
+        is_first = needs_canary and not self._gate.is_closed
+        if is_first:
             self._gate.close()
+        return PromptRefusal(error, None, stop=failure if needs_canary else None, is_first=is_first)
+
+    async def _settle_refusal(self, refusal: PromptRefusal) -> Exception:
+        """What to raise for a refused prompt: the run stops only where the endpoint refuses the shortest question as well."""
+        if refusal.is_first:
             try:
                 self._answers_canary = await self._ask_canary()
             finally:
                 self._gate.open()
-            failure = error if self._answers_canary else failure
-        return self._note_stop(failure)
+        await self._gate.wait()
+        return refusal.error if refusal.stop is None or self._answers_canary else self._note_stop(refusal.stop)
 
     async def _ask_canary(self) -> bool:
         """Ask the shortest question there is. Whether the endpoint replies to it says whether our prompts are at fault."""
@@ -276,7 +283,7 @@ class Requester:
         reserved = await self.meter.reserve(self.compute_max_cost(body) if self.meter.budget is not None else 0.0)
         cost = 0.0
         try:
-            cost = self.make_reply(await self._exchange(body), MODES[-1]).cost or 0.0
+            cost = self.make_reply(await self._post(body), MODES[-1]).cost or 0.0
         except (ReplyError, EndpointError, RefusedFieldError, UnfitReplyError):
             return False
         except RetryableError:
@@ -351,7 +358,7 @@ class Requester:
             task = asyncio.current_task()
             assert task is not None
             self.in_flight[request.key] = task
-            completion = await self._post(body, mode, shape)
+            completion = await self._send(body, mode, shape)
             reply = self.make_reply(completion, mode)
         except (RetryableError, asyncio.CancelledError) as error:
             # A cancelled request may have reached the endpoint, so it counts as billed.
@@ -375,24 +382,24 @@ class Requester:
         async with self._send_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             await asyncio.sleep(0)
 
-    async def _post(self, body: dict[str, Any], mode: Mode, shape: RequestShape) -> Completion:
+    async def _send(self, body: dict[str, Any], mode: Mode, shape: RequestShape) -> Completion:
         """Send a body and judge what comes back, for this prompt and for the endpoint."""
         started = time.monotonic()
         try:
-            completion = await self._exchange(body)
+            completion = await self._post(body)
         except UnfitReplyError as error:
             completion = make_unfit(error.text, self.compute_token_bounds(count_prompt_bytes(body)))
         except RefusedFieldError as error:
             await self._adapt(error, body)
             raise
         except EndpointError as error:
-            if isinstance(error, UnknownModelError):
+            if error.is_of_model:
                 models = read_models(await self._fetch(models_url(self.endpoint.url)))
                 error = EndpointError(f"{error}{name_models(models, self.model)} Nothing is lost.")
             raise self._note_stop(error) from None
-        except (LongPromptError, FilteredPromptError) as error:
-            raise self._note_stop(self.health.record_unfit_prompt(error)) from error
         except ReplyError as error:
+            if error.is_of_prompt:
+                raise self._note_stop(self.health.record_unfit_prompt(error)) from error
             raise self._judge_refusal(error, mode, shape) from error
         if completion.finish_reason == UNREADABLE:
             # The reply is paid for, so it is kept; an endpoint that gives no other gets no more requests.
@@ -402,7 +409,7 @@ class Requester:
         await self._note_success(body, mode, completion, time.monotonic() - started)
         return completion
 
-    async def _exchange(self, body: dict[str, Any]) -> Completion:
+    async def _post(self, body: dict[str, Any]) -> Completion:
         """Send a body and parse what comes back. Raises what `classify_error` makes of a failure."""
         import httpx2
         import openai
@@ -419,8 +426,8 @@ class Requester:
         self._check_extra_body(error)
         try:
             await self.capabilities.adapt(error, body, count_prompt_bytes(body))
-        except LongPromptError as long:
-            raise self._note_stop(self.health.record_unfit_prompt(long)) from error
+        except ReplyError as unfit:
+            raise self._note_stop(self.health.record_unfit_prompt(unfit)) from error
         except EndpointError as stop:
             self._stop_error = stop
             raise
@@ -436,7 +443,7 @@ class Requester:
         """What to raise for a refusal whose words say nothing: the format may be at fault where it has never worked."""
         self._check_extra_body(error)
         if self.capabilities.is_mode_proven or (self._has_probed and not self._gate.is_closed):
-            return PromptRefusal(error, None)
+            return self._count_refusal(error)
         if not self._gate.is_closed:
             self._gate.close()
             self._has_probed = shape.is_probing = True
