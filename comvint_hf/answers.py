@@ -1,6 +1,7 @@
 """The one reader of closed answers: yes or no, an option's letter, a short phrase. Pure text in and out.
 
-Each reader returns one reading or `None`. An unclear answer is unclear: no second rule is tried until one fits. Benchmarks
+Each reader returns one reading or `None`. An unclear answer is unclear: no second rule is tried until one fits. The thoughts of a
+model and its markup (bold, \\boxed{B}, <answer>B</answer>) are taken off first. Benchmarks
 with an official rule keep that rule in `evaluation.benchmarks`.
 """
 
@@ -10,6 +11,8 @@ import re
 from itertools import takewhile
 from string import ascii_uppercase
 from typing import Literal
+
+from comvint_hf.thoughts import strip_thoughts
 
 _SAID = r"(yes|no)\b(?![-‑](?!no\b)\w)"  # "no-one" says neither
 _YES_NO = re.compile(rf"\b{_SAID}", re.IGNORECASE)
@@ -31,6 +34,16 @@ _OPTIONS = (
 _LETTER = re.compile(
     r"(?:(?:the\s+)?(?:correct\s+|right\s+)?(?:answer|option|choice)(?:\s+is)?\s*:?\s*)?\(?([A-Z])\b(?!['’])", re.IGNORECASE
 )
+# An answer that declares its letter somewhere: "The correct answer is B", "Final answer: B", "I choose option (B)".
+_DECLARED = re.compile(
+    r"""(?:\b(?:answer|option|choice|letter)(?:\s+(?:to\s+\w+(?:\s+\w+)?|here))?(?:\s+(?:is|would\sbe|should\sbe|must\sbe))?(?:\s+option)?\s*[:=]?
+    |\bi\s+(?:would\s+)?(?:choose|pick|select|go\s+with)(?:\s+option)?)\s*[("']*([A-Z])\b(?!['’])(?![-\s]+[a-z])""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_BOXED = re.compile(r"\\(?:boxed|text|mathrm|textbf)\s*\{([^{}]*)\}")
+_TAGS = re.compile(r"</?(?:answer|final_answer|response|b|strong|em|i)>|<\|(?:begin|end)_of_box\|>|\$", re.IGNORECASE)
+_ANSWER_TAG = re.compile(r"<(answer|final_answer)>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
+_BOLD = re.compile(r"(\*\*|__|`)(?=\S)([^*_`]{1,200}?)(?<=\S)\1")
 _ARTICLES = {"a", "an", "the"}
 
 
@@ -47,6 +60,7 @@ def yes_no(text: str, question: str = "") -> Literal["yes", "no"] | None:
     >>> yes_no("There is no dog.", "Is there a dog?"), yes_no("There is no dog.", "What is missing?")
     ('no', None)
     """
+    text = _strip_markup(text)
     if begins := _BEGINS.match(text):
         return _single_verdict({begins[1]})
     sentence = _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
@@ -102,16 +116,38 @@ def option_letter(text: str, question: str = "") -> str | None:
     >>> option_letter("a hat", "What is it?\\nA. a cup\\nB. a hat")
     'B'
     """
-    listed = options(question)
+    text, listed = _strip_markup(text), options(question)
     own = [letter for letter, words in listed.items() if short_answer(words) == short_answer(text)]
     if len(own) == 1:
         return own[0]
     text = text.strip().lstrip('"*“')
     match = _LETTER.match(text)
     if match is None or not _is_letter(text, match, listed):
-        return None
+        return _declared_letter(text, listed)
     letter = match[1].upper()
     return letter if not listed or letter in listed else None
+
+
+def _declared_letter(text: str, listed: dict[str, str]) -> str | None:
+    """The one letter that a text declares to be its answer; `None` where it declares none, or several."""
+    declared = {match[1].upper() for match in _DECLARED.finditer(text) if match[1].isupper() or not listed}
+    letter = declared.pop() if len(declared) == 1 else None
+    return letter if letter is None or not listed or letter in listed else None
+
+
+def _strip_markup(text: str) -> str:
+    r"""Take off a model's thoughts and its markup, and what stands outside of the tags of its answer.
+
+    >>> _strip_markup(r"<think>Not A.</think> So **\boxed{B}**"), _strip_markup("Hm. <answer>B</answer>")
+    ('So B', 'B')
+    """
+    text = strip_thoughts(text)
+    if not ("\\" in text or "<" in text or "**" in text or "__" in text or "`" in text or "$" in text):
+        return text
+    if marked := _ANSWER_TAG.findall(text):
+        text = marked[-1][1].strip()
+    text = _TAGS.sub("", _BOXED.sub(r"\1", _BOXED.sub(r"\1", text)))
+    return _BOLD.sub(r"\2", text)
 
 
 def _is_letter(text: str, match: re.Match[str], listed: dict[str, str]) -> bool:
@@ -119,6 +155,7 @@ def _is_letter(text: str, match: re.Match[str], listed: dict[str, str]) -> bool:
     rest = text[match.end() :].lstrip('"*”')
     if not rest.strip() or rest[0] in ".):,;":
         return True
+    rest = rest.lstrip(" -–—")
     # "B a hat": a letter without punctuation counts only before that option's own words
     own = listed.get(match[1].upper())
     return own is not None and short_answer(rest) == short_answer(own)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from comvint_hf.answers import options
 from comvint_hf.errors import UnknownTagError
+from comvint_hf.generation.refusals import REFUSAL, REFUSAL_WORDS, begins_with_refusal, straighten_quotes
 from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, render
 from comvint_hf.types import FAILED, VERIFIED, Edit, Message, Sample, construct_unchecked
 
@@ -60,13 +61,6 @@ SOURCE_LEAK_WORDS = (
 
 Searching for them first is much faster than running the pattern on every text.
 """
-REFUSAL = re.compile(
-    r"\b(?:as an ai|i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't) (?:see|view|answer|determine|assist|help)|"
-    r"cannot be determined|no information (?:is|was) (?:given|provided)|as a language model)\b",
-    re.IGNORECASE,
-)
-REFUSAL_WORDS = ("as an ai", "i'm", "i am", "i can", "cannot be", "no information", "language model")
-"""The same for `REFUSAL`."""
 PLACEHOLDER = re.compile(r"<image>|<image_soft_token>|<\|image_pad\|>|<img>|\[IMG\]", re.IGNORECASE)
 BROKEN_MARKUP = re.compile(r"<st>|<ed>")
 OPEN_QUESTION = re.compile(r"(?:what|which|who|whose|why|how)\b", re.IGNORECASE)
@@ -85,8 +79,14 @@ def check_source_leak(sample: Sample) -> str | None:
 
 
 def check_refusal(sample: Sample) -> str | None:
-    """Reject an answer that refuses."""
-    return _find_pattern(REFUSAL, sample.messages[1::2], "refusal", REFUSAL_WORDS)
+    """Reject an answer that refuses, and a question that begins as a refusal does."""
+    for number, message in enumerate(sample.messages):
+        text = straighten_quotes(message.content)
+        if number % 2 and any(map(text.lower().__contains__, REFUSAL_WORDS)) and (found := REFUSAL.search(text)):
+            return f"refusal: {found[0]!r}"
+        if begins_with_refusal(text):
+            return f"refusal: {text[:30]!r}"
+    return None
 
 
 def check_placeholder(sample: Sample) -> str | None:

@@ -19,6 +19,7 @@ from comvint_hf.conventions import Conventions
 from comvint_hf.errors import InputError
 from comvint_hf.grounding import GroundedPhrase, format_box, parse, parse_boxes
 from comvint_hf.images import ImageLike, decode_image
+from comvint_hf.thoughts import ThoughtFilter, strip_thoughts
 from comvint_hf.types import Box
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class BaseChat(ABC):
 
     name: str
     conventions: Conventions
+    _marks_only_the_end = False
 
     def _frame(self, image: Image) -> Frame:
         """Return the frame in which the model counts pixels: the image itself, unless a subclass knows its processor."""
@@ -101,10 +103,23 @@ class BaseChat(ABC):
         prepared, decoded, frame = self._prepare(messages, image)
         # A caller that leaves early closes this generator, which must stop the model too.
         with closing(self._stream_reply(prepared, decoded)) as pieces:
-            yield from _translate_stream(pieces, self.conventions.box_format, frame)
+            yield from _translate_stream(self._leave_thoughts_out(pieces), self.conventions.box_format, frame)
+
+    def _leave_thoughts_out(self, pieces: Iterable[str]) -> Iterator[str]:
+        """Yield the pieces without the model's thoughts.
+
+        Those of a model that marks only their end are known from its first answer, which `answer` and the page clean afterwards.
+        """
+        thoughts = ThoughtFilter(expects_thoughts=self._marks_only_the_end)
+        for piece in pieces:
+            if given := thoughts.feed(piece):
+                yield given
+        if rest := thoughts.finish():
+            yield rest
+        self._marks_only_the_end = thoughts.found_bare_closing
 
     def answer(self, messages: Sequence[ChatMessage], image: ImageLike | None) -> str:
-        return "".join(self.stream(messages, image)).strip()
+        return strip_thoughts("".join(self.stream(messages, image))).strip()
 
     def answers(
         self, conversations: Sequence[Conversation], batch_size: int = 16, on_progress: OnProgress = no_progress
@@ -114,7 +129,8 @@ class BaseChat(ABC):
             prepared = [self._prepare(messages, image) for messages, image in conversations[start : start + batch_size]]
             replies = self._batch_replies([(messages, image) for messages, image, _ in prepared])
             for reply, (_, _, frame) in zip(replies, prepared, strict=True):
-                answers.append(rewrite_boxes(reply, self.conventions.box_format, CANONICAL, frame).strip())
+                answer = rewrite_boxes(strip_thoughts(reply), self.conventions.box_format, CANONICAL, frame)
+                answers.append(answer.strip())
             on_progress(len(answers))
         return answers
 

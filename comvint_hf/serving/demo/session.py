@@ -34,6 +34,7 @@ from comvint_hf.serving.chat import (
 from comvint_hf.serving.demo.draw import REGION_COLOUR, assign_colours, draw_boxes, highlight_phrases
 from comvint_hf.serving.demo.limits import Limits
 from comvint_hf.strict_reader import clean_text, redact
+from comvint_hf.thoughts import strip_thoughts
 from comvint_hf.types import Box
 
 LOG = logging.getLogger(__name__)
@@ -214,6 +215,8 @@ def _stream_answer(chat: Chat, session: Session, messages: list[ChatMessage], an
                 break
             text = LONG_BLANK.sub(r"\1", answer["content"][-16:] + clean_text(piece))
             answer["content"] = (answer["content"][:-16] + text)[: session.limits.answer_characters]
+            if "/" in piece:  # perhaps the end of thoughts whose beginning was not marked
+                answer["content"] = strip_thoughts(answer["content"])
             yield piece
             if len(answer["content"]) >= session.limits.answer_characters:
                 session.status = Status(TOO_LONG, is_error=True)
