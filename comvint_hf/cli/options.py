@@ -14,7 +14,13 @@ import click
 from comvint_hf.cli.exit_codes import EXIT_CODES_HELP, usage_errors
 from comvint_hf.cli.validation import check_flags
 from comvint_hf.errors import InputError
-from comvint_hf.generation.client.settings import MAX_PIXELS, LLMSettings
+from comvint_hf.generation.client.settings import (
+    DEFAULT_MAX_TOKENS,
+    MAX_PIXELS,
+    LLMSettings,
+    parse_extra_body,
+    parse_header,
+)
 from comvint_hf.pipeline.executor.config import EXECUTORS
 from comvint_hf.pipeline.options import ANNOTATIONS, IMAGE_STORAGE, BuildOptions
 from comvint_hf.sources import add_columns
@@ -119,6 +125,20 @@ _POSITIVE = FiniteRange(0, min_open=True)
 _FOLDER, _FILE = (click.Path(path_type=Path, exists=True, file_okay=folder, dir_okay=not folder) for folder in (False, True))
 
 
+def _read_extra_body(context: click.Context, param: click.Parameter, text: str | None) -> dict[str, Any]:
+    try:
+        return parse_extra_body(text) if text else {}
+    except InputError as error:
+        raise click.BadParameter(str(error), context, param) from error
+
+
+def _read_headers(context: click.Context, param: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
+    try:
+        return dict(map(parse_header, texts))
+    except InputError as error:
+        raise click.BadParameter(str(error), context, param) from error
+
+
 def _flag(name: str, help: str, **settings: Any) -> click.Option:
     return click.Option([name], help=help, **settings)
 
@@ -157,7 +177,33 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
             "OPENAI_API_KEY, HF_TOKEN for huggingface.co, AZURE_OPENAI_API_KEY for Azure. Your own server needs none.",
             metavar="URL",
         ),
-        _flag("--temperature", "The sampling temperature; by default the model's own.", type=FiniteRange(0)),
+        _flag(
+            "--temperature",
+            "The sampling temperature; by default the model's own. A model that takes none is asked without.",
+            type=FiniteRange(0),
+        ),
+        _flag(
+            "--max-tokens",
+            "Most tokens of a reply, thoughts included; lowered where the endpoint takes fewer. By default the model's own bound, "
+            f"with --budget {DEFAULT_MAX_TOKENS} or what the context leaves.",
+            type=click.IntRange(1),
+            metavar="N",
+        ),
+        _flag(
+            "--timeout",
+            "Seconds of silence after which a request has failed; it is then asked again in a stream, where each part counts.",
+            default=LLMSettings.timeout,
+            type=_POSITIVE,
+            metavar="SECONDS",
+        ),
+        _flag("--extra-body", 'Further fields of every request, as in {"top_p": 0.9}.', callback=_read_extra_body, metavar="JSON"),
+        _flag(
+            "--header",
+            "A further HTTP header of every request; may be repeated. Its value is in no message and no log.",
+            multiple=True,
+            callback=_read_headers,
+            metavar="NAME=VALUE",
+        ),
         _flag(
             "--attempts",
             "Ask a prompt this often, each time with what did not fit, before its sample is rejected.",
@@ -274,7 +320,8 @@ class BuildCommand(Command):
         values = ctx.params
         with usage_errors():
             values["scenes"] = add_columns(values["scenes"], values["columns"])
-        settings = LLMSettings(**{field.name: values[field.name] for field in fields(LLMSettings) if field.name in values})
+        known = {"headers": values["header"], **values}
+        settings = LLMSettings(**{field.name: known[field.name] for field in fields(LLMSettings) if field.name in known})
         build = {field.name: values[field.name] for field in fields(BuildOptions) if field.name in values}
         options = BuildOptions(**build, llm_settings=settings)
         check_flags(options, ctx)

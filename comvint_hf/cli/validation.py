@@ -34,7 +34,7 @@ class _Requirement:
 _NO_MODEL = "no language model is asked"
 _REQUIREMENTS = (
     _Requirement(
-        ("base_url", "batch", "temperature", "attempts"),
+        ("base_url", "batch", "temperature", "attempts", "max_tokens", "timeout", "extra_body", "header"),
         lambda options: options.uses_models,
         f"{_NO_MODEL}: name one with --llm MODEL",
     ),

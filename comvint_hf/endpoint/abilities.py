@@ -51,6 +51,19 @@ class Abilities:
     can_stream: bool = True
     _refused_names: set[str] = field(default_factory=set)
 
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of replies that were asked for in another way than wished."""
+        notes = []
+        if not self.temperature:
+            notes.append(f"{self.model} takes no temperature: --temperature was left out")
+        if self.mode != MODES[0]:
+            how = "JSON without a schema" if self.mode == "json_object" else "plain text"
+            notes.append(f"{self.model} was asked for {how}: the endpoint refuses schemas")
+        if self.most_tokens is not None:
+            notes.append(f"{self.model} takes at most {self.most_tokens:,} tokens for a reply")
+        return notes
+
     def fit_max_tokens(self, wanted: int, prompt_bytes: int) -> int:
         """The bound on a reply that is `wanted`, lowered to what the endpoint and the rest of the context take."""
         bound = min(wanted, self.most_tokens or wanted)

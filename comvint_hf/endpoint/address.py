@@ -84,6 +84,8 @@ class Endpoint:
 
     def _identity(self, headers: Mapping[str, str] | None) -> dict[str, Any]:
         own = {"api-key": self.api_key} if self.is_azure else {}
+        for value in (headers or {}).values():
+            remember_secret(value)
         return {
             "base_url": self.url,
             "api_key": self.api_key,

@@ -22,10 +22,10 @@ _NESTED = ("error", "errors", "detail", "details", "metadata", "violations", "ba
 _WAITS = {"retryDelay": 1.0, "retry_after": 1.0, "retry_after_seconds": 1.0, "retryAfter": 1.0, "retry_after_ms": 0.001}
 _WAIT_WORDS = re.compile(
     r"(?:(?:try|retry)(?: again)?|available|reset\w*|wait)[^.\d]{0,24}?(?:in|after|for|wait|again)?\s*"
-    r"((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|seconds?|secs?|s|minutes?|mins?|m|hours?|h)\b\s*)+)",
+    r"((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|seconds?|secs?|s|minutes?|mins?|m|hours?|h)(?![a-z])\s*)+)",
     re.IGNORECASE,
 )
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli\w*|h\w*|m\w*|s\w*|)", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli[a-z]*|h[a-z]*|m[a-z]*|s[a-z]*|)", re.IGNORECASE)
 _HTML = re.compile(r"\A\s*<(?:!doctype|html)", re.IGNORECASE)
 _HTML_TITLE = re.compile(r"<(title|h1)[^>]{0,200}>([^<]{1,300})</", re.IGNORECASE)
 _MOST_NODES = 200

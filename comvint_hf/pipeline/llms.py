@@ -43,6 +43,8 @@ class LLMSession(LLMs):
         lines = self.usage.format_lines()
         if len(self.usage.models) > 1:
             lines.append(f"together: {self.usage.format_line()}")
+        models = (llm.llm if isinstance(llm, BatchLLM) else llm for llm in dict.fromkeys((self.writer, self.judge)))
+        lines += [note for model in models if isinstance(model, OpenAILLM) for note in model.requester.capabilities.notes]
         return lines + (self.meter.format_lines() if self.meter else [])
 
     async def close(self, on_wait: Callable[[int, float], None] | None = None) -> None:

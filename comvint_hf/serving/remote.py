@@ -18,7 +18,7 @@ from comvint_hf.endpoint.model_info import models_url, name_models, read_models
 from comvint_hf.errors import ComvintError, EndpointError, InputError, ReplyError
 from comvint_hf.images import to_data_url
 from comvint_hf.serving.chat import BaseChat, ChatMessage, DecodedConversation
-from comvint_hf.strict_reader import LIMITS, redact, remember_secret
+from comvint_hf.strict_reader import LIMITS, redact
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
@@ -68,8 +68,6 @@ class RemoteChat(BaseChat):
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
             raise InputError(f"The endpoint's address is {base_url!r}; expected one like http://localhost:8000/v1.")
-        for secret in (headers or {}).values():
-            remember_secret(secret)
         endpoint = resolve_endpoint(base_url, api_key=api_key)
         self.client = endpoint.create_blocking_client(connections=2 * self.concurrency, timeout=timeout, headers=headers)
         self.url = endpoint.url

@@ -43,12 +43,10 @@ from comvint_hf.generation.client.gate import Gate
 from comvint_hf.generation.client.rate_limit import RateLimiter
 from comvint_hf.generation.client.reply_parsing import FINISH_PROBLEMS, MODES, Mode
 from comvint_hf.generation.client.retry import EndpointHealth, RetryState
-from comvint_hf.generation.client.settings import LLMSettings
+from comvint_hf.generation.client.settings import DEFAULT_MAX_TOKENS, LLMSettings
 from comvint_hf.generation.client.usage import Usage, UsageCounts
 from comvint_hf.strict_reader import LIMITS
 
-DEFAULT_MAX_TOKENS = 8192
-"""Most tokens of a reply where a bound is needed and none is given."""
 _TEMPLATE_BYTES = 64
 """Upper bound on the bytes that a chat template adds to a prompt."""
 _MAX_CHANGES = 12

@@ -15,6 +15,8 @@ from comvint_hf.strict_reader import parse_json, remember_secret
 
 MAX_PIXELS = 1_048_576
 """Default bound on the pixels (width times height) of an attached image: 1024 by 1024."""
+DEFAULT_MAX_TOKENS = 8192
+"""Most tokens of a reply where a bound is needed and none is given."""
 
 
 @dataclass(frozen=True)
