@@ -48,16 +48,26 @@ class Activity:
         answers: Whole answers so far.
         last_answer: Time of the last one.
         last_sign: Time of the last answer or part of a streamed one.
+        factor: How many times longer than usual a silence is borne, because the endpoint has not answered at all yet.
     """
 
     in_flight: int = 0
     answers: int = 0
     last_answer: float = 0.0
     last_sign: float = 0.0
+    factor: float = 1.0
+    _changed: float = 0.0
 
     def record_answer(self) -> None:
         self.answers += 1
+        self.factor = 1.0
         self.last_answer = self.last_sign = time.monotonic()
+
+    def bear_more(self, seconds: float, most: float) -> None:
+        """Bear silences twice as long from now on, up to `most` seconds; requests that fail together count once."""
+        now = time.monotonic()
+        if not self.answers and now - self._changed > seconds * self.factor / 2:
+            self.factor, self._changed = max(1.0, min(2 * self.factor, most / seconds)), now
 
 
 class _Silence:
@@ -114,7 +124,7 @@ class BoundedClient(httpx2.AsyncClient):
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         """Send a request; without `stream`, and for every error, the answer's body is read."""
         options["follow_redirects"] = False  # prompts and keys would go along
-        seconds = self._seconds + _upload_seconds(request)
+        seconds = self._seconds * self._activity.factor + _upload_seconds(request)
         silence = _Silence(seconds, self._activity)
         self._activity.in_flight += 1
         try:

@@ -82,7 +82,9 @@ def capped(most: int, message: str, status: int = 400, **fields: Any) -> Situati
 
 def formless(message: str, status: int = 400, **fields: Any) -> Situation:
     """A server that takes no schema, and says so in these words."""
-    return Situation(unless(lambda body: body.get("response_format", {}).get("type") != "json_schema", error(status, message, **fields)))
+    return Situation(
+        unless(lambda body: body.get("response_format", {}).get("type") != "json_schema", error(status, message, **fields))
+    )
 
 
 def says(text: Any, finish: str | None = "stop", **message: Any) -> Situation:
@@ -211,7 +213,7 @@ SITUATIONS: dict[str, Situation] = {
     "last bracket missing": says(GOOD[:-1]),
     "fenced with a trailing comma": says(f"Sure!\n```json\n{GOOD[:-1]},}}\n```\nBye."),
     "a list of one": says(f"[{GOOD}]"),
-    "under a key of its own": says('{"QA": %s}' % GOOD),
+    "under a key of its own": says(f'{{"QA": {GOOD}}}'),
     "JSON in a JSON text": says(json.dumps(GOOD)),
     "cut inside of a text": unusable('{"question": "What is it?", "answer": "A cu', "no complete JSON"),
     # Refusals.

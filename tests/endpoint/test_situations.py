@@ -54,7 +54,7 @@ def ask(endpoint: Scripted, folder: Path, prompts: int = 1, **options: Any) -> l
 def test_a_situation_is_answered_or_ends_as_it_should(name: str, tmp_path: Path) -> None:
     situation = SITUATIONS[name]
     endpoint = Scripted(situation.script)
-    reply, usage = ask(endpoint, tmp_path, **(situation.options or {}))
+    reply, _ = ask(endpoint, tmp_path, **(situation.options or {}))
     assert len(endpoint.bodies) <= situation.most, reply
     if situation.told is None:
         assert isinstance(reply, QA) and reply.answer == "A cup.", reply
@@ -186,6 +186,9 @@ def test_an_error_in_a_stream_is_told_and_one_refused_question_costs_one_answer(
     assert "out of memory" in chat(lambda number, body: broken)[0]
     refusal = SITUATIONS["content filter of the prompt"].script(1, {})
     endpoint = Scripted(lambda number, body: refusal if "bad" in str(body) else events("Yes"))
-    with running(endpoint) as address, pytest.warns(UserWarning, match="1 questions were refused"):
-        questions = [([{"role": "user", "content": text}], None) for text in ("good?", "bad?", "good again?")]
-        assert RemoteChat(f"{address}/v1", "m").answers(questions) == ["Yes", "", "Yes"]
+    questions = [([{"role": "user", "content": text}], None) for text in ("good?", "bad?", "good again?")]
+    with running(endpoint) as address:
+        remote = RemoteChat(f"{address}/v1", "m")
+        with pytest.warns(UserWarning, match="1 questions were refused"):
+            answers = remote.answers(questions)
+    assert answers == ["Yes", "", "Yes"]

@@ -8,10 +8,10 @@ import pytest
 from endpoint.asking import QA, ask_all, toy_prompt
 from endpoint.server import Endpoint, serve
 
+from comvint_hf.endpoint.address import resolve_endpoint
+from comvint_hf.endpoint.errors import classify_status, parse_retry_after
 from comvint_hf.errors import EndpointError, InputError, ReplyError
 from comvint_hf.generation.client.batch import BatchLLM
-from comvint_hf.generation.client.endpoint import resolve_endpoint
-from comvint_hf.generation.client.errors import classify_status, parse_retry_after
 from comvint_hf.generation.client.estimate import DryRun, Estimate
 from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.generation.llm import ScriptedLLM

@@ -61,7 +61,7 @@ class RateLimiter:
         self._resume_at = 0.0
         self._requested_pause = 0.0
         self._window = 0
-        self._answers = self._throttled = 0
+        self._answers = self._throttled = self._timed_out = 0
 
     async def acquire(self, tokens: float, *, urgent: bool = False) -> int:
         """Wait until a request of about `tokens` may be sent; `urgent` ones go first.
@@ -95,12 +95,19 @@ class RateLimiter:
             raise
 
     def release(
-        self, window: int, *, throttled: bool = False, retry_after: float | None = None, unexpected_tokens: float = 0
+        self,
+        window: int,
+        *,
+        throttled: bool = False,
+        timed_out: bool = False,
+        retry_after: float | None = None,
+        unexpected_tokens: float = 0,
     ) -> None:
         """End a request that was acquired in `window`.
 
         Args:
             throttled: Whether the endpoint wants fewer requests.
+            timed_out: Whether it gave no answer in time, perhaps because it had too many requests.
             retry_after: Seconds that the endpoint asked to wait.
             unexpected_tokens: Tokens used beyond those of `acquire`.
         """
@@ -108,7 +115,8 @@ class RateLimiter:
         # Answers to requests that were sent before the last change say nothing about the present limit.
         if window == self._window:
             self._answers += 1
-            if throttled:
+            self._timed_out += timed_out
+            if throttled or timed_out:
                 self._throttled += 1
                 self._requested_pause = max(self._requested_pause, time.monotonic() + (retry_after or 0.0))
             self._adapt()
@@ -116,7 +124,9 @@ class RateLimiter:
 
     def _adapt(self) -> None:
         window = max(MIN_WINDOW, int(self.limit))
-        if self._answers < window and self._throttled < window * PAUSE_SHARE:
+        # A time-out has cost much time, so fewer of them say enough.
+        has_enough = self._throttled >= window * PAUSE_SHARE or self._timed_out >= self.limit * PAUSE_SHARE
+        if self._answers < window and not has_enough:
             return
         share = self._throttled / self._answers
         if share > TOLERATED_SHARE:
@@ -126,7 +136,7 @@ class RateLimiter:
         else:
             self.limit = min(float(self.concurrency), self.limit + (1 if share else max(1, self.limit / 4)))
         self._window += 1
-        self._answers = self._throttled = 0
+        self._answers = self._throttled = self._timed_out = 0
 
     def _free_slot(self) -> None:
         self.active -= 1

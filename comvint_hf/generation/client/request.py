@@ -229,7 +229,9 @@ class Requester:
                         await self._change_mode(shape, error)
                     except RetryableError as error:
                         self.get_counts(request).retries += 1
-                        shape.stream = shape.stream or error.timed_out
+                        if error.timed_out:
+                            shape.stream = True
+                            self._activity.bear_more(self.settings.timeout, self.settings.patience)
                         await asyncio.sleep(self._next_delay(state, error))
             finally:
                 if shape.is_probing:
@@ -332,17 +334,19 @@ class Requester:
             self.limiter.release(window, unexpected_tokens=-tokens)
             await self._gate.wait()
             window = await self.limiter.acquire(tokens, urgent=True)
-        throttled, retry_after, used = False, None, tokens
+        throttled, timed_out, retry_after, used = False, False, None, tokens
         try:
             reply = await self._send_within_budget(request, earlier, shape)
             used = reply.prompt_tokens + reply.completion_tokens
             return await self.cache.add_reply(request.key, len(earlier), reply, self.model, request.prompt.name)
         except RetryableError as error:
-            throttled, retry_after = error.throttled or error.timed_out, error.retry_after
+            throttled, timed_out, retry_after = error.throttled, error.timed_out, error.retry_after
             raise
         finally:
             self.in_flight.pop(request.key, None)
-            self.limiter.release(window, throttled=throttled, retry_after=retry_after, unexpected_tokens=used - tokens)
+            self.limiter.release(
+                window, throttled=throttled, timed_out=timed_out, retry_after=retry_after, unexpected_tokens=used - tokens
+            )
 
     async def _send_within_budget(self, request: ReplyRequest, earlier: list[RawReply], shape: RequestShape) -> RawReply:
         """Send a request once, with its highest cost reserved until the answer."""

@@ -162,6 +162,8 @@ class RetryState:
             return
         if health.last_success is None and error.answered:
             raise health.record_refusal(ReplyError(f"{health.url} failed {self._failures} times for this prompt ({error})."))
+        if health.last_success is None and error.timed_out and time.monotonic() - self._started < health.patience:
+            return  # slow so far, and perhaps no more than that
         if health.last_success is None:
             advice = "is it running, and is --base-url right?"
             if error.timed_out:

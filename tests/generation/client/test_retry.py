@@ -2,9 +2,9 @@
 
 import pytest
 
+from comvint_hf.endpoint.errors import RetryableError
 from comvint_hf.errors import EndpointError, ReplyError
 from comvint_hf.generation.client import retry
-from comvint_hf.generation.client.errors import RetryableError
 from comvint_hf.generation.client.retry import MAX_FAILURES, EndpointHealth, RetryState
 
 
