@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 # On the Hub the package is a wheel next to this file, which Python can import from (see deploy.py).
 sys.path[:0] = map(str, Path(__file__).parent.glob("comvint_hf-*.whl"))
@@ -13,7 +14,7 @@ guard_imports()
 
 import click
 
-from comvint_hf.cli import handle_errors, usage_errors
+from comvint_hf.cli import handle_errors, remote_chat_options, usage_errors
 from comvint_hf.serving.chat import Chat
 from comvint_hf.serving.demo.limits import read_limits
 from comvint_hf.serving.demo.page import Example, build_page, launch
@@ -40,6 +41,7 @@ QUESTIONS = {
 )
 @click.option("--conventions", metavar="DIR|ORG/NAME", help="With --base-url: the model whose comvint.json applies.")
 @click.option("--max-new-tokens", default=512, show_default=True, type=click.IntRange(1), help="The longest answer.")
+@remote_chat_options
 @click.option("--device", help="cuda, cpu, ...  [default: cuda if there is one]")
 @click.option("--dtype", help="float32, bfloat16 or float16.  [default: bfloat16 on cuda]")
 @click.option("--host", default=None, help="The address to listen on.  [default: this machine only; every address on a Space]")
@@ -55,6 +57,10 @@ def main(
     base_url: str | None,
     conventions: str | None,
     max_new_tokens: int,
+    temperature: float,
+    timeout: float | None,
+    extra_body: dict[str, Any],
+    headers: dict[str, str],
     device: str | None,
     dtype: str | None,
     host: str | None,
@@ -75,8 +81,16 @@ def main(
         limits = read_limits(settings)
         if base_url:
             found = read_conventions(conventions, required=True) if conventions else None
-            seconds = limits.answer_seconds
-            chat = RemoteChat(base_url, model, conventions=found, max_new_tokens=max_new_tokens, timeout=seconds)
+            chat = RemoteChat(
+                base_url,
+                model,
+                conventions=found,
+                max_new_tokens=max_new_tokens,
+                timeout=min(timeout or limits.answer_seconds, limits.answer_seconds),
+                temperature=temperature,
+                extra_body=extra_body,
+                headers=headers,
+            )
         else:
             chat = load_chat(model, base=base, device=device, dtype=dtype, max_new_tokens=max_new_tokens)
     examples = [Example(EXAMPLES / name, question) for name, question in QUESTIONS.items() if (EXAMPLES / name).is_file()]

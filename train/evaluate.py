@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from comvint_hf import L2TCollator, attach_images, load_chat
-from comvint_hf.cli import handle_errors, usage_errors
+from comvint_hf.cli import handle_errors, remote_chat_options, usage_errors
 from comvint_hf.dataset.locate import check_exists
 from comvint_hf.errors import InputError, first_line, make_output_folder
 from comvint_hf.evaluation.benchmarks import Benchmark, BenchmarkFiles, load_benchmark
@@ -23,7 +23,8 @@ from comvint_hf.evaluation.results import build_results, render_benchmark_tables
 from comvint_hf.evaluation.scoring import answer_records, compute_metrics
 from comvint_hf.evaluation.visual_contribution import aggregate_contributions, contribution_records, measure_contributions
 from comvint_hf.registry import benchmarks
-from comvint_hf.serving.loading import check_model
+from comvint_hf.serving.loading import check_model, read_conventions
+from comvint_hf.serving.remote import RemoteChat
 
 FILE = click.Path(path_type=Path, exists=True)
 BOXES = click.Choice(["text", "xywh", "xyxy"])
@@ -31,12 +32,15 @@ DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 DATASET_FLAGS = ("dataset", "config", "split", "limit", "text_only")
 BENCHMARK_FLAGS = ("answers", "questions", "gold", "synonyms", "category", "boxes", "suffix")
 OPTIONAL_FLAGS = ("synonyms", "category", "boxes")
-MODEL_FLAGS = ("base", "images", "suffix", "batch_size", "max_new_tokens", "device", "dtype")
+MODEL_FLAGS = ("base", "base_url", "images", "suffix", "batch_size", "max_new_tokens", "device", "dtype")
+LOCAL_FLAGS, REMOTE_FLAGS = ("base", "device", "dtype", "vc"), ("conventions", "temperature", "timeout", "extra_body", "headers")
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.option("--model", metavar="DIR|ORG/NAME", help="An adapter, a merged or a full model.")
 @click.option("--base", metavar="DIR|ORG/NAME", help="The adapter's base model, if it has moved.")
+@click.option("--base-url", "--endpoint", metavar="URL", help="Ask an OpenAI-compatible endpoint for --model instead.")
+@click.option("--conventions", metavar="DIR|ORG/NAME", help="With --base-url: the model whose comvint.json applies.")
 @click.option("--dataset", metavar="DIR|ORG/NAME", help="The dataset whose questions to ask.")
 @click.option("--config", default="default", show_default=True, help="The dataset's config.")
 @click.option("--split", default="test", show_default=True, help="The dataset's split.")
@@ -56,6 +60,7 @@ MODEL_FLAGS = ("base", "images", "suffix", "batch_size", "max_new_tokens", "devi
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file for the results.  [default: results.json]")
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1), help="Questions a batch.")
 @click.option("--max-new-tokens", default=256, show_default=True, type=click.IntRange(1), help="The longest answer.")
+@remote_chat_options
 @click.option("--device", help="cuda, cpu, ...  [default: cuda if there is one]")
 @click.option("--dtype", type=DTYPES, help="The model's dtype.  [default: bfloat16 on cuda]")
 @handle_errors
@@ -71,6 +76,8 @@ def main(**options: Any) -> None:
       python train/evaluate.py --benchmark mme --answers FOLDER
       python train/evaluate.py --benchmark pope --answers FILE --questions coco_pope_random.json
       python train/evaluate.py --benchmark chair --answers FILE --gold objects.json --synonyms synonyms.txt
+    A model behind an endpoint:
+      python train/evaluate.py --model NAME --base-url http://localhost:8000/v1 --dataset DIR --out results.json
     The same, with a model that answers first:
       python train/evaluate.py --benchmark pope --model DIR --questions FILE --images DIR --answers FILE
     A benchmark of your own, declared in my_benchmark.py in the working directory:
@@ -94,13 +101,15 @@ def validate_options(options: dict[str, Any], benchmark: Benchmark | None) -> No
         "--benchmark has its own questions": DATASET_FLAGS if benchmark else (),
         "there is no --benchmark": () if benchmark else BENCHMARK_FLAGS,
         "no model is asked: name one with --model": () if options["model"] else MODEL_FLAGS,
+        "the model is behind --base-url": LOCAL_FLAGS if options["base_url"] else (),
+        "there is no --base-url": () if options["base_url"] else REMOTE_FLAGS,
         f"the benchmark {options['benchmark']} does not use it": OPTIONAL_FLAGS if benchmark else (),
     }
     source = click.get_current_context().get_parameter_source
     for reason, flags in unused.items():
         given = [flag for flag in flags if flag not in used and source(flag) is not ParameterSource.DEFAULT]
         if given:
-            names = ", ".join("--" + flag.replace("_", "-") for flag in given)
+            names = ", ".join("--" + flag.replace("headers", "header").replace("_", "-") for flag in given)
             raise InputError(f"{names} cannot be used, as {reason}.")
     if not benchmark and not (options["model"] and options["dataset"]):
         raise InputError("Nothing to do: give --model and --dataset, or --benchmark and --answers. See --help.")
@@ -112,7 +121,8 @@ def score_dataset(options: dict[str, Any]) -> None:
     out = options["out"] or Path("results.json")
     make_output_folder(out.parent)
     with usage_errors():
-        check_model(options["model"], options["base"])
+        if not options["base_url"]:
+            check_model(options["model"], options["base"])
         rows = load_rows(options)
         chat = open_chat(options)
     with show_progress("asking", len(list_questions(rows))) as progress:
@@ -145,7 +155,8 @@ def score_benchmark(benchmark: Benchmark, options: dict[str, Any]) -> None:
         make_output_folder(options["out"].parent)
     if options["model"]:
         with usage_errors():
-            check_model(options["model"], options["base"])
+            if not options["base_url"]:
+                check_model(options["model"], options["base"])
             questions = benchmark.read_questions(files)
             images = files.require("images", "the folder of the benchmark's images")
             chat = open_chat(options)
@@ -162,6 +173,11 @@ def score_benchmark(benchmark: Benchmark, options: dict[str, Any]) -> None:
 
 
 def open_chat(options: dict[str, Any]) -> Any:
+    if options["base_url"]:
+        found = read_conventions(options["conventions"], required=True) if options["conventions"] else None
+        names = ("max_new_tokens", "temperature", "extra_body", "headers")
+        settings = {name: options[name] for name in names} | ({"timeout": options["timeout"]} if options["timeout"] else {})
+        return RemoteChat(options["base_url"], options["model"], conventions=found, **settings)
     names = ("base", "device", "dtype", "max_new_tokens")
     return load_chat(options["model"], **{name: options[name] for name in names})
 

@@ -15,6 +15,7 @@ _MODULES = {
     "parse_limits": "cli.options",
     "print_dataset": "cli.output",
     "push_folder": "cli.output",
+    "remote_chat_options": "cli.options",
     "tasks_option": "cli.options",
     "usage_errors": "cli.exit_codes",
 }
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from comvint_hf.cli.options import Command as Command
     from comvint_hf.cli.options import NameList as NameList
     from comvint_hf.cli.options import parse_limits as parse_limits
+    from comvint_hf.cli.options import remote_chat_options as remote_chat_options
     from comvint_hf.cli.options import tasks_option as tasks_option
     from comvint_hf.cli.output import print_dataset as print_dataset
     from comvint_hf.cli.output import push_folder as push_folder

@@ -196,7 +196,9 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
             type=_POSITIVE,
             metavar="SECONDS",
         ),
-        _flag("--extra-body", 'Further fields of every request, as in {"top_p": 0.9}.', callback=_read_extra_body, metavar="JSON"),
+        _flag(
+            "--extra-body", 'Further fields of every request, as in {"top_p": 0.9}.', callback=_read_extra_body, metavar="JSON"
+        ),
         _flag(
             "--header",
             "A further HTTP header of every request; may be repeated. Its value is in no message and no log.",
@@ -329,6 +331,35 @@ class BuildCommand(Command):
         own = {name: value for name, value in values.items() if name not in {flag.name for flag in chain(*BUILD_FLAGS.values())}}
         ctx.params = {"options": options, **own}
         return super().invoke(ctx)
+
+
+def remote_chat_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags of a chat at an endpoint: `temperature`, `timeout`, `extra_body` and `headers`."""
+    options = (
+        click.option(
+            "--temperature", default=0.0, type=FiniteRange(0), help="With --base-url: the sampling temperature; 0 is greedy."
+        ),
+        click.option(
+            "--timeout",
+            type=_POSITIVE,
+            metavar="SECONDS",
+            help="With --base-url: the longest silence of an answer.  [default: 120]",
+        ),
+        click.option(
+            "--extra-body", callback=_read_extra_body, metavar="JSON", help="With --base-url: further fields of every request."
+        ),
+        click.option(
+            "--header",
+            "headers",
+            multiple=True,
+            callback=_read_headers,
+            metavar="NAME=VALUE",
+            help="With --base-url: a further HTTP header; its value is in no message and no log.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def tasks_option(tasks: Iterable[str]) -> Callable[[Any], Any]:

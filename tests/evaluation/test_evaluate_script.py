@@ -105,6 +105,45 @@ def test_a_dataset_is_asked_and_scored(tiny: Path, tmp_path: Path) -> None:
     assert "closed questions" in done.stdout and "5 of 5" in done.stderr
 
 
+def test_a_model_behind_an_endpoint_is_asked_and_its_thoughts_are_not_scored(tmp_path: Path) -> None:
+    from endpoint.situations import events
+    from endpoint.wire import Request, Response, running
+
+    seen: list[dict] = []
+
+    def answer(request: Request) -> Response:
+        seen.append(request.json() | {"team": request.headers.get("x-team")})
+        text = str(request.json()["messages"][-1]["content"])
+        said = (
+            ("No." if "star?" in text else "Yes.")
+            if "Is there" in text
+            else "The answer is **B**"
+            if "Which" in text
+            else "A square."
+        )
+        return events("<think>It is not yes.", "</think>", said)
+
+    made, out = dataset(tmp_path / "rows"), tmp_path / "results.json"
+    with running(answer) as address:
+        common = (
+            "--model",
+            "vlm",
+            "--base-url",
+            f"{address}/v1",
+            "--dataset",
+            made,
+            "--out",
+            out,
+            "--header",
+            "X-Team=vision-team",
+        )
+        done = run(*common, "--extra-body", '{"top_p": 0.5}')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(out.read_text())["closed_accuracy"] == 1.0
+    assert len(seen) == 5 and {(body["team"], body["top_p"], body["temperature"]) for body in seen} == {("vision-team", 0.5, 0)}
+    assert "no --base-url" in run("--model", "vlm", "--dataset", made, "--header", "X-Team=v").stderr
+
+
 def test_rows_without_their_image_are_refused(tiny: Path, tmp_path: Path) -> None:
     made = dataset(tmp_path / "rows", image=False)
     common = ("--model", tiny, "--dataset", made, "--out", tmp_path / "results.json", "--max-new-tokens", 4, "--device", "cpu")
