@@ -20,7 +20,6 @@ from comvint_hf.endpoint.errors import (
     UnfitReplyError,
     classify_error,
 )
-from comvint_hf.endpoint.model_info import find_context, models_url, name_models, props_url, read_models, read_props
 from comvint_hf.endpoint.refused_fields import MAX_TOKENS_NAMES
 from comvint_hf.errors import EndpointError, ReplyError
 from comvint_hf.generation.client.cache import Cache, RawReply
@@ -39,53 +38,19 @@ from comvint_hf.generation.client.completion import (
     to_data_url,
 )
 from comvint_hf.generation.client.cost import BudgetMeter, find_price, require_price
-from comvint_hf.generation.client.gate import Gate
+from comvint_hf.generation.client.prompt_refusal import PromptRefusal, RefusalJudge, RequestShape
 from comvint_hf.generation.client.rate_limit import RateLimiter
 from comvint_hf.generation.client.reply_parsing import FINISH_PROBLEMS, MODES, Mode
 from comvint_hf.generation.client.retry import EndpointHealth, RetryState
+from comvint_hf.generation.client.server_info import ServerInfo
 from comvint_hf.generation.client.settings import DEFAULT_MAX_TOKENS, LLMSettings
 from comvint_hf.generation.client.usage import Usage, UsageCounts
 from comvint_hf.strict_reader import LIMITS
 
 _TEMPLATE_BYTES = 64
 """Upper bound on the bytes that a chat template adds to a prompt."""
-_MAX_CHANGES = 12
-"""Most changes of one request to what the endpoint takes."""
-_CANARY = {"messages": [{"role": "user", "content": "Say: yes."}]}
-_CANARY_TOKENS = 64
-
-
-@dataclass
-class RequestShape:
-    """How one request is sent differently from others, because the endpoint refused it or was silent.
-
-    Attributes:
-        mode: A laxer response format than the endpoint's usual one.
-        max_tokens: The bound that the endpoint has named for this prompt.
-        stream: Whether the reply is asked for in events.
-        changes: How often it was refused for a field.
-        is_probing: Whether others wait for what comes of it.
-    """
-
-    mode: Mode | None = None
-    max_tokens: int | None = None
-    stream: bool = False
-    changes: int = 0
-    is_probing: bool = False
-
-
-class PromptRefusal(Exception):
-    """A request was refused in words that say nothing.
-
-    Attributes:
-        mode: The response format whose fault it may be, because the endpoint has never replied in it.
-        stop: What stops the run if the endpoint refuses everything.
-        is_first: Whether this is the refusal after which that is found out.
-    """
-
-    def __init__(self, error: Exception, mode: Mode | None, *, stop: Exception | None = None, is_first: bool = False) -> None:
-        super().__init__(str(error))
-        self.error, self.mode, self.stop, self.is_first = error, mode, stop, is_first
+_SHORTEST = {"messages": [{"role": "user", "content": "Say: yes."}]}
+_SHORTEST_TOKENS = 64
 
 
 @dataclass
@@ -115,9 +80,9 @@ class Requester:
         self.capabilities = Capabilities(self.cache, self.endpoint, self.model)
         self.health = EndpointHealth(self.endpoint.url, self.settings.patience)
         self.in_flight: dict[bytes, asyncio.Task[Any]] = {}
-        self._activity, self._gate = Activity(), Gate()
-        self._has_probed = self._answers_canary = False
-        self._context: asyncio.Future[None] | None = None
+        self._activity = Activity()
+        self._refusals = RefusalJudge(self.capabilities, self.health, self._ask_shortest)
+        self._server = ServerInfo(self.get_client, self.endpoint.url, self.model)
         self._stop_error: EndpointError | None = None
         self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
         self._send_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
@@ -141,34 +106,10 @@ class Requester:
             body["response_format"] = response_format
         most = self.max_tokens
         if most is not None:
-            if self.settings.max_tokens is None:
-                await self._learn_context()
+            if self.settings.max_tokens is None and self.capabilities.context is None:
+                self.capabilities.context = await self._server.get_context()
             most = min(most, shape.max_tokens or most)
         return self.capabilities.shape(body, max_tokens=most, prompt_bytes=count_prompt_bytes(body), stream=shape.stream)
-
-    async def _learn_context(self) -> None:
-        """Ask the endpoint once how long the model's context is, so that a bound of ours fits it."""
-        if self._context is not None:
-            if not self._context.done():
-                await asyncio.wait((self._context,))
-            return
-        self._context = asyncio.get_running_loop().create_future()
-        context = find_context(read_models(await self._fetch(models_url(self.endpoint.url))), self.model)
-        context = context or read_props(await self._fetch(props_url(self.endpoint.url)))
-        self.capabilities.context = self.capabilities.context or context
-        self._context.set_result(None)
-
-    async def _fetch(self, url: str) -> bytes:
-        """What the endpoint has at an address; b"" where that is nothing."""
-        import httpx2
-        import openai
-
-        try:
-            response = await self.get_client().get(url, cast_to=httpx2.Response)
-        except openai.APIError:
-            return b""
-        content: bytes = response.content
-        return content
 
     def compute_max_cost(self, body: dict[str, Any], *, batch: bool = False) -> float:
         """Most dollars a request can cost: no token is shorter than a byte, no reply longer than the bound."""
@@ -224,9 +165,10 @@ class Requester:
                             request, earlier, shape, urgent=bool(state.tries or earlier or shape.changes)
                         )
                     except RefusedFieldError as error:
-                        _change_bound(shape, error)
-                    except PromptRefusal as error:
-                        await self._change_mode(shape, error)
+                        shape.change(error)
+                    except PromptRefusal as refusal:
+                        if (failure := await self._refusals.settle(refusal, shape)) is not None:
+                            raise self._note_stop(failure) from refusal
                     except RetryableError as error:
                         self.get_counts(request).retries += 1
                         if error.timed_out:
@@ -234,52 +176,12 @@ class Requester:
                             self._activity.bear_more(self.settings.timeout, self.settings.patience)
                         await asyncio.sleep(self._next_delay(state, error))
             finally:
-                if shape.is_probing:
-                    self._gate.open()
+                self._refusals.finish(shape)
 
-    async def _change_mode(self, shape: RequestShape, refusal: PromptRefusal) -> None:
-        """Let one request try the laxer formats, and the others wait for what comes of it; raise the refusal if nothing does."""
-        if refusal.mode is None:
-            raise await self._settle_refusal(refusal)
-        assert isinstance(refusal.error, ReplyError)
-        if not shape.is_probing:
-            await self._gate.wait()
-            if self.capabilities.mode == refusal.mode:
-                raise await self._settle_refusal(self._count_refusal(refusal.error))
-        elif refusal.mode == MODES[-1]:
-            shape.is_probing = False
-            self._gate.open()
-            raise await self._settle_refusal(self._count_refusal(refusal.error))
-        else:
-            self.health.refused += 1
-            shape.mode = MODES[MODES.index(refusal.mode) + 1]
-        shape.changes += 1
-
-    def _count_refusal(self, error: ReplyError) -> PromptRefusal:
-        """Count a refused prompt, and close the gate where the endpoint may be refusing everything."""
-        if self._answers_canary:
-            return PromptRefusal(self._note_stop(self.health.record_unfit_prompt(error)), None)
-        failure = self.health.record_refusal(error)
-        needs_canary = isinstance(failure, EndpointError)
-        is_first = needs_canary and not self._gate.is_closed
-        if is_first:
-            self._gate.close()
-        return PromptRefusal(error, None, stop=failure if needs_canary else None, is_first=is_first)
-
-    async def _settle_refusal(self, refusal: PromptRefusal) -> Exception:
-        """What to raise for a refused prompt: the run stops only where the endpoint refuses the shortest question as well."""
-        if refusal.is_first:
-            try:
-                self._answers_canary = await self._ask_canary()
-            finally:
-                self._gate.open()
-        await self._gate.wait()
-        return refusal.error if refusal.stop is None or self._answers_canary else self._note_stop(refusal.stop)
-
-    async def _ask_canary(self) -> bool:
+    async def _ask_shortest(self) -> bool:
         """Ask the shortest question there is. Whether the endpoint replies to it says whether our prompts are at fault."""
-        body = {"model": self.model, **_CANARY, **self.settings.request_fields}
-        body = self.capabilities.shape(body, max_tokens=_CANARY_TOKENS, prompt_bytes=0)
+        body = {"model": self.model, **_SHORTEST, **self.settings.request_fields}
+        body = self.capabilities.shape(body, max_tokens=_SHORTEST_TOKENS, prompt_bytes=0)
         reserved = await self.meter.reserve(self.compute_max_cost(body) if self.meter.budget is not None else 0.0)
         cost = 0.0
         try:
@@ -330,9 +232,9 @@ class Requester:
         """Send a request when the rate limiter allows it, and occupy its slot until the reply is on disk."""
         tokens = len(request.prompt.text) / 4 + self._mean_reply_tokens
         window = await self.limiter.acquire(tokens, urgent=urgent)
-        while self._gate.is_closed and not shape.is_probing:
+        while self._refusals.gate.is_closed and not shape.is_probing:
             self.limiter.release(window, unexpected_tokens=-tokens)
-            await self._gate.wait()
+            await self._refusals.gate.wait()
             window = await self.limiter.acquire(tokens, urgent=True)
         throttled, timed_out, retry_after, used = False, False, None, tokens
         try:
@@ -392,17 +294,22 @@ class Requester:
         except UnfitReplyError as error:
             completion = make_unfit(error.text, self.compute_token_bounds(count_prompt_bytes(body)))
         except RefusedFieldError as error:
+            # A format that is not in the request is not its fault: the words are about something else.
+            if error.field.name == "response_format" and "response_format" not in body and self.health.last_success:
+                raise self._refusals.judge(
+                    ReplyError(f"{self.endpoint.url} refuses the request ({error})."), mode, shape
+                ) from error
             await self._adapt(error, body)
             raise
         except EndpointError as error:
             if error.is_of_model:
-                models = read_models(await self._fetch(models_url(self.endpoint.url)))
-                error = EndpointError(f"{error}{name_models(models, self.model)} Nothing is lost.")
+                error = EndpointError(f"{error}{await self._server.name_models()} Nothing is lost.")
             raise self._note_stop(error) from None
         except ReplyError as error:
             if error.is_of_prompt:
                 raise self._note_stop(self.health.record_unfit_prompt(error)) from error
-            raise self._judge_refusal(error, mode, shape) from error
+            self._check_extra_body(error)
+            raise self._refusals.judge(error, mode, shape) from error
         if completion.finish_reason == UNREADABLE:
             # The reply is paid for, so it is kept; an endpoint that gives no other gets no more requests.
             self._note_stop(self.health.record_refusal(ReplyError(f"{self.endpoint.url} gave an answer that cannot be read.")))
@@ -441,16 +348,6 @@ class Requester:
             stop = EndpointError(f"{self.endpoint.url} refuses {', '.join(named)} of --extra-body ({error}): leave it out.")
             raise self._note_stop(stop) from error
 
-    def _judge_refusal(self, error: ReplyError, mode: Mode, shape: RequestShape) -> Exception:
-        """What to raise for a refusal whose words say nothing: the format may be at fault where it has never worked."""
-        self._check_extra_body(error)
-        if self.capabilities.is_mode_proven or (self._has_probed and not self._gate.is_closed):
-            return self._count_refusal(error)
-        if not self._gate.is_closed:
-            self._gate.close()
-            self._has_probed = shape.is_probing = True
-        return PromptRefusal(error, mode)
-
     async def _note_success(self, body: dict[str, Any], mode: Mode, completion: Completion, seconds: float) -> None:
         """Remember what a good answer says about the endpoint."""
         if not self.capabilities.is_mode_proven:
@@ -459,7 +356,8 @@ class Requester:
         if body.get("stream") and seconds > self.settings.timeout and not self.capabilities.streams:
             await self.capabilities.save("streams", True)
         # Cut by a bound that the server has set itself: ours is higher, or ends an endless reply sooner.
-        if completion.finish_reason in ("length", "thinking") and self.max_tokens is None:
+        is_cut = completion.finish_reason in ("length", "thinking") and completion.completion_tokens < DEFAULT_MAX_TOKENS
+        if is_cut and self.max_tokens is None:
             self.max_tokens = DEFAULT_MAX_TOKENS
 
     def get_client(self) -> Any:
@@ -498,11 +396,3 @@ def _ignore_failure(task: asyncio.Task[RawReply]) -> None:
     """Retrieve an exception that nobody waits for, or asyncio logs it."""
     if not task.cancelled():
         task.exception()
-
-
-def _change_bound(shape: RequestShape, error: RefusedFieldError) -> None:
-    """Take over the bound that the endpoint names. Raises `ReplyError` for a request that is refused however it is changed."""
-    shape.changes += 1
-    shape.max_tokens = error.limit or shape.max_tokens
-    if shape.changes > _MAX_CHANGES:
-        raise ReplyError(f"The endpoint refuses the request however it is changed ({error}).")
