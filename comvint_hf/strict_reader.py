@@ -80,8 +80,6 @@ class Limits:
     image_pixels: int = 120_000_000
     image_side: int = 65_535
     image_passes: int = 300
-    conventions_bytes: int = 4 * MIB
-    resized_pixels: int = 100_000_000
 
 
 LIMITS = Limits()

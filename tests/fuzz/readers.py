@@ -130,8 +130,9 @@ COMPLETION = {
 
 @reader("completions and usage", twisted_file(COMPLETION))
 def read_completion(data: bytes) -> None:
-    from comvint_hf.generation.client.completion import TokenBounds, parse_body
     from comvint_hf.generation.client.errors import RetryableError
+
+    from comvint_hf.generation.client.completion import TokenBounds, parse_body
 
     try:
         parsed = parse_body(data, TokenBounds(*(1000,) * len(TokenBounds._fields)))
@@ -193,9 +194,8 @@ PLAN = {"version": "1", "recipe": "svit", "shard_scenes": 4}
 
 
 def read_state(given: tuple[bytes, bytes]) -> None:
-    from comvint_hf.dataset.markers import read_markers
-
     from comvint_hf.dataset import shards
+    from comvint_hf.dataset.markers import read_markers
     from comvint_hf.dataset.plan import lock_folder
 
     marker, plan = given
