@@ -30,8 +30,6 @@ class Limits:
     Attributes:
         json_bytes: Most bytes of one JSON document.
         json_depth: Deepest nesting of a JSON document; the parser itself keeps it.
-        conventions_bytes: Most bytes of a comvint.json.
-        resized_pixels: Most pixels to which conventions and flags may have an image resized.
         integer: Largest magnitude of an integer; a larger one would overflow as a float.
         reply_bytes: Most bytes of the body of an endpoint's answer, after decompression.
         reply_text: Most characters of a reply's text.

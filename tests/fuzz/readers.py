@@ -130,8 +130,7 @@ COMPLETION = {
 
 @reader("completions and usage", twisted_file(COMPLETION))
 def read_completion(data: bytes) -> None:
-    from comvint_hf.generation.client.errors import RetryableError
-
+    from comvint_hf.endpoint.errors import RetryableError
     from comvint_hf.generation.client.completion import TokenBounds, parse_body
 
     try:
