@@ -66,6 +66,7 @@ def decode_image(image: ImageLike, name: str | None = None, *, counts: Counter[s
         if isinstance(opened, Mapping):
             opened = opened["path"] if opened.get("bytes") is None else opened["bytes"]
         if isinstance(opened, str | Path):
+            os.stat(opened)  # its error names a file that is not there
             opened = read_file(opened, what="the file", max_bytes=LIMITS.image_bytes)
         if isinstance(opened, bytes | bytearray | memoryview):
             opened = _open_checked(bytes(opened))
