@@ -8,22 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Annotated, ClassVar, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from comvint_hf.errors import ReplyError
 from comvint_hf.generation.prompt import Prompt
 
 
 class Reply(BaseModel):
-    """A form that an LLM fills in. Reasons come before verdicts, so that the model thinks before it judges."""
+    """A form that an LLM fills in. Reasons come before verdicts, so that the model thinks before it judges.
+
+    A reply type that is of use without some items of its lists sets `partial`: items that cannot be read, or come after a cut,
+    are then left out, and `left_out` says why.
+    """
 
     # The class's name, docstring and fields are part of the JSON schema that is sent to an endpoint and hashed into cache
     # keys: renaming one makes a user pay again for every reply.
     model_config = ConfigDict(frozen=True, extra="ignore")
+    left_out: ClassVar[tuple[str, ...]] = ()
+    partial: ClassVar[bool] = False
+
+    def without(self, problems: tuple[str, ...]) -> Self:
+        """Note why items were left out, and return the reply."""
+        object.__setattr__(self, "left_out", problems)  # no field: it is not part of the schema
+        return self
 
 
+def _as_list(value: object) -> object:
+    """One text or number where a list was asked for, and null for none, as models without a schema write it."""
+    items = [] if value in (None, "") else value if isinstance(value, list | tuple) else [value]
+    return [str(item) if isinstance(item, int) else item for item in items]
+
+
+TagList = Annotated[list[str], BeforeValidator(_as_list)]
+"""A list of tags as evidence."""
 R = TypeVar("R", bound=Reply)
 
 

@@ -7,10 +7,11 @@ text. The text is rendered on first use.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from jinja2 import meta
@@ -18,14 +19,19 @@ from jinja2 import meta
 from comvint_hf.errors import InputError
 from comvint_hf.types import Sample, Scene
 
+if TYPE_CHECKING:
+    from comvint_hf.generation.narrowing import Form
+
 FOLDER = Path(__file__).parent / "prompts"
 RECIPES = Path(__file__).parent / "recipes"
 _folders: list[Path] = [FOLDER]
 _texts: dict[str, str] = {}
+_EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 
 
 @cache
 def _environment() -> jinja2.Environment:
+    from comvint_hf.generation import references, scene_lines
     from comvint_hf.grounding import format_box
 
     # "svit/conversation" is recipes/svit/prompts/conversation.jinja; a user's texts and folders come first.
@@ -37,7 +43,15 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=False,
     )
-    environment.filters["box"] = format_box
+    environment.filters.update(
+        box=format_box,
+        details=scene_lines.details,
+        shown_objects=scene_lines.shown_objects,
+        shown_regions=scene_lines.shown_regions,
+        shown_relations=scene_lines.shown_relations,
+        tied_captions=references.tie_captions,
+    )
+    environment.globals.update(example_tags=references.example_tags, example_pointers=references.example_pointers)
     return environment
 
 
@@ -88,10 +102,16 @@ class Prompt:
 
     Every prompt has the blank `scene`, by default the scene of `sample`. Reading the text of a prompt with an empty blank
     raises `InputError`.
+
+    Args:
+        name: The prompt's file, without its ending.
+        make_form: Makes the form of the reply (see `generation.forms`); it is called when a request is sent.
+        **blanks: What the text is filled with.
     """
 
-    def __init__(self, name: str, /, **blanks: Any) -> None:
+    def __init__(self, name: str, make_form: Callable[[], Form] | None = None, /, **blanks: Any) -> None:
         self.name = name
+        self.make_form = make_form
         self.blanks = blanks
         if "scene" not in blanks and "sample" in blanks:
             blanks["scene"] = blanks["sample"].scene
@@ -113,7 +133,7 @@ class Prompt:
     def text(self) -> str:
         """The rendered text. Raises `InputError` for an empty blank."""
         try:
-            return _template(self.name).render(**self.blanks).strip()
+            return _EMPTY_LINES.sub("\n\n", _template(self.name).render(**self.blanks)).strip()
         except jinja2.UndefinedError as error:
             raise InputError(
                 f"The prompt {self.name} cannot be rendered: {error.message}. It was given {', '.join(self.blanks)}."

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from comvint_hf.errors import NothingLeftError, ReplyError
 from comvint_hf.generation.filters import Check, find_failure
 from comvint_hf.generation.llm import LLM, LLMs, R
 from comvint_hf.generation.prompt import Prompt
+from comvint_hf.generation.references import read_tags
 from comvint_hf.strict_reader import redact
-from comvint_hf.types import NOTHING_LEFT, Sample
+from comvint_hf.types import NOTHING_LEFT, Sample, Scene, Task
+
+if TYPE_CHECKING:
+    from comvint_hf.generation.narrowing import Form
 
 Stage = Callable[[Sample, LLMs], Awaitable[list[Sample]]]
 ATTEMPTS = 3
 NO_REPLY = "no usable reply"
 """Beginning of the rejection reason of a sample whose prompt no model could answer."""
-_TAG = re.compile(r"\b[or]\d+\b")
+MOST_PROBLEMS = 4
+"""Problems of the last attempt that the next one is told."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -55,13 +59,17 @@ def make_random(sample: Sample, *key: object) -> random.Random:
     return random.Random("/".join(map(str, (sample.scene.id, *key))))
 
 
-def parse_tags(evidence: Iterable[str]) -> tuple[str, ...]:
-    """Collect the tags in a writer's evidence, each once. An entry without a tag is kept for the checks to reject.
+def parse_tags(evidence: Iterable[str], scene: Scene | None = None) -> tuple[str, ...]:
+    """Collect the tags in a writer's evidence, each once, in any notation.
 
-    >>> parse_tags(["o3", "[o3]", "[r7] a man waits", "the sky"])
+    Without a scene an entry that holds no tag is kept for the checks to reject. With it, names of objects are read as their
+    tags, and what refers to nothing is left out.
+
+    >>> parse_tags(["o3", "[O3]", "[r7] a man waits", "the sky"])
     ('o3', 'r7', 'the sky')
     """
-    return tuple(dict.fromkeys(tag for entry in evidence for tag in _TAG.findall(entry) or [entry]))
+    found = (read_tags(entry, scene) or ([entry] if scene is None else []) for entry in evidence)
+    return tuple(dict.fromkeys(tag for tags in found for tag in tags))
 
 
 def missing_reply_reason(error: ReplyError) -> str:
@@ -79,6 +87,7 @@ async def ask_until_clean(
     read: Callable[[R], Iterator[Sample]],
     wanted: int,
     checks: Sequence[Check],
+    make_form: Callable[[int], Form] | None = None,
     /,
     **blanks: Any,
 ) -> list[Sample]:
@@ -86,7 +95,9 @@ async def ask_until_clean(
 
     Args:
         read: Turns a reply into samples.
-        blanks: The prompt's own blanks. `attempt`, `count` and `avoid` (questions that are already there) are added.
+        make_form: The form of a reply with so many samples (see `generation.forms`).
+        blanks: The prompt's own blanks. `attempt`, `count`, `avoid` (questions that are already there) and `problems` (what
+            was wrong with the last attempt) are added.
 
     Returns:
         The clean samples, then the last attempt's bad ones, rejected with their reason. If fewer came than were wanted, one
@@ -97,17 +108,20 @@ async def ask_until_clean(
     """
     good: list[Sample] = []
     bad: list[Sample] = []
+    problems: list[str] = []
     seen: set[str] = set()
     # Asking a deterministic model again would give the same reply.
     for attempt in range(1 if llm.deterministic else ATTEMPTS):
-        avoid = [sample.instruction for sample in good]
+        missing = wanted - len(good)
+        more = {"attempt": attempt, "count": missing, "avoid": [sample.instruction for sample in good], "problems": problems}
+        form = partial(make_form, missing) if make_form else None
         try:
-            reply = await llm.ask(Prompt(prompt, attempt=attempt, count=wanted - len(good), avoid=avoid, **blanks), reply_type)
+            reply = await llm.ask(Prompt(prompt, form, **more, **blanks), reply_type)
         except ReplyError as error:
             # Samples of earlier attempts were paid for: they are kept, and the error becomes one more rejection.
             if not good and not bad:
                 raise
-            return [*good, *bad, _empty_rejection((good or bad)[0], missing_reply_reason(error))]
+            return [*good, *bad, reject_empty((good or bad)[0], missing_reply_reason(error))]
         bad = []
         for sample in read(reply):
             reason = "duplicate question" if sample.instruction.casefold() in seen else find_failure(sample, checks)
@@ -118,11 +132,26 @@ async def ask_until_clean(
                 good.append(sample)
         if len(good) >= wanted:
             return good
+        problems = list_problems(reply.left_out, bad)
     if good and len(good) + len(bad) < wanted and not llm.deterministic:
-        return [*good, *bad, _empty_rejection(good[0], f"too few: {len(good)} of {wanted} in {ATTEMPTS} attempts")]
+        return [*good, *bad, reject_empty(good[0], f"too few: {len(good)} of {wanted} in {ATTEMPTS} attempts")]
     return good + bad
 
 
-def _empty_rejection(like: Sample, reason: str) -> Sample:
-    """A rejected sample without text, in place of one that never came."""
-    return like.replace(messages=(), evidence=(), topic="", reason=reason)
+def list_problems(left_out: Iterable[str], bad: Iterable[Sample]) -> list[str]:
+    """List what was wrong with a reply, as the next request says it: each reason once, with the text that it is about."""
+    found: dict[str, str] = {}
+    for sample in bad:
+        kind = (sample.reason or "").partition(":")[0]
+        found.setdefault(kind, f"{sample.reason}, in: {_shorten(sample)}")
+    return [*found.values(), *dict.fromkeys(left_out)][:MOST_PROBLEMS]
+
+
+def _shorten(sample: Sample) -> str:
+    text = " / ".join(message.content for message in sample.messages[:2])
+    return text if len(text) <= 200 else f"{text[:200]} ..."
+
+
+def reject_empty(like: Sample, reason: str, task: Task | None = None) -> Sample:
+    """Make a rejected sample without text, in place of one that never came."""
+    return like.replace(messages=(), evidence=(), topic="", task=task or like.task, reason=reason)

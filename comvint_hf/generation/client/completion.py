@@ -64,20 +64,22 @@ class Completion(NamedTuple):
 
 
 def build_messages(
-    text: str, schema: ReplySchema, image_url: str | None = None, earlier: RawReply | None = None
+    text: str, schema: ReplySchema, image_url: str | None = None, earlier: RawReply | None = None, *, in_full: bool = False
 ) -> list[dict[str, Any]]:
     """Build the messages that ask for a reply; after an `earlier` mismatch they show it and give the reason.
 
-    A refused, empty or very long reply is not shown: repeating a refusal invites another.
+    A refused, empty or very long reply is not shown: repeating a refusal invites another. `in_full` spells out all that the
+    schema allows, for endpoints that do not enforce it.
     """
-    text = f"{text}\n\n{schema.instruction}{_WRITE_LESS if earlier and earlier.finish_reason == 'length' else ''}"
+    instruction = schema.describe(in_full=in_full)
+    text = f"{text}\n\n{instruction}{_WRITE_LESS if earlier and earlier.finish_reason == 'length' else ''}"
     image = None if image_url is None else {"type": "image_url", "image_url": {"url": image_url}}
     content = text if image is None else [{"type": "text", "text": text}, image]
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if earlier is not None and earlier.finish_reason == "stop" and len(earlier.text) <= _LONGEST_SHOWN:
         problem = find_mismatch(schema, earlier) or "it was not usable"
         messages.append({"role": "assistant", "content": earlier.text})
-        messages.append({"role": "user", "content": f"That reply does not fit: {problem}. {schema.instruction}"})
+        messages.append({"role": "user", "content": f"That reply does not fit: {problem}. {instruction}"})
     return messages
 
 

@@ -120,6 +120,7 @@ class OpenAILLM:
             while len(replies) < limit:
                 replies.append(await self.requester.request_reply(request, replies))
                 reply, problem = self.parse_first_match(request, replies[-1:])
+                await self.requester.check_enforcement(request, replies[-1])
                 if reply is not None:
                     self.record_cost(request, replies, matched=True)
                     return reply
@@ -133,7 +134,7 @@ class OpenAILLM:
 
     async def make_request(self, prompt: Prompt, reply_type: type[R]) -> ReplyRequest:
         """Make the request of a prompt; its cache key covers the model, the settings, the schema, the text and a shown image."""
-        schema = build_schema(reply_type)
+        schema = build_schema(reply_type, prompt.make_form)
         prefix = self._hashes.get(reply_type)
         if prefix is None:
             prefix = self._hashes[reply_type] = hashlib.blake2b(self._identity + schema.fingerprint, digest_size=16)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any, Generic, NamedTuple
 
 from pydantic import ValidationError
@@ -19,14 +20,16 @@ from comvint_hf.endpoint.messages import MODES, Mode
 from comvint_hf.generation.client.json_values import find_json_values, is_json, repair_json
 from comvint_hf.generation.client.labelled_text import parse_labelled_text
 from comvint_hf.generation.llm import R
+from comvint_hf.generation.narrowing import Form, counts_only, find_violation, narrow
 from comvint_hf.generation.refusals import begins_with_refusal
+from comvint_hf.generation.salvage import CUT, read_cut, validate_good_items
 from comvint_hf.strict_reader import LIMITS, clean_text, is_valid_text
 from comvint_hf.thoughts import strip_thoughts
 
 __all__ = ["FINISH_PROBLEMS", "MODES", "Mode", "ParsedReply", "ReplyMismatch", "ReplySchema", "build_schema"]
 
 FINISH_PROBLEMS = {
-    "length": "the reply was cut off before its end",
+    "length": CUT,
     "refusal": "the model refused",
     "content_filter": "the provider's content filter stopped the reply",
     "empty": "the reply was empty",
@@ -36,10 +39,13 @@ FINISH_PROBLEMS = {
 }
 """Finish reasons of messages that are no reply, whatever their text."""
 
+_INSTRUCTION = "Reply with one JSON object and nothing else, of this form: "
 # Strict mode refuses these keywords. Pydantic checks them when the reply comes.
 _UNSUPPORTED = ("title", "default", "minLength", "maxLength", "pattern", "format", "uniqueItems", "examples")
 # Possessive, because thousands of line breaks would be tried in all their splits.
 _FENCE = re.compile(r"```[a-zA-Z]*+[^\S\n]*+\n(.*?)```", re.DOTALL)
+_MOST_DESCRIBED = 20
+"""Values of an enum that are written out for a model; those of the tags stand in the prompt anyway."""
 REASONING = "reasoning"
 """Finish reason of a message whose text stood where the thoughts belong."""
 
@@ -64,6 +70,7 @@ class ReplySchema(Generic[R]):
         strict: Whether endpoints can guarantee the schema.
         fingerprint: Part of every cache key.
         instruction: Sentence at the end of every prompt that describes the JSON object.
+        make_form: Makes the form that narrows the schema for one prompt.
     """
 
     reply_type: type[R]
@@ -71,11 +78,31 @@ class ReplySchema(Generic[R]):
     strict: bool
     fingerprint: bytes
     instruction: str
+    make_form: Callable[[], Form] | None = None
 
-    def response_format(self, mode: Mode) -> dict[str, Any] | None:
-        """Build the `response_format` of a chat completion; `None` for plain text."""
+    @cached_property
+    def form(self) -> Form:
+        """What the scene of the prompt asks of the reply; empty for a prompt without a form."""
+        return self.make_form() if self.make_form else {}
+
+    def describe(self, *, in_full: bool = False) -> str:
+        """The sentence that describes the JSON object, with its counts; in full also with the values that are allowed."""
+        if not self.form:
+            return self.instruction
+        plain = narrow(self.reply_type.model_json_schema(), self.form if in_full else counts_only(self.form))
+        return f"{_INSTRUCTION}{_describe_schema(plain, plain)}"
+
+    def response_format(self, mode: Mode, *, narrowed: bool = True) -> dict[str, Any] | None:
+        """Build the `response_format` of a chat completion; `None` for plain text.
+
+        Args:
+            mode: The format.
+            narrowed: Whether the endpoint takes patterns and lengths.
+        """
         if mode == "json_schema":
-            described = {"name": self.reply_type.__name__, "schema": self.schema, "strict": self.strict}
+            schema = narrow(self.schema, self.form) if self.form else self.schema
+            schema = schema if narrowed else _to_strict(schema)
+            described = {"name": self.reply_type.__name__, "schema": schema, "strict": self.strict}
             return {"type": "json_schema", "json_schema": described}
         return {"type": "json_object"} if mode == "json_object" else None
 
@@ -88,6 +115,8 @@ class ReplySchema(Generic[R]):
         """Parse a message as `parse` does, and say whether its JSON had to be repaired."""
         if len(text) > LIMITS.reply_text or not is_valid_text(text):
             finish_reason = "unreadable"
+        if finish_reason == "length" and self.reply_type.partial and (cut := read_cut(text)) is not None:
+            return ParsedReply(self._salvage(cut, CUT))
         if finish_reason in FINISH_PROBLEMS:
             is_thinking = finish_reason == "length" and text.strip() and not strip_thoughts(text)
             raise ReplyMismatch(FINISH_PROBLEMS["thinking" if is_thinking else finish_reason])
@@ -95,9 +124,12 @@ class ReplySchema(Generic[R]):
             try:
                 return ParsedReply(self.reply_type.model_validate_json(text))
             except ValidationError as error:
-                if (inner := _unwrap(json.loads(text))) is None:
-                    raise ReplyMismatch(_format_errors(error)) from error
-                return ParsedReply(self._validate(inner))
+                inner = _unwrap(json.loads(text))
+                if inner is not None:
+                    return ParsedReply(self._validate(inner))
+                if self.reply_type.partial:
+                    return ParsedReply(self._salvage(json.loads(text)))
+                raise ReplyMismatch(_format_errors(error)) from error
         answer = strip_thoughts(text).strip()
         if finish_reason == REASONING and not is_json(_FENCE.sub(r"\1", answer)):
             raise ReplyMismatch(
@@ -107,19 +139,39 @@ class ReplySchema(Generic[R]):
             raise ReplyMismatch("the reply holds only the model's thoughts")
         return self._parse_prose(answer, mode)
 
+    def violation(self, text: str, *, narrowed: bool) -> str | None:
+        """Where a message breaks the schema that was sent with its request, as if nobody had enforced it."""
+        sent = self.response_format("json_schema", narrowed=narrowed)
+        assert sent is not None
+        return find_violation(json.loads(text), sent["json_schema"]["schema"]) if is_json(text) else "it is no JSON"
+
     def _validate(self, value: Any) -> R:
         try:
             return self.reply_type.model_validate(value)
         except ValidationError as error:
+            if self.reply_type.partial:
+                return self._salvage(value)
             raise ReplyMismatch(_format_errors(error)) from error
 
+    def _salvage(self, value: Any, cut: str = "") -> R:
+        """The reply without its bad items. Raises `ReplyMismatch` where no part is good."""
+        try:
+            reply, problems = validate_good_items(self.reply_type, value)
+        except ValidationError as error:
+            raise ReplyMismatch(cut or _format_errors(error)) from error
+        problems = (*problems, cut) if cut else problems
+        return reply.without(tuple(clean_text(problem, 300) for problem in problems))
+
     def _parse_prose(self, text: str, mode: Mode) -> ParsedReply:
-        problem = None
-        for candidate in self._find_candidates(text):
+        problem, values = None, list(self._find_candidates(text))
+        for candidate in values:
             try:
                 return ParsedReply(self.reply_type.model_validate(candidate))
             except ValidationError as error:
                 problem = problem or _format_errors(error)
+        for value in (*values, read_cut(text)) if self.reply_type.partial else ():
+            with suppress(ReplyMismatch):
+                return ParsedReply(self._salvage(value))
         # Only after the candidates, because a good reply may begin with an apology.
         if begins_with_refusal(text):
             raise ReplyMismatch(FINISH_PROBLEMS["refusal"])
@@ -168,16 +220,21 @@ def _unwrap(value: Any) -> Any:
     return inner if isinstance(inner, dict) else None
 
 
+def build_schema(reply_type: type[R], make_form: Callable[[], Form] | None = None) -> ReplySchema[R]:
+    """Build the schema of a reply type, once, and narrow it for one prompt where that makes a form."""
+    schema = _build_plain_schema(reply_type)
+    return replace(schema, make_form=make_form) if make_form else schema
+
+
 @cache
-def build_schema(reply_type: type[R]) -> ReplySchema[R]:
-    """Build the schema of a reply type, once."""
+def _build_plain_schema(reply_type: type[R]) -> ReplySchema[R]:
     plain = reply_type.model_json_schema()
     return ReplySchema(
         reply_type=reply_type,
         schema=_to_strict(plain),
         strict="additionalProperties" not in json.dumps(plain),  # no endpoint guarantees free keys
         fingerprint=json.dumps(plain, sort_keys=True).encode(),
-        instruction=f"Reply with one JSON object and nothing else, of this form: {_describe_schema(plain, plain)}",
+        instruction=f"{_INSTRUCTION}{_describe_schema(plain, plain)}",
     )
 
 
@@ -203,18 +260,25 @@ def _describe_schema(part: dict[str, Any], root: dict[str, Any]) -> str:
     if "$ref" in part:
         return _describe_schema(root["$defs"][part["$ref"].rsplit("/", 1)[1]], root)
     if "const" in part or "enum" in part:
-        return " or ".join(json.dumps(value) for value in part.get("enum", [part.get("const")]))
+        values = [json.dumps(value) for value in part.get("enum", [part.get("const")])]
+        return " or ".join(values if len(values) <= _MOST_DESCRIBED else [*values[:3], "...", values[-1]])
     if "anyOf" in part:
         return " or ".join(_describe_schema(option, root) for option in part["anyOf"])
     match part.get("type"):
         case "object" if "properties" in part:
             return "{" + ", ".join(_describe_property(name, inner, root) for name, inner in part["properties"].items()) + "}"
         case "array":
-            least, most = part.get("minItems"), part.get("maxItems")
-            count = f" (exactly {least})" if least == most and least else f" (at least {least})" if least else ""
+            count = _describe_count(part.get("minItems"), part.get("maxItems"))
             return f"[{_describe_schema(part.get('items', {}), root)}, ...]{count}"
         case kind:
             return str(kind or "anything")
+
+
+def _describe_count(least: int | None, most: int | None) -> str:
+    if least == most and least:
+        return f" (exactly {least})"
+    limits = (f"at least {least}" if least else "", f"at most {most}" if most else "")
+    return f" ({', '.join(filter(None, limits))})" if any(limits) else ""
 
 
 def _describe_property(name: str, part: dict[str, Any], root: dict[str, Any]) -> str:

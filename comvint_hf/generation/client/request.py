@@ -97,12 +97,14 @@ class Requester:
     ) -> dict[str, Any]:
         """Build the request body; after an `earlier` mismatch it says why that did not match."""
         shape = shape or RequestShape()
+        mode = shape.mode or self.capabilities.mode
         image = None
         if max_pixels := self.settings.max_pixels:
             image = await asyncio.to_thread(to_data_url, request.prompt.scene, max_pixels)
-        messages = build_messages(request.prompt.text, request.schema, image, earlier)
+        in_full = mode != MODES[0] or not self.capabilities.enforces
+        messages = build_messages(request.prompt.text, request.schema, image, earlier, in_full=in_full)
         body = {"model": self.model, "messages": messages, **self.settings.request_fields}
-        if (response_format := request.schema.response_format(shape.mode or self.capabilities.mode)) is not None:
+        if (response_format := request.schema.response_format(mode, narrowed=self.capabilities.narrows)) is not None:
             body["response_format"] = response_format
         most = self.max_tokens
         if most is not None:
@@ -277,6 +279,13 @@ class Requester:
         self.count_correction(request.prompt.name, completion)
         self._mean_reply_tokens += 0.05 * (reply.completion_tokens - self._mean_reply_tokens)
         return reply
+
+    async def check_enforcement(self, request: ReplyRequest, reply: RawReply) -> None:
+        """Learn from a reply whether the endpoint enforces the schemas that it accepts."""
+        if reply.mode != MODES[0] or reply.finish_reason != "stop" or not self.capabilities.enforces:
+            return
+        if request.schema.violation(reply.text, narrowed=self.capabilities.narrows):
+            await self.capabilities.save("enforces", False)
 
     async def _yield_to_replies(self) -> None:
         """Let one request go at each turn of the event loop, so that replies are written before the next request is sent.

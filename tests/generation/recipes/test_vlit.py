@@ -75,7 +75,7 @@ def test_every_kind_of_annotation_is_put_into_words():
 def test_a_constraint_is_said_and_said_again(constraint):
     (prompt,) = run(vlit(1, (constraint,)))[1]
     assert prompt.text.count(CONSTRAINTS[constraint]) == 2
-    assert ("<st>man<ed>[o3]" in prompt.text) == ("0.100" in prompt.text) == (constraint == "one_region")
+    assert ("<st>man<ed>[o1]" in prompt.text) == ("0.100" in prompt.text) == (constraint == "one_region")
     assert ("absent is the exception" in prompt.text) == (constraint == "negatives")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from comvint_hf.generation import forms
 from comvint_hf.generation.filters import CHECKS, GROUNDING_TOPIC, Check, check_grounding
-from comvint_hf.generation.llm import LLMs, Reply
-from comvint_hf.generation.stage import ask_until_clean, make_random, stage
-from comvint_hf.types import Sample, Task, Turn
+from comvint_hf.generation.forms import Form
+from comvint_hf.generation.llm import LLMs, Reply, TagList
+from comvint_hf.generation.references import tidy_references
+from comvint_hf.generation.stage import ask_until_clean, make_random, parse_tags, stage
+from comvint_hf.types import Sample, Scene, Task, Turn
 
 TOPICS: dict[str, str] = {
     "existence": "whether something is there",
@@ -26,8 +29,14 @@ TOPICS: dict[str, str] = {
     GROUNDING_TOPIC: "where something is, to be answered by pointing at it",
 }
 """Values of a pair's `topic`, with the meaning that the prompt gives. A conversation's topic is free text."""
+REASONING_TOPICS = {
+    name: TOPICS[name] for name in ("count", "size", "position", "relation", "activity", "knowledge", "reasoning")
+}
+"""The topics of complex reasoning: a question that only names a thing or its colour is none."""
 # What the paper's prompts ask for, per image.
 CONVERSATIONS, TURNS, REASONING_PAIRS, REFERRING_PAIRS = 3, 5, 15, 10
+FEWEST_TURNS = 3
+"""Turns of a conversation that is still kept where later ones could not be read."""
 DESCRIPTION_REQUESTS: tuple[str, ...] = (
     "Describe the picture in detail.",
     "Give a thorough account of what can be seen here.",
@@ -67,15 +76,17 @@ DESCRIPTION_REQUESTS: tuple[str, ...] = (
 
 
 class Pair(Reply):
-    """A question and its answer; `topic` (one of `TOPICS`) and `evidence` (tags) where the writer gives them."""
+    """A question and its answer."""
 
+    # One of `TOPICS`, and the tags that the answer rests on, where the writer gives them.
     topic: str = ""
-    evidence: list[str] = []
+    evidence: TagList = []
     question: str
     answer: str
 
 
 class Pairs(Reply):
+    partial = True
     pairs: list[Pair]
 
 
@@ -87,13 +98,14 @@ class Dialogue(Reply):
 
 
 class Dialogues(Reply):
+    partial = True
     dialogues: list[Dialogue]
 
 
 class Description(Reply):
     """A description; `evidence` lists the tags of what it mentions."""
 
-    evidence: list[str] = []
+    evidence: TagList = []
     description: str
 
 
@@ -104,12 +116,16 @@ async def conversation(sample: Sample, llms: LLMs) -> list[Sample]:
     def read(reply: Dialogues) -> Iterator[Sample]:
         for dialogue in reply.dialogues:
             yield sample.write(
-                [Turn(turn.question, turn.answer) for turn in dialogue.turns],
+                [read_turn(turn, sample.scene) for turn in dialogue.turns],
                 task="conversation",
                 topic=dialogue.topic,
-                evidence=_merge_evidence(turn.evidence for turn in dialogue.turns),
+                evidence=parse_tags((tag for turn in dialogue.turns for tag in turn.evidence), sample.scene),
                 generator=llms.writer.name,
             )
+
+    def make_form(count: int) -> Form:
+        turns = {"items": {"drop": ["topic"]}, **forms.exactly(TURNS)}
+        return {"dialogues": forms.exactly(count), "turns": turns, **pair_fields(sample.scene)}
 
     return await ask_until_clean(
         llms.writer,
@@ -118,27 +134,53 @@ async def conversation(sample: Sample, llms: LLMs) -> list[Sample]:
         read,
         CONVERSATIONS,
         (*CHECKS, _check_turn_count),
+        make_form,
         scene=sample.scene,
         turns=TURNS,
     )
 
 
+def pair_fields(scene: Scene, *, evidence: int = 4, pointing: bool = False) -> Form:
+    """The form of a question and its answer, with up to so many tags as evidence; both may point at things, or neither."""
+    texts = (forms.may_point(scene),) * 2 if pointing else (forms.plain(most=240), forms.plain())
+    return {"evidence": forms.tags(scene, most=evidence), "question": texts[0], "answer": texts[1]}
+
+
+def read_turn(pair: Pair, scene: Scene, *, pointing: bool = False) -> Turn:
+    """Read a question and its answer, with references in canonical form."""
+    return Turn(*(tidy_references(text, scene, pointing=pointing).strip() for text in (pair.question, pair.answer)))
+
+
 def _check_turn_count(sample: Sample) -> str | None:
-    """The annotator writes as many turns as a scene's facts allow, so only other writers must write them all."""
+    """The annotator writes as many turns as a scene's facts allow; other writers may lose a turn or two, as to a cut."""
     turns = len(sample.messages) // 2
-    return f"only {turns} of {TURNS} turns" if turns < TURNS and sample.generator != "annotations" else None
+    return f"only {turns} of {TURNS} turns" if turns < FEWEST_TURNS and sample.generator != "annotations" else None
 
 
 @stage("svit/complex_reasoning")
 async def complex_reasoning(sample: Sample, llms: LLMs) -> list[Sample]:
     """Ask for questions that need both the image and common sense."""
-    return await _write_pairs(sample, llms, "complex_reasoning", REASONING_PAIRS, CHECKS)
+    pair = {"topic": forms.one_of(REASONING_TOPICS), **pair_fields(sample.scene)}
+
+    def make_form(count: int) -> Form:
+        return {"pairs": forms.exactly(count), **pair}
+
+    return await _write_pairs(sample, llms, "complex_reasoning", REASONING_PAIRS, CHECKS, REASONING_TOPICS, make_form)
 
 
 @stage("svit/referring_qa")
 async def referring_qa(sample: Sample, llms: LLMs) -> list[Sample]:
     """Ask for questions and answers that refer to objects."""
-    return await _write_pairs(sample, llms, "referring_qa", REFERRING_PAIRS, (*CHECKS, check_grounding))
+
+    def make_form(count: int) -> Form:
+        both = {"evidence": forms.tags(sample.scene, most=4), "answer": forms.pointing(sample.scene)}
+        locating = {**both, "topic": forms.one_of([GROUNDING_TOPIC]), "question": forms.plain(most=240)}
+        others = [topic for topic in TOPICS if topic != GROUNDING_TOPIC]
+        pointing = {**both, "topic": forms.one_of(others), "question": forms.pointing(sample.scene)}
+        return {"pairs": {**forms.exactly(count), "variants": [locating, pointing]}}
+
+    checks = (*CHECKS, check_grounding)
+    return await _write_pairs(sample, llms, "referring_qa", REFERRING_PAIRS, checks, TOPICS, make_form)
 
 
 @stage("svit/detail_description")
@@ -148,28 +190,38 @@ async def detail_description(sample: Sample, llms: LLMs) -> list[Sample]:
 
     def read(reply: Description) -> Iterator[Sample]:
         yield sample.write(
-            [Turn(instruction, reply.description)],
+            [Turn(instruction, tidy_references(reply.description, sample.scene, pointing=False))],
             task="detail_description",
-            evidence=tuple(reply.evidence),
+            evidence=parse_tags(reply.evidence, sample.scene),
             generator=llms.writer.name,
         )
 
-    return await ask_until_clean(llms.writer, "svit/detail_description", Description, read, 1, CHECKS, scene=sample.scene)
+    def make_form(count: int) -> Form:
+        return {"evidence": forms.tags(sample.scene, most=12)}
+
+    return await ask_until_clean(
+        llms.writer, "svit/detail_description", Description, read, 1, CHECKS, make_form, scene=sample.scene
+    )
 
 
-async def _write_pairs(sample: Sample, llms: LLMs, task: Task, wanted: int, checks: Sequence[Check]) -> list[Sample]:
+async def _write_pairs(
+    sample: Sample,
+    llms: LLMs,
+    task: Task,
+    wanted: int,
+    checks: Sequence[Check],
+    topics: Mapping[str, str],
+    make_form: Callable[[int], Form],
+) -> list[Sample]:
     def read(reply: Pairs) -> Iterator[Sample]:
         for pair in reply.pairs:
             yield sample.write(
-                [Turn(pair.question, pair.answer)],
+                [read_turn(pair, sample.scene, pointing=task == "referring_qa")],
                 task=task,
                 topic=pair.topic,
-                evidence=tuple(pair.evidence),
+                evidence=parse_tags(pair.evidence, sample.scene),
                 generator=llms.writer.name,
             )
 
-    return await ask_until_clean(llms.writer, f"svit/{task}", Pairs, read, wanted, checks, scene=sample.scene, topics=TOPICS)
-
-
-def _merge_evidence(groups: Iterable[list[str]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(tag for group in groups for tag in group))
+    blanks = {"scene": sample.scene, "topics": topics}
+    return await ask_until_clean(llms.writer, f"svit/{task}", Pairs, read, wanted, checks, make_form, **blanks)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 from comvint_hf.errors import ReplyError
-from comvint_hf.generation.filters import CHECKS, find_failure
+from comvint_hf.generation import forms
+from comvint_hf.generation.filters import CHECKS
+from comvint_hf.generation.forms import Form
 from comvint_hf.generation.llm import LLMs, Reply
-from comvint_hf.generation.prompt import Prompt
-from comvint_hf.generation.recipes.svit.stages import Pair
-from comvint_hf.generation.stage import Stage, make_random, missing_reply_reason, parse_tags, stage
+from comvint_hf.generation.recipes.svit.stages import Pair, pair_fields, read_turn
+from comvint_hf.generation.stage import (
+    Stage,
+    ask_until_clean,
+    make_random,
+    missing_reply_reason,
+    parse_tags,
+    reject_empty,
+    stage,
+)
 from comvint_hf.grounding import REFERENCE
-from comvint_hf.types import Sample, Turn
+from comvint_hf.types import Sample, Scene
 
 CONSTRAINTS: dict[str, str] = {
     "outside_knowledge": "at least one question needs knowledge of the world that the picture does not show",
@@ -26,9 +35,14 @@ CONSTRAINTS: dict[str, str] = {
 }
 
 
+MOST_TURNS = 4
+"""Most questions of one dialogue that is asked for."""
+
+
 class Conversation(Reply):
     """User and assistant turns under the constraints that the prompt named."""
 
+    partial = True
     topic: str = ""
     turns: list[Pair]
 
@@ -39,44 +53,58 @@ def load_examples() -> list[dict]:
     return tomllib.loads((Path(__file__).parent / "examples.toml").read_text())["example"]
 
 
-def write_dialogues(generations: int, constraints: Sequence[str]) -> Stage:
-    """Make the stage that asks for `generations` dialogues, taking turns through the constraints, with two examples each."""
+def write_dialogues(generations: int, constraints: Sequence[str], shots: int = 2) -> Stage:
+    """Make the stage that asks for `generations` dialogues, taking turns through the constraints, with `shots` examples each."""
 
     @stage("vlit/dialogue")
     async def write_all(sample: Sample, llms: LLMs) -> list[Sample]:
-        return list(await asyncio.gather(*(write_one(sample, llms, number) for number in range(generations))))
+        written = await asyncio.gather(*(write_one(sample, llms, number) for number in range(generations)))
+        return [made for group in written for made in group]
 
-    async def write_one(sample: Sample, llms: LLMs, number: int) -> Sample:
+    async def write_one(sample: Sample, llms: LLMs, number: int) -> list[Sample]:
         random = make_random(sample, "vlit", number)
         # A start per scene, so that few generations still use all constraints over many scenes.
         constraint = constraints[(number + make_random(sample, "constraint").randrange(len(constraints))) % len(constraints)]
-        prompt = Prompt(
-            "vlit/dialogue",
-            scene=sample.scene,
-            generation=number,
-            constraint=constraint,
-            rule=CONSTRAINTS[constraint],
-            examples=random.sample(load_examples(), 2),
-        )
+
+        def read(reply: Conversation) -> Iterator[Sample]:
+            yield sample.write(
+                [read_turn(turn, sample.scene, pointing=constraint == "one_region") for turn in reply.turns],
+                task="vlit",
+                topic=reply.topic or constraint,
+                evidence=parse_tags((tag for turn in reply.turns for tag in turn.evidence), sample.scene),
+                generator=llms.writer.name,
+            )
+
         try:
-            reply = await llms.writer.ask(prompt, Conversation)
+            return await ask_until_clean(
+                llms.writer,
+                "vlit/dialogue",
+                Conversation,
+                read,
+                1,
+                (*CHECKS, partial(_check_constraint, constraint)),
+                lambda count: _make_form(sample.scene, constraint),
+                scene=sample.scene,
+                generation=number,
+                constraint=constraint,
+                rule=CONSTRAINTS[constraint],
+                examples=random.sample(load_examples(), shots),
+            )
         # One failed dialogue must not lose the others of the image.
         except ReplyError as error:
-            return sample.replace(task="vlit").reject(missing_reply_reason(error))
-        made = sample.write(
-            [Turn(turn.question, turn.answer) for turn in reply.turns],
-            task="vlit",
-            topic=reply.topic or constraint,
-            evidence=parse_tags(tag for turn in reply.turns for tag in turn.evidence),
-            generator=llms.writer.name,
-        )
-        reason = find_failure(made, CHECKS) or _check_constraint(made, constraint)
-        return made.reject(reason) if reason else made
+            return [reject_empty(sample, missing_reply_reason(error), "vlit")]
 
     return write_all
 
 
-def _check_constraint(sample: Sample, constraint: str) -> str | None:
+def _make_form(scene: Scene, constraint: str) -> Form:
+    """The form of a dialogue: the fewest turns that its constraint needs, and references where it asks for them."""
+    least = 2 if constraint == "multi_turn" else 1
+    turns = {"items": {"drop": ["topic"]}, **forms.between(least, MOST_TURNS)}
+    return {"topic": forms.plain(most=60), "turns": turns, **pair_fields(scene, pointing=constraint == "one_region")}
+
+
+def _check_constraint(constraint: str, sample: Sample) -> str | None:
     """The reason to reject a dialogue that breaks its constraint, as far as its form shows."""
     if constraint == "one_region" and not REFERENCE.search(sample.instruction):
         return "one_region: the first question points at nothing"

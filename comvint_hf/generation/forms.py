@@ -1,0 +1,72 @@
+"""Forms: what the reply to one prompt must look like beyond its type, such as counts, tags and topics of the scene.
+
+A form is a mapping from a field's name to JSON Schema keywords, which the client merges into the schema of the reply type:
+`{"pairs": exactly(10), "evidence": tags(scene)}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from comvint_hf.generation.narrowing import Form, Keywords
+from comvint_hf.generation.scene_lines import shown_tags
+from comvint_hf.types import Scene
+
+MOST_LISTED_TAGS = 150
+"""A scene with more tags has them described by a pattern: endpoints limit the number of enum values."""
+_TEXT = r"[A-Za-z0-9 .,;:?!'()/%&$#+-]"
+"""A character of a sentence. It is a list of characters that are allowed, because grammars would let any other end the string."""
+
+
+def exactly(count: int) -> Keywords:
+    """A list of so many items."""
+    return {"minItems": count, "maxItems": count}
+
+
+def between(least: int, most: int) -> Keywords:
+    """A list of so many items."""
+    return {"minItems": least, "maxItems": most}
+
+
+def one_of(values: Iterable[str]) -> Keywords:
+    """A text that is one of these."""
+    return {"enum": list(values)}
+
+
+def characters(least: int, most: int) -> Keywords:
+    """A text of so many characters."""
+    return {"minLength": least, "maxLength": most}
+
+
+def tags(scene: Scene, least: int = 0, most: int = 6) -> Keywords:
+    """A list of the scene's tags, as evidence; without tags an empty list."""
+    known = shown_tags(scene)
+    if not known:
+        return between(0, 0)
+    items = {"pattern": "^[or][0-9]{1,4}$"} if len(known) > MOST_LISTED_TAGS else one_of(known)
+    return {"items": items, **between(min(least, len(known)), most)}
+
+
+def pointing(scene: Scene, most: int = 3) -> Keywords:
+    """A sentence that points at one to `most` things, as `<st>man<ed>[o3]`."""
+    return {"pattern": rf"^({_TEXT}*{_reference(scene)}){{1,{most}}}{_TEXT}*$"}
+
+
+def may_point(scene: Scene, most: int = 3) -> Keywords:
+    """A sentence that points at up to `most` things, or at none."""
+    return {"pattern": rf"^({_TEXT}*{_reference(scene)}){{0,{most}}}{_TEXT}*$"}
+
+
+def _reference(scene: Scene) -> str:
+    """The pattern of a reference to things with a box."""
+    known = [tag for tag in shown_tags(scene) if getattr(scene.by_tag[tag], "boxes", True)]
+    named = "|".join(known) if 0 < len(known) <= MOST_LISTED_TAGS else "[or][0-9]{1,4}"
+    return rf"<st>[A-Za-z0-9 '-]{{1,40}}<ed>\[({named})\](, \[({named})\])*"
+
+
+def plain(most: int = 480) -> Keywords:
+    """A text of at most so many characters, without tags and markers."""
+    return {"pattern": f"^{_TEXT}{{2,{most}}}$"}
+
+
+__all__ = ["Form", "Keywords", "between", "characters", "exactly", "may_point", "one_of", "plain", "pointing", "tags"]
