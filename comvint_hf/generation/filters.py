@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING
 
 from comvint_hf.answers import options
 from comvint_hf.errors import UnknownTagError
+from comvint_hf.generation.leaks import find_leak
+from comvint_hf.generation.phrases import is_name_of
 from comvint_hf.generation.refusals import REFUSAL, REFUSAL_WORDS, begins_with_refusal, straighten_quotes
-from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, render
-from comvint_hf.types import FAILED, VERIFIED, Edit, Message, Sample, construct_unchecked
+from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, render, strip_grounding
+from comvint_hf.types import FAILED, VERIFIED, Edit, Message, Object, Sample, construct_unchecked
 
 if TYPE_CHECKING:
     from comvint_hf.generation.llm import LLMs
 
 Check = Callable[[Sample], str | None]
-MAX_ANSWER_WORDS = 120
-MAX_DESCRIPTION_WORDS = 700
+MAX_WORDS: dict[str, int] = {"conversation": 120, "referring_qa": 120, "detail_description": 900}
+"""Most words of a turn by task. A prompt asks for at most half as many."""
+MAX_REASONING_WORDS = 300
+"""The same for all other tasks, whose answers reason step by step."""
 QUESTION_WORDS = 3, 80
 """Bounds of a reasoning question without options and task template; its prompt asks for at most 60 words."""
 REASONING_TASKS = ("cross_modal", "outside_knowledge")
@@ -40,29 +44,24 @@ ENGLISH_WORDS = frozenset(
 )
 """Words that almost every English text contains and that other languages do not share."""
 
-SOURCE_LEAK = re.compile(
-    r"""\b(?:
-        (?:based|according|judging|going|relying)\s+(?:up)?on?\s*(?:to)?\s+(?:the|these|your|its)\s+(?:given|provided|supplied|above)?\s*
-            (?:captions?|descriptions?|annotations?|bounding\s+box(?:es)?|coordinates|region\s+descriptions?|object\s+list|information|context)
-      | according\s+to\s+(?:the|these)\s+(?:given\s+|provided\s+)?(?:captions?|descriptions?|annotations?|information|context|data)
-      | (?:the|these|this|given|provided|above)\s+(?:image\s+)?(?:captions?|annotations?|bounding\s+box(?:es)?)
-      | (?:the|these)\s+(?:given|provided|above)\s+(?:descriptions?|information|context|text|data|coordinates|details)
-      | (?:the|these)\s+(?:region\s+)?descriptions?\s+(?:say|says|mention|mentions|state|states|indicate|indicates|suggest|suggests|provided|given)
-      | (?:is|are|was|were)\s+(?:not\s+)?(?:mentioned|specified|stated|annotated|listed)\s+in\s+the
-      | (?:scene\s+graph|object\s+tags?|region\s+descriptions?)
-    )\b""",
-    re.IGNORECASE | re.VERBOSE,
-)
-SOURCE_LEAK_WORDS = (
-    "caption", "description", "annotat", "bounding", "coordinates", "list", "information", "text", "data", "details", "mentioned",
-    "specified", "stated", "graph", "tag",
-)  # fmt: skip
-"""Lower-case substrings, at least one of which is in every match of `SOURCE_LEAK`.
-
-Searching for them first is much faster than running the pattern on every text.
-"""
 PLACEHOLDER = re.compile(r"<image>|<image_soft_token>|<\|image_pad\|>|<img>|\[IMG\]", re.IGNORECASE)
 BROKEN_MARKUP = re.compile(r"<st>|<ed>")
+ANNOTATIONS = "annotations"
+"""The generator of samples that are true by construction, and whose wording is known."""
+POLAR_WORDS = frozenset(["is", "are", "was", "were", "do", "does", "did", "has", "have", "can", "could", "will", "would", "should", "may", "might", "am"])
+"""Words that a yes/no question begins with."""
+TELLING_NOTHING = frozenset(
+    ["a", "an", "the", "is", "are", "was", "were", "be", "it", "its", "they", "their", "he", "his", "she", "her", "there", "this", "that", "these", "of", "and", "so", "because"]
+)
+"""Words that are no part of what an answer says."""
+COPIED = re.compile(
+    r"\b(?:write as somebody|never speak of captions|plain names; no references|reply with one json|the one that fits best|"
+    r"point at a thing by|references that the answer rests on|what it is like, box|as fractions of the picture|"
+    r"that need reasoning, each with|between a curious person)",
+    re.IGNORECASE,
+)
+"""Words of the prompts that stand in no answer."""
+_PLACEHOLDERS = frozenset(("string", "question", "answer", "...", "topic", "description", "text"))
 OPEN_QUESTION = re.compile(r"(?:what|which|who|whose|why|how)\b", re.IGNORECASE)
 TOLERATED_LETTERS = 12
 """A difference of so many letters does not give the right option away: "car" beside "fire engine" is no hint."""
@@ -75,7 +74,12 @@ def check_turns(sample: Sample) -> str | None:
 
 def check_source_leak(sample: Sample) -> str | None:
     """Reject text that talks about its source, such as the captions, instead of the image."""
-    return _find_pattern(SOURCE_LEAK, sample.messages, "source leak", SOURCE_LEAK_WORDS)
+    for message in sample.messages:
+        # References are no talk about tags; tags outside their markers are left to their own check.
+        text = BARE_TAG.sub("", strip_grounding(message.content)) if "[" in message.content else message.content
+        if found := find_leak(text):
+            return f"source leak: {found!r}"
+    return None
 
 
 def check_refusal(sample: Sample) -> str | None:
@@ -115,7 +119,7 @@ def check_references(sample: Sample) -> str | None:
 
 def check_length(sample: Sample) -> str | None:
     """Reject text that is too long for its task."""
-    most = MAX_DESCRIPTION_WORDS if sample.task == "detail_description" else MAX_ANSWER_WORDS
+    most = MAX_WORDS.get(sample.task, MAX_REASONING_WORDS)
     longest = max((len(message.content.split()) for message in sample.messages), default=0)
     return f"too long: {longest} words, at most {most}" if longest > most else None
 
@@ -135,6 +139,49 @@ def check_loose_tags(sample: Sample) -> str | None:
     tagged = (message.content for message in sample.messages if "[" in message.content)
     loose = [tag for text in tagged for tag in BARE_TAG.findall(REFERENCE.sub("", text))]
     return f"tag outside markers: [{loose[0]}]" if loose else None
+
+
+def check_phrases(sample: Sample) -> str | None:
+    """Reject a phrase between markers that cannot be a name of what it points at."""
+    if sample.generator == ANNOTATIONS:
+        return None
+    for message in sample.messages:
+        for match in REFERENCE.finditer(message.content):
+            items = [item for tag in BARE_TAG.findall(match["tags"]) if (item := sample.scene.by_tag.get(tag)) is not None]
+            wrong = next((item for item in items if not is_name_of(match["phrase"], item, sample.scene)), None)
+            if wrong is not None:
+                name = wrong.name if isinstance(wrong, Object) else wrong.text
+                return f"phrase is not its object: {match['phrase']!r} for [{wrong.tag}] {name!r}"
+    return None
+
+
+def check_tells_answer(sample: Sample) -> str | None:
+    """Reject a pair whose question holds every word of its answer.
+
+    The answer to a yes/no question or a choice may repeat it, and an answer that points at things says where they are.
+    """
+    if sample.format != "open" or sample.generator == ANNOTATIONS:
+        return None
+    for question, answer in zip(sample.messages[::2], sample.messages[1::2], strict=False):
+        asked = WORD.findall(question.content.casefold())
+        told = set(WORD.findall(answer.content.casefold())) - TELLING_NOTHING
+        open_question = asked and asked[0] not in POLAR_WORDS and "or" not in asked
+        if open_question and told and told <= set(asked) and not REFERENCE.search(answer.content):
+            return f"the question tells its answer: {answer.content[:60]!r}"
+    return None
+
+
+def check_prompt_copy(sample: Sample) -> str | None:
+    """Reject a text that is a copy of the prompt: of a caption or region as a whole question, or of an instruction."""
+    if sample.generator == ANNOTATIONS:
+        return None
+    for message in sample.messages[::2]:
+        if message.content.strip().rstrip("?.") in _PLACEHOLDERS or COPIED.search(message.content):
+            return f"copy of the prompt: {message.content[:60]!r}"
+    for message in sample.messages[1::2]:
+        if COPIED.search(message.content) or message.content.strip().rstrip(".") in _PLACEHOLDERS:
+            return f"copy of the prompt: {message.content[:60]!r}"
+    return None
 
 
 def check_copy(sample: Sample) -> str | None:
@@ -228,8 +275,8 @@ def normalise_text(text: str) -> str:
 
 # The first reason is the one that is published, so the order is part of the dataset.
 CHECKS: tuple[Check, ...] = (
-    check_turns, check_placeholder, check_source_leak, check_refusal, check_references, check_loose_tags, check_length,
-    check_question_length, check_language, check_evidence, check_yes_no, check_options,
+    check_turns, check_placeholder, check_source_leak, check_refusal, check_references, check_loose_tags, check_phrases, check_prompt_copy, check_length,
+    check_question_length, check_language, check_evidence, check_yes_no, check_options, check_tells_answer,
 )  # fmt: skip
 REWRITE_CHECKS = (*CHECKS, check_copy)
 
