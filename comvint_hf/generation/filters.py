@@ -48,10 +48,55 @@ PLACEHOLDER = re.compile(r"<image>|<image_soft_token>|<\|image_pad\|>|<img>|\[IM
 BROKEN_MARKUP = re.compile(r"<st>|<ed>")
 ANNOTATIONS = "annotations"
 """The generator of samples that are true by construction, and whose wording is known."""
-POLAR_WORDS = frozenset(["is", "are", "was", "were", "do", "does", "did", "has", "have", "can", "could", "will", "would", "should", "may", "might", "am"])
+POLAR_WORDS = frozenset(
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "do",
+        "does",
+        "did",
+        "has",
+        "have",
+        "can",
+        "could",
+        "will",
+        "would",
+        "should",
+        "may",
+        "might",
+        "am",
+    ]
+)
 """Words that a yes/no question begins with."""
 TELLING_NOTHING = frozenset(
-    ["a", "an", "the", "is", "are", "was", "were", "be", "it", "its", "they", "their", "he", "his", "she", "her", "there", "this", "that", "these", "of", "and", "so", "because"]
+    [
+        "a",
+        "an",
+        "the",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "it",
+        "its",
+        "they",
+        "their",
+        "he",
+        "his",
+        "she",
+        "her",
+        "there",
+        "this",
+        "that",
+        "these",
+        "of",
+        "and",
+        "so",
+        "because",
+    ]
 )
 """Words that are no part of what an answer says."""
 COPIED = re.compile(
@@ -74,7 +119,9 @@ def check_turns(sample: Sample) -> str | None:
 
 def check_source_leak(sample: Sample) -> str | None:
     """Reject text that talks about its source, such as the captions, instead of the image."""
-    for message in sample.messages:
+    # Requests for a description are the recipe's own, and who asks for a place may ask for its bounding box.
+    asked_by_us = sample.task == "detail_description" or sample.topic == GROUNDING_TOPIC
+    for message in sample.messages[1::2] if asked_by_us else sample.messages:
         # References are no talk about tags; tags outside their markers are left to their own check.
         text = BARE_TAG.sub("", strip_grounding(message.content)) if "[" in message.content else message.content
         if found := find_leak(text):

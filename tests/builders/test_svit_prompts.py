@@ -51,7 +51,9 @@ def test_objects_have_boxes_everywhere_and_regions_for_referring_only(built) -> 
             seen += len(regions)
             assert all(bool(BOX.search(region)) == (task == "referring_qa") for region in regions), task
             assert re.search(r"^\[o\d+\] .*: \[\d\.\d{3}, ", text, re.MULTILINE), task
-            assert ("followed by its reference: <st>man<ed>[o3]" in text) == (task == "referring_qa")
+            example = re.search(r"followed by its reference: <st>([^<>]+)<ed>\[(o\d+)\]", text)
+            assert bool(example) == (task == "referring_qa")
+            assert example is None or f"\n[{example[2]}] {example[1]}" in text, "the example is one of the scene's own objects"
     assert seen > 100
 
 

@@ -23,7 +23,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from endpoint.answers import fill_form
+from endpoint.answers import fill_form, read_form
 from endpoint.faults import Faults, http_fault, message_fault
 from endpoint.wire import Request, Response, running
 
@@ -37,7 +37,7 @@ MANY = 1000
 class Endpoint:
     """The endpoint's behaviour and its log.
 
-    `accepts` are the response formats it can do; `models` the names it knows ("" for any); `key` the bearer key it wants;
+    `accepts` are the response formats it can do; `models` the names it knows ("" for any); `key` the bearer key it wants; `refused_keywords` those that a schema may not hold, as in strict mode;
     `per_second` the requests it lets through before it says 429; `batch_polls` how often a batch is still in progress. Where
     `held` is set, replies come when it is done: a test that needs requests under way decides itself how long they are.
     The log: `asked` counts requests by prompt, `paid` those that a provider would bill, `under_way` those that wait for `latency`.
@@ -49,6 +49,7 @@ class Endpoint:
     accepts: tuple[str, ...] = MODES
     models: tuple[str, ...] = ()
     key: str = ""
+    refused_keywords: tuple[str, ...] = ()
     usage: bool = True
     held: Future[None] | None = None
     per_second: float = 0.0
@@ -137,6 +138,11 @@ class Endpoint:
         wanted = body.get("response_format", {"type": "text"})["type"]
         if wanted not in self.accepts:
             return self._refuse(400, f"Invalid parameter: 'response_format' of type '{wanted}' is not supported.", None)
+        schema = json.dumps(body.get("response_format", {}).get("json_schema", {}))
+        if named := [keyword for keyword in self.refused_keywords if f'"{keyword}":' in schema]:
+            return self._refuse(
+                400, f"Invalid schema for response_format 'Reply': In context=(), '{named[0]}' is not permitted.", None
+            )
         if self.per_second:
             now = time.monotonic()
             self._window = [moment for moment in self._window if moment > now - 1]
@@ -154,7 +160,7 @@ class Endpoint:
 
     def complete(self, body: dict[str, Any], text: str, kind: str | None = None) -> dict[str, Any]:
         """The body of a chat completion; counts the tokens it bills."""
-        schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema") or read_form(whole_text(body))
         message, finish = message_fault(kind, self.answer(text, schema))
         completion: dict[str, Any] = {
             "id": "chatcmpl-local",
@@ -254,9 +260,14 @@ def first_text(body: dict[str, Any]) -> str:
 
     The last paragraph is the client's own word on the form of the reply.
     """
-    content = next((message["content"] for message in body["messages"] if message["role"] == "user"), "")
-    text = content if isinstance(content, str) else next(part["text"] for part in content if part["type"] == "text")
+    text = whole_text(body)
     return text.rpartition("\n\n")[0] or text
+
+
+def whole_text(body: dict[str, Any]) -> str:
+    """The text of a request's first user message."""
+    content = next((message["content"] for message in body["messages"] if message["role"] == "user"), "")
+    return content if isinstance(content, str) else next(part["text"] for part in content if part["type"] == "text")
 
 
 def _file(identifier: str, size: int) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Whole recipes over the wire: a faulty endpoint changes no row, and a dry run asks nobody."""
 
 import asyncio
+import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 
 import pytest
-from endpoint.answers import RecordedReplies
+from endpoint.answers import RecordedReplies, fill_form
 from endpoint.asking import opened
 from endpoint.faults import FORM, HTTP, MESSAGE, Faults
 from endpoint.server import Endpoint, serve
@@ -65,10 +67,67 @@ def rows(recipe: Recipe, scenes, cache, faults: Faults | None) -> tuple[list[Sam
 def test_a_recipe_through_faults_makes_the_rows_of_the_clean_run(recipe, count, tmp_path) -> None:
     scenes = list(load_scenes(f"shapes:{count}"))
     clean, _ = rows(recipe, scenes, tmp_path / "clean.sqlite", None)
-    kinds = tuple(kind for kind in (*HTTP, *MESSAGE, "wrong_type") if kind != "stall")
+    # What is whole in a truncated reply is kept, and the rest asked for with other words: see the next test.
+    kinds = tuple(kind for kind in (*HTTP, *MESSAGE, "wrong_type") if kind not in ("stall", "truncated"))
     spoilt, endpoint = rows(recipe, scenes, tmp_path / "faults.sqlite", Faults(share=0.2, kinds=kinds, retry_after="0.05"))
     assert sum(endpoint.statuses[kind] for kind in kinds) > 20
     assert spoilt == clean and sum(sample.reason is None for sample in clean) > 5 * count
+
+
+def test_of_a_reply_that_was_cut_off_the_whole_items_are_rows_and_the_rest_is_asked_again(tmp_path) -> None:
+    endpoint = Endpoint(faults=Faults(share=1, kinds=("truncated",)))
+    scene = next(iter(load_scenes("shapes:1")))
+
+    async def go() -> list[Sample]:
+        with serve(endpoint) as url:
+            async with opened(url, tmp_path / "replies.sqlite") as llm:
+                return await svit(("complex_reasoning",)).run(scene, LLMs.one(llm))
+
+    samples = asyncio.run(go())
+    kept = [sample for sample in samples if sample.reason is None]
+    texts = [text for _, text in endpoint.arrivals]
+    assert len(kept) == len({sample.instruction for sample in kept}) > 7
+    assert re.match(r".*\nWrite 15 questions", texts[0], re.DOTALL)
+    missing = int(re.findall(r"Write (\d+) questions", texts[1])[0])
+    assert 0 < missing < 15
+    assert "the reply was cut off before its end" in texts[1]
+    assert texts[1].count(kept[0].instruction) == 1, "what is there already is not asked for again"
+    assert len(texts) == 3, "each cut reply was of use"
+
+
+def test_a_server_that_drops_schemas_is_found_out_and_told_the_form_in_full(tmp_path) -> None:
+    """As transformers' server does: it accepts a response_format, and its model writes what it likes."""
+    replies = iter(['{"pairs": [{"topic": "weather", "question": "Why is it so?", "answer": "It is a triangle."}]}'])
+    endpoint = Endpoint()
+    endpoint.answer = lambda text, schema: next(replies, None) or fill_form(text, schema)
+    scene = next(iter(load_scenes("shapes:1")))
+
+    async def go() -> list[Sample]:
+        with serve(endpoint) as url:
+            async with opened(url, tmp_path / "replies.sqlite") as llm:
+                return await svit(("complex_reasoning",)).run(scene, LLMs.one(llm))
+
+    samples = asyncio.run(go())
+    first, second = (body["messages"][0]["content"].rpartition("\n\n")[2] for body in endpoint.requests[:2])
+    assert '"topic": string' in first and '"topic": "count" or "size"' in second
+    assert sum(sample.reason is None for sample in samples) == 15, "the first pair is kept, and 14 more were asked for"
+
+
+def test_patterns_are_left_out_where_an_endpoint_refuses_them(tmp_path) -> None:
+    """As strict mode does: an endpoint that names a keyword still gets the schema without it."""
+    endpoint = Endpoint(refused_keywords=("pattern", "maxLength"))
+    scene = next(iter(load_scenes("shapes:1")))
+
+    async def go() -> list[Sample]:
+        with serve(endpoint) as url:
+            async with opened(url, tmp_path / "replies.sqlite") as llm:
+                return await svit(("referring_qa",)).run(scene, LLMs.one(llm))
+
+    samples = asyncio.run(go())
+    schemas = [json.dumps(body["response_format"]["json_schema"]["schema"]) for body in endpoint.requests]
+    assert ["pattern" in schema for schema in schemas] == [True, False]
+    assert '"minItems": 10' in schemas[1] and '"enum": ["grounding"]' in schemas[1]
+    assert len(samples) == 10 and all(sample.reason is None for sample in samples)
 
 
 def test_a_recipe_in_batches_makes_the_same_rows(scenes, tmp_path) -> None:
