@@ -14,13 +14,19 @@ guard_imports()
 import click
 
 from comvint_hf.cli import BuildCommand, BuildOptions, handle_errors, make_dataset, tasks_option
-from comvint_hf.generation.recipes.svit import SVIT_TASKS, svit
+from comvint_hf.generation.recipes.svit import MOST_SHOTS, SVIT_TASKS, svit
 
 
 @click.command(cls=BuildCommand)
 @tasks_option(SVIT_TASKS)
+@click.option(
+    "--shots",
+    default=0,
+    type=click.IntRange(0, MOST_SHOTS),
+    help="Examples in each prompt. The paper shows none, for variety; a weak model needs one.",
+)
 @handle_errors
-def main(options: BuildOptions, tasks: tuple[str, ...]) -> None:
+def main(options: BuildOptions, tasks: tuple[str, ...], shots: int) -> None:
     """Write four tasks for each image (SVIT): conversations, complex reasoning, referring questions, a description.
 
     \b
@@ -34,7 +40,7 @@ def main(options: BuildOptions, tasks: tuple[str, ...]) -> None:
 
     Stop it and run the same command again: it continues where it was.
     """
-    make_dataset(svit(tasks), options)
+    make_dataset(svit(tasks, shots), options)
 
 
 if __name__ == "__main__":

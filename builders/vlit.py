@@ -17,7 +17,7 @@ import click
 
 from comvint_hf.cli import BuildCommand, BuildOptions, NameList, handle_errors, make_dataset
 from comvint_hf.generation.recipes.vlit import vlit
-from comvint_hf.generation.recipes.vlit.stages import CONSTRAINTS
+from comvint_hf.generation.recipes.vlit.stages import CONSTRAINTS, SHOTS, load_examples
 
 TEMPERATURE = 0.8
 """The review's temperature: several dialogues are asked of one image, and they must differ."""
@@ -31,8 +31,9 @@ TEMPERATURE = 0.8
     default=tuple(CONSTRAINTS),
     help="The dialogues take turns through these constraints.",
 )
+@click.option("--shots", default=SHOTS, type=click.IntRange(0, len(load_examples())), help="Examples in each prompt.")
 @handle_errors
-def main(options: BuildOptions, generations: int, constraints: tuple[str, ...]) -> None:
+def main(options: BuildOptions, generations: int, constraints: tuple[str, ...], shots: int) -> None:
     """Put each annotation into words and write several dialogues for each image (the VLIT review's example pipeline).
 
     \b
@@ -46,7 +47,7 @@ def main(options: BuildOptions, generations: int, constraints: tuple[str, ...]) 
     """
     if options.llm != "annotations" and options.llm_settings.temperature is None:
         options = replace(options, llm_settings=replace(options.llm_settings, temperature=TEMPERATURE))
-    make_dataset(vlit(generations, constraints), options)
+    make_dataset(vlit(generations, constraints, shots), options)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from comvint_hf.answers import options
 from comvint_hf.errors import UnknownTagError
 from comvint_hf.generation.leaks import find_leak
-from comvint_hf.generation.phrases import is_name_of
 from comvint_hf.generation.refusals import REFUSAL, REFUSAL_WORDS, begins_with_refusal, straighten_quotes
+from comvint_hf.generation.writer_checks import ANNOTATIONS, check_phrases, check_prompt_copy, check_tells_answer
 from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, render, strip_grounding
-from comvint_hf.types import FAILED, VERIFIED, Edit, Message, Object, Sample, construct_unchecked
+from comvint_hf.types import FAILED, VERIFIED, Edit, Message, Sample, construct_unchecked
 
 if TYPE_CHECKING:
     from comvint_hf.generation.llm import LLMs
@@ -46,67 +46,6 @@ ENGLISH_WORDS = frozenset(
 
 PLACEHOLDER = re.compile(r"<image>|<image_soft_token>|<\|image_pad\|>|<img>|\[IMG\]", re.IGNORECASE)
 BROKEN_MARKUP = re.compile(r"<st>|<ed>")
-ANNOTATIONS = "annotations"
-"""The generator of samples that are true by construction, and whose wording is known."""
-POLAR_WORDS = frozenset(
-    [
-        "is",
-        "are",
-        "was",
-        "were",
-        "do",
-        "does",
-        "did",
-        "has",
-        "have",
-        "can",
-        "could",
-        "will",
-        "would",
-        "should",
-        "may",
-        "might",
-        "am",
-    ]
-)
-"""Words that a yes/no question begins with."""
-TELLING_NOTHING = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "it",
-        "its",
-        "they",
-        "their",
-        "he",
-        "his",
-        "she",
-        "her",
-        "there",
-        "this",
-        "that",
-        "these",
-        "of",
-        "and",
-        "so",
-        "because",
-    ]
-)
-"""Words that are no part of what an answer says."""
-COPIED = re.compile(
-    r"\b(?:write as somebody|never speak of captions|plain names; no references|reply with one json|the one that fits best|"
-    r"point at a thing by|references that the answer rests on|what it is like, box|as fractions of the picture|"
-    r"that need reasoning, each with|between a curious person)",
-    re.IGNORECASE,
-)
-"""Words of the prompts that stand in no answer."""
-_PLACEHOLDERS = frozenset(("string", "question", "answer", "...", "topic", "description", "text"))
 OPEN_QUESTION = re.compile(r"(?:what|which|who|whose|why|how)\b", re.IGNORECASE)
 TOLERATED_LETTERS = 12
 """A difference of so many letters does not give the right option away: "car" beside "fire engine" is no hint."""
@@ -124,7 +63,7 @@ def check_source_leak(sample: Sample) -> str | None:
     for message in sample.messages[1::2] if asked_by_us else sample.messages:
         # References are no talk about tags; tags outside their markers are left to their own check.
         text = BARE_TAG.sub("", strip_grounding(message.content)) if "[" in message.content else message.content
-        if found := find_leak(text):
+        if found := find_leak(text, is_quoted=sample.generator == ANNOTATIONS):
             return f"source leak: {found!r}"
     return None
 
@@ -186,49 +125,6 @@ def check_loose_tags(sample: Sample) -> str | None:
     tagged = (message.content for message in sample.messages if "[" in message.content)
     loose = [tag for text in tagged for tag in BARE_TAG.findall(REFERENCE.sub("", text))]
     return f"tag outside markers: [{loose[0]}]" if loose else None
-
-
-def check_phrases(sample: Sample) -> str | None:
-    """Reject a phrase between markers that cannot be a name of what it points at."""
-    if sample.generator == ANNOTATIONS:
-        return None
-    for message in sample.messages:
-        for match in REFERENCE.finditer(message.content):
-            items = [item for tag in BARE_TAG.findall(match["tags"]) if (item := sample.scene.by_tag.get(tag)) is not None]
-            wrong = next((item for item in items if not is_name_of(match["phrase"], item, sample.scene)), None)
-            if wrong is not None:
-                name = wrong.name if isinstance(wrong, Object) else wrong.text
-                return f"phrase is not its object: {match['phrase']!r} for [{wrong.tag}] {name!r}"
-    return None
-
-
-def check_tells_answer(sample: Sample) -> str | None:
-    """Reject a pair whose question holds every word of its answer.
-
-    The answer to a yes/no question or a choice may repeat it, and an answer that points at things says where they are.
-    """
-    if sample.format != "open" or sample.generator == ANNOTATIONS:
-        return None
-    for question, answer in zip(sample.messages[::2], sample.messages[1::2], strict=False):
-        asked = WORD.findall(question.content.casefold())
-        told = set(WORD.findall(answer.content.casefold())) - TELLING_NOTHING
-        open_question = asked and asked[0] not in POLAR_WORDS and "or" not in asked
-        if open_question and told and told <= set(asked) and not REFERENCE.search(answer.content):
-            return f"the question tells its answer: {answer.content[:60]!r}"
-    return None
-
-
-def check_prompt_copy(sample: Sample) -> str | None:
-    """Reject a text that is a copy of the prompt: of a caption or region as a whole question, or of an instruction."""
-    if sample.generator == ANNOTATIONS:
-        return None
-    for message in sample.messages[::2]:
-        if message.content.strip().rstrip("?.") in _PLACEHOLDERS or COPIED.search(message.content):
-            return f"copy of the prompt: {message.content[:60]!r}"
-    for message in sample.messages[1::2]:
-        if COPIED.search(message.content) or message.content.strip().rstrip(".") in _PLACEHOLDERS:
-            return f"copy of the prompt: {message.content[:60]!r}"
-    return None
 
 
 def check_copy(sample: Sample) -> str | None:

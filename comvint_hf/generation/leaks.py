@@ -118,26 +118,41 @@ PATTERNS: dict[str, str] = {
 """Patterns of talk about the source, by kind."""
 HINTS = (
     "caption", "descri", "annotat", "bounding", "bbox", "coordinate", "information", "info ", "data", "facts", "statement",
-    "sentence", "label", "mention", "specif", "stated", "noted", "not given", "provided", "supplied", "available", "given", "above",
-    "accompanying", "following", "preceding", "told", "informed", "truth", "list", "tagged", "tags", "codes", "referenc", "normali",
-    "fractions", "prompt", "input", "query", " box", "context", "detail", "o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8", "o9",
-    "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "object ", "region", "entity", "graph", "relation", "attribute", "without ",
-    "see the", "view the", "axis", "y1", "x1", "y2", "x2", "0.", "[.", "denoted", "said", "recorded", "indicated", "disclosed",
-    "see this", "source ", "you ga", "you share", "-value", "x val", "y val",
+    "sentence", "label", "mention", "specif", "stated", "noted", "not given", "n't given", "never given", "is given", "was given",
+    "given i", "given p", "are given", "were given", "given s", "given o", "given r", "provided", "supplied", "available i",
+    "the above", "these above", "image above", "picture above", "photo above", "accompanying", "the following", "these following",
+    "preceding", "told", "informed", "truth", "list", "tagged", "tags", "codes", "referenc", "normali", "fractions", "prompt", "input",
+    "query", "the box ", "box overlap", "boxes overlap", "object box", "region box", "s box", "detection box", "detail", "context",
+    "object ", "region", "entity", "graph", "relation", "attribute", "without see", "without view", "without acc", "without look",
+    "without actually", "without more", "without further", "without add", "not enough", "insufficient", "limited", "lack of",
+    "see the i", "see the p", "see the a", "see this", "see any", "view the", "view any", "have access", "axis", "y1", "x1", "y2",
+    "x2", "0.", "[.", "[0", "denoted", "said", "recorded", "indicated", "disclosed", "you ga", "you share", "-value", "x val", "y val",
+    "source ", "statements", "number ", "person ", "figure ", "item ", "element ", "id ", "given,", "given the",
 )  # fmt: skip
 """Lower-case substrings, at least one of which is in every match. Searching for them first is much faster than the patterns."""
+PLAIN_HINTS = (
+    "caption", "description", "annotat", "bounding", "coordinates", "list", "information", "text", "data", "details", "mentioned",
+    "specified", "stated", "graph", "tag",
+)  # fmt: skip
+"""The plainest of them, for texts that only quote captions."""
+_TAGGED = re.compile(r"\b[or]\d")
 LEAK = re.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS.values()), re.IGNORECASE | re.VERBOSE)
 
 
-def find_leak(text: str) -> str | None:
+def find_leak(text: str, *, is_quoted: bool = False) -> str | None:
     """Return the first words of a text that talk about its source, or `None`.
+
+    Args:
+        text: What a model wrote.
+        is_quoted: Whether it is made of templates and captions, which is searched for plain words only, to save time.
 
     >>> find_leak("Based on the information provided, a man waits.")
     'Based on the information'
     >>> find_leak("The caption on the poster reads SALE.")
     """
     lowered = text.lower()
-    if not any(map(lowered.__contains__, HINTS)):
+    hints = PLAIN_HINTS if is_quoted else HINTS
+    if not any(map(lowered.__contains__, hints)) and (is_quoted or not _TAGGED.search(lowered)):
         return None
     found = LEAK.search(text)
     return found[0].strip() if found else None

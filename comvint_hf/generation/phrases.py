@@ -14,86 +14,6 @@ from comvint_hf.text import singular
 from comvint_hf.types import Object, Region, Scene
 
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
-_SMALL = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "these",
-        "those",
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "with",
-        "and",
-        "or",
-        "to",
-        "from",
-        "for",
-        "is",
-        "are",
-        "was",
-        "be",
-        "his",
-        "her",
-        "their",
-        "its",
-        "my",
-        "your",
-        "our",
-        "some",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "several",
-        "many",
-        "few",
-        "both",
-        "all",
-        "one",
-        "other",
-        "another",
-        "each",
-        "left",
-        "right",
-        "first",
-        "second",
-        "third",
-        "front",
-        "back",
-        "top",
-        "bottom",
-        "large",
-        "small",
-        "big",
-        "little",
-        "young",
-        "old",
-        "red",
-        "blue",
-        "green",
-        "white",
-        "black",
-        "brown",
-        "yellow",
-        "orange",
-        "grey",
-        "gray",
-        "pink",
-        "purple",
-    ]
-)
-"""Words that many phrases share and that name nothing."""
 
 
 @cache
@@ -102,13 +22,8 @@ def _lists() -> dict:
 
 
 @cache
-def _generic() -> frozenset[str]:
-    return frozenset(_lists()["generic"].split())
-
-
-@cache
-def _abstract() -> frozenset[str]:
-    return frozenset(_lists()["abstract"].split())
+def _list(name: str) -> frozenset[str]:
+    return frozenset(_lists()[name].split())
 
 
 @cache
@@ -129,7 +44,7 @@ def content_words(phrase: str) -> tuple[str, ...]:
     ('dog',)
     """
     words = _WORD.findall(phrase.casefold())
-    return tuple(singular(word) for word in words if word not in _SMALL)
+    return tuple(singular(word) for word in words if word not in _list("small"))
 
 
 def is_name_of(phrase: str, item: Object | Region, scene: Scene) -> bool:
@@ -139,12 +54,12 @@ def is_name_of(phrase: str, item: Object | Region, scene: Scene) -> bool:
     A person may be called by any word that names no other kind of thing.
     """
     words = content_words(phrase)
-    if not words or any(word in _generic() for word in words):
+    if not words or any(word in _list("generic") for word in words):
         return True
     known = known_words(item, scene)
     if any(word in known or _is_kin(word, one) for word in words for one in known):
         return True
-    return is_person(known) and not any(word in _abstract() or _names_thing(word) for word in words)
+    return is_person(known) and not any(word in _list("abstract") or _names_thing(word) for word in words)
 
 
 def known_words(item: Object | Region, scene: Scene) -> frozenset[str]:
@@ -197,60 +112,5 @@ def ends_with_name(text: str, item: Object | Region) -> str:
         return ""
     phrase = re.search(r"(?:\b[A-Za-z'-]+\s+)?\b[A-Za-z'-]+$", text)
     words = phrase[0].split() if phrase else [match[2]]
-    keeps = len(words) == 2 and words[0].casefold() not in _NO_ADJECTIVE and words[0].islower()
+    keeps = len(words) == 2 and words[0].casefold() not in _list("no_adjective") and words[0].islower()
     return " ".join(words) if keeps and text.endswith(" ".join(words)) else match[2]
-
-
-_NO_ADJECTIVE = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "these",
-        "those",
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "with",
-        "and",
-        "or",
-        "to",
-        "from",
-        "for",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "his",
-        "her",
-        "their",
-        "its",
-        "my",
-        "your",
-        "our",
-        "near",
-        "beside",
-        "behind",
-        "under",
-        "over",
-        "into",
-        "through",
-        "has",
-        "have",
-        "holding",
-        "wearing",
-        "riding",
-        "what",
-        "which",
-        "who",
-        "where",
-        "how",
-        "many",
-        "there",
-    ]
-)

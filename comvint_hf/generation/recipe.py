@@ -108,6 +108,12 @@ def validate_minimum(setting: str, given: int, least: int) -> None:
         raise InputError(f"{setting} is {given}: expected {least} or more.")
 
 
+def validate_range(setting: str, given: int, least: int, most: int) -> None:
+    """Raise `InputError` for a number outside the range."""
+    if not least <= given <= most:
+        raise InputError(f"{setting} is {given}: expected {least} to {most}.")
+
+
 async def _apply(step: Stage, samples: Sequence[Sample], llms: LLMs) -> list[Sample]:
     async def run_one(sample: Sample) -> list[Sample]:
         if sample.reason is not None:

@@ -244,3 +244,53 @@ def test_the_stage_rejects_with_the_first_reason():
     assert made.reason.startswith("image placeholder")
     (kept,) = asyncio.run(filters.check(said(), None))
     assert kept.reason is None
+
+
+# What language models write -----------------------------------------------------------------------------------------------
+
+
+def test_a_phrase_that_is_not_its_object_is_rejected():
+    wrong = said(answer="The <st>existence<ed>[o1] is clear.")
+    assert filters.check_phrases(wrong) == "phrase is not its object: 'existence' for [o1] 'man'"
+    assert filters.check_phrases(said(answer="The <st>waiter<ed>[o1] rests, and <st>he<ed>[r1] smiles.")) is None
+    assert filters.check_phrases(wrong.replace(generator="annotations")) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "told"),
+    [
+        ("What colour is the red car?", "It is red.", True),
+        ("Why is the man waiting for the bus?", "Because he is waiting for the bus.", True),
+        ("What is next to the man?", "The man.", True),
+        ("Is the car red?", "The car is red.", False),
+        ("Is the car red or blue?", "It is red.", False),
+        ("Which is it, red or blue?", "Blue.", False),
+        ("Where is the cup?", "On the table.", False),
+        ("Where is the man?", "The <st>man<ed>[o1].", False),
+        ("How many men wait?", "Two men wait.", False),
+    ],
+)
+def test_a_question_must_not_tell_its_answer(question, answer, told):
+    assert bool(filters.check_tells_answer(said(question, answer))) == told
+
+
+@pytest.mark.parametrize("text", ["string", "Write as somebody who is looking at the picture itself.", "answer", "..."])
+def test_a_copy_of_the_prompt_is_rejected(text):
+    assert filters.check_prompt_copy(said(answer=text)).startswith("copy of the prompt")
+    assert filters.check_prompt_copy(said(question=text)).startswith("copy of the prompt")
+
+
+def test_a_request_for_a_place_or_a_description_is_no_leak():
+    assert filters.check_source_leak(said("Give a bounding box of the man.", "Here.", topic="grounding")) is None
+    assert filters.check_source_leak(said("Give a description of the scene.", "A man.", task="detail_description")) is None
+    assert filters.check_source_leak(said("Give a bounding box of the man.", "Here.")) is not None
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [("conversation", 50), ("referring_qa", 50), ("complex_reasoning", 80), ("vlit", 120), ("detail_description", 450)],
+)
+def test_no_length_that_a_prompt_allows_is_too_long(task, words):
+    """Writers count badly: half as many again are still taken."""
+    assert filters.check_length(said(answer="word " * int(1.5 * words), task=task)) is None
+    assert filters.check_length(said(answer="word " * 1000, task=task)) is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comvint_hf.generation.leaks import HINTS, LEAK, find_leak
+from comvint_hf.generation.leaks import LEAK, find_leak
 
 LISTS = tomllib.loads((Path(__file__).parent / "leaks.toml").read_text(encoding="utf-8"))
 LEAKS, INNOCENT = LISTS["leaks"] + LISTS["second_leaks"], LISTS["innocent"] + LISTS["second_innocent"]
@@ -29,5 +29,4 @@ def test_hardly_any_innocent_sentence_is_flagged():
 @pytest.mark.parametrize("text", LEAKS)
 def test_the_hints_let_every_match_through(text):
     """They only save time: a text without one is not searched."""
-    if LEAK.search(text):
-        assert any(hint in text.lower() for hint in HINTS)
+    assert bool(find_leak(text)) == bool(LEAK.search(text))

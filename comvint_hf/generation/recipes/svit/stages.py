@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from comvint_hf.errors import ReplyError
 from comvint_hf.generation import forms
-from comvint_hf.generation.filters import CHECKS, GROUNDING_TOPIC, Check, check_grounding
+from comvint_hf.generation.filters import ANNOTATIONS, CHECKS, GROUNDING_TOPIC, Check, check_grounding
 from comvint_hf.generation.forms import Form
 from comvint_hf.generation.llm import LLMs, Reply, TagList
 from comvint_hf.generation.references import tidy_references
-from comvint_hf.generation.stage import ask_until_clean, make_random, parse_tags, stage
+from comvint_hf.generation.stage import (
+    ask_until_clean,
+    make_random,
+    missing_reply_reason,
+    parse_tags,
+    reject_empty,
+    stage,
+)
 from comvint_hf.types import Sample, Scene, Task, Turn
 
 TOPICS: dict[str, str] = {
@@ -110,7 +122,7 @@ class Description(Reply):
 
 
 @stage("svit/conversation")
-async def conversation(sample: Sample, llms: LLMs) -> list[Sample]:
+async def conversation(sample: Sample, llms: LLMs, shots: int = 0) -> list[Sample]:
     """Ask for three conversations of five turns, each on a topic of its own."""
 
     def read(reply: Dialogues) -> Iterator[Sample]:
@@ -127,49 +139,30 @@ async def conversation(sample: Sample, llms: LLMs) -> list[Sample]:
         turns = {"items": {"drop": ["topic"]}, **forms.exactly(TURNS)}
         return {"dialogues": forms.exactly(count), "turns": turns, **pair_fields(sample.scene)}
 
-    return await ask_until_clean(
-        llms.writer,
-        "svit/conversation",
-        Dialogues,
-        read,
-        CONVERSATIONS,
-        (*CHECKS, _check_turn_count),
-        make_form,
-        scene=sample.scene,
-        turns=TURNS,
-    )
-
-
-def pair_fields(scene: Scene, *, evidence: int = 4, pointing: bool = False) -> Form:
-    """The form of a question and its answer, with up to so many tags as evidence; both may point at things, or neither."""
-    texts = (forms.may_point(scene),) * 2 if pointing else (forms.plain(most=240), forms.plain())
-    return {"evidence": forms.tags(scene, most=evidence), "question": texts[0], "answer": texts[1]}
-
-
-def read_turn(pair: Pair, scene: Scene, *, pointing: bool = False) -> Turn:
-    """Read a question and its answer, with references in canonical form."""
-    return Turn(*(tidy_references(text, scene, pointing=pointing).strip() for text in (pair.question, pair.answer)))
+    ask = Request("conversation", Dialogues, CONVERSATIONS, make_form, read, (*CHECKS, _check_turn_count), shots)
+    return await _ask(sample, llms, ask, turns=TURNS)
 
 
 def _check_turn_count(sample: Sample) -> str | None:
     """The annotator writes as many turns as a scene's facts allow; other writers may lose a turn or two, as to a cut."""
     turns = len(sample.messages) // 2
-    return f"only {turns} of {TURNS} turns" if turns < FEWEST_TURNS and sample.generator != "annotations" else None
+    return f"only {turns} of {TURNS} turns" if turns < FEWEST_TURNS and sample.generator != ANNOTATIONS else None
 
 
 @stage("svit/complex_reasoning")
-async def complex_reasoning(sample: Sample, llms: LLMs) -> list[Sample]:
+async def complex_reasoning(sample: Sample, llms: LLMs, shots: int = 0) -> list[Sample]:
     """Ask for questions that need both the image and common sense."""
-    pair = {"topic": forms.one_of(REASONING_TOPICS), **pair_fields(sample.scene)}
 
     def make_form(count: int) -> Form:
-        return {"pairs": forms.exactly(count), **pair}
+        return {"pairs": forms.exactly(count), "topic": forms.one_of(REASONING_TOPICS), **pair_fields(sample.scene)}
 
-    return await _write_pairs(sample, llms, "complex_reasoning", REASONING_PAIRS, CHECKS, REASONING_TOPICS, make_form)
+    read = _make_pair_reader(sample, llms, "complex_reasoning")
+    ask = Request("complex_reasoning", Pairs, REASONING_PAIRS, make_form, read, CHECKS, shots)
+    return await _ask(sample, llms, ask, topics=REASONING_TOPICS)
 
 
 @stage("svit/referring_qa")
-async def referring_qa(sample: Sample, llms: LLMs) -> list[Sample]:
+async def referring_qa(sample: Sample, llms: LLMs, shots: int = 0) -> list[Sample]:
     """Ask for questions and answers that refer to objects."""
 
     def make_form(count: int) -> Form:
@@ -179,13 +172,15 @@ async def referring_qa(sample: Sample, llms: LLMs) -> list[Sample]:
         pointing = {**both, "topic": forms.one_of(others), "question": forms.pointing(sample.scene)}
         return {"pairs": {**forms.exactly(count), "variants": [locating, pointing]}}
 
-    checks = (*CHECKS, check_grounding)
-    return await _write_pairs(sample, llms, "referring_qa", REFERRING_PAIRS, checks, TOPICS, make_form)
+    read = _make_pair_reader(sample, llms, "referring_qa")
+    ask = Request("referring_qa", Pairs, REFERRING_PAIRS, make_form, read, (*CHECKS, check_grounding), shots)
+    return await _ask(sample, llms, ask, topics=TOPICS)
 
 
 @stage("svit/detail_description")
-async def detail_description(sample: Sample, llms: LLMs) -> list[Sample]:
+async def detail_description(sample: Sample, llms: LLMs, shots: int = 0) -> list[Sample]:
     """Ask for one full description; its instruction is drawn from `DESCRIPTION_REQUESTS`."""
+
     instruction = make_random(sample, "describe").choice(DESCRIPTION_REQUESTS)
 
     def read(reply: Description) -> Iterator[Sample]:
@@ -199,29 +194,58 @@ async def detail_description(sample: Sample, llms: LLMs) -> list[Sample]:
     def make_form(count: int) -> Form:
         return {"evidence": forms.tags(sample.scene, most=12)}
 
-    return await ask_until_clean(
-        llms.writer, "svit/detail_description", Description, read, 1, CHECKS, make_form, scene=sample.scene
-    )
+    return await _ask(sample, llms, Request("detail_description", Description, 1, make_form, read, CHECKS, shots))
 
 
-async def _write_pairs(
-    sample: Sample,
-    llms: LLMs,
-    task: Task,
-    wanted: int,
-    checks: Sequence[Check],
-    topics: Mapping[str, str],
-    make_form: Callable[[int], Form],
-) -> list[Sample]:
+class Request(NamedTuple):
+    """What one stage asks a writer for: so many samples of a task, by a form, read and checked, with so many examples."""
+
+    task: Task
+    reply_type: type[Any]
+    wanted: int
+    make_form: Callable[[int], Form]
+    read: Callable[[Any], Iterator[Sample]]
+    checks: Sequence[Check]
+    shots: int
+
+
+async def _ask(sample: Sample, llms: LLMs, request: Request, **blanks: Any) -> list[Sample]:
+    """Ask until the samples are clean; a prompt without a reply is one rejected sample of its task."""
+    task, reply_type, wanted, make_form, read, checks, shots = request
+    blanks |= {"scene": sample.scene, "examples": load_examples(task)[:shots]}
+    try:
+        return await ask_until_clean(llms.writer, f"svit/{task}", reply_type, read, wanted, checks, make_form, **blanks)
+    except ReplyError as error:
+        return [reject_empty(sample, missing_reply_reason(error), task)]
+
+
+def _make_pair_reader(sample: Sample, llms: LLMs, task: Task) -> Callable[[Pairs], Iterator[Sample]]:
     def read(reply: Pairs) -> Iterator[Sample]:
         for pair in reply.pairs:
+            topic = pair.topic.strip().casefold()
             yield sample.write(
                 [read_turn(pair, sample.scene, pointing=task == "referring_qa")],
                 task=task,
-                topic=pair.topic,
+                topic=topic if topic in TOPICS else "",
                 evidence=parse_tags(pair.evidence, sample.scene),
                 generator=llms.writer.name,
             )
 
-    blanks = {"scene": sample.scene, "topics": topics}
-    return await ask_until_clean(llms.writer, f"svit/{task}", Pairs, read, wanted, checks, make_form, **blanks)
+    return read
+
+
+def pair_fields(scene: Scene, *, evidence: int = 4, pointing: bool = False) -> Form:
+    """The form of a question and its answer, with up to so many tags as evidence; both may point at things, or neither."""
+    texts = (forms.may_point(scene),) * 2 if pointing else (forms.plain(most=240), forms.plain())
+    return {"evidence": forms.tags(scene, most=evidence), "question": texts[0], "answer": texts[1]}
+
+
+def read_turn(pair: Pair, scene: Scene, *, pointing: bool = False) -> Turn:
+    """Read a question and its answer, with references in canonical form."""
+    return Turn(*(tidy_references(text, scene, pointing=pointing).strip() for text in (pair.question, pair.answer)))
+
+
+@cache
+def load_examples(task: Task) -> list[dict[str, str]]:
+    """Load the hand-written examples of a task, which prompts show if they are asked to."""
+    return tomllib.loads((Path(__file__).parent / "examples.toml").read_text(encoding="utf-8"))[task]

@@ -35,6 +35,8 @@ CONSTRAINTS: dict[str, str] = {
 }
 
 
+SHOTS = 2
+"""Examples that a prompt shows."""
 MOST_TURNS = 4
 """Most questions of one dialogue that is asked for."""
 
@@ -53,7 +55,7 @@ def load_examples() -> list[dict]:
     return tomllib.loads((Path(__file__).parent / "examples.toml").read_text())["example"]
 
 
-def write_dialogues(generations: int, constraints: Sequence[str], shots: int = 2) -> Stage:
+def write_dialogues(generations: int, constraints: Sequence[str], shots: int = SHOTS) -> Stage:
     """Make the stage that asks for `generations` dialogues, taking turns through the constraints, with `shots` examples each."""
 
     @stage("vlit/dialogue")
