@@ -79,6 +79,7 @@ PATTERNS: dict[str, str] = {
           (?!\s+(?:on|of\s+the\s+(?:team|dance|event|ship|place|location)|the|their|his|her|with)\b)
       | \bcoordinates\s+(?:of\s+(?:the\s+)?(?:box|object|region|man|woman|person|dog|\w+\s+box)|are|\(|\[|given|provided|suggest|indicate|show|place|for)
       | \b0\.\d{3}\b | \[\s*0?\.\d+\s*, | \(\s*0?\.\d+\s*,
+      | (?:%|\bpercent)\s+of\s+the\s+(?:image|picture|photo)(?:'s)?\s+(?:\w+\s+and\s+)?(?:width|height)\b
       | \bfractions?\s+of\s+the\s+(?:image|picture)\b | \bnormali[sz]ed\b
       | \b(?:object|region|annotation|detection|reference|annotated)(?:'?s)?\s+box(?:es)?\b | \bbox(?:es)?\s+(?:overlaps?|coordinates?)\b
       | \bthe\s+box\s+(?:around|enclosing|surrounding|that\s+(?:contains?|bounds?|encloses?|marks?)|marking|assigned\s+to)\s+(?:the|a|each|him|her|it)\b
@@ -126,7 +127,7 @@ HINTS = (
     "object ", "region", "entity", "graph", "relation", "attribute", "without see", "without view", "without acc", "without look",
     "without actually", "without more", "without further", "without add", "not enough", "insufficient", "limited", "lack of",
     "see the i", "see the p", "see the a", "see this", "see any", "view the", "view any", "have access", "axis", "y1", "x1", "y2",
-    "x2", "0.", "[.", "[0", "denoted", "said", "recorded", "indicated", "disclosed", "you ga", "you share", "-value", "x val", "y val",
+    "x2", "0.", "[.", "[0", "% of", "percent of", "denoted", "said", "recorded", "indicated", "disclosed", "you ga", "you share", "-value", "x val", "y val",
     "source ", "statements", "number ", "person ", "figure ", "item ", "element ", "id ", "given,", "given the",
 )  # fmt: skip
 """Lower-case substrings, at least one of which is in every match. Searching for them first is much faster than the patterns."""
