@@ -70,9 +70,12 @@ def _write_reference(match: re.Match[str]) -> str:
 
 def _tidy_bare_tags(text: str, scene: Scene, pointing: bool) -> Iterator[str]:
     """Yield the text in pieces, with every tag that follows its object's name tied to it or left out."""
-    pieces = re.split(rf"({REFERENCE.pattern.replace('?P<phrase>', '?:').replace('?P<tags>', '?:')})", text)
-    for number, piece in enumerate(pieces):
-        yield piece if number % 2 else _tidy_piece(piece, scene, pointing)
+    start = 0
+    for match in REFERENCE.finditer(text):
+        yield _tidy_piece(text[start : match.start()], scene, pointing)
+        yield match[0]
+        start = match.end()
+    yield _tidy_piece(text[start:], scene, pointing)
 
 
 def _tidy_piece(piece: str, scene: Scene, pointing: bool) -> str:

@@ -61,13 +61,10 @@ def check_tells_answer(sample: Sample) -> str | None:
 
 
 def check_prompt_copy(sample: Sample) -> str | None:
-    """Reject a text that is a copy of the prompt: of a caption or region as a whole question, or of an instruction."""
+    """Reject a text that repeats an instruction of the prompt or a placeholder of the form."""
     if sample.generator == ANNOTATIONS:
         return None
-    for message in sample.messages[::2]:
-        if message.content.strip().rstrip("?.") in _PLACEHOLDERS or COPIED.search(message.content):
-            return f"copy of the prompt: {message.content[:60]!r}"
-    for message in sample.messages[1::2]:
-        if COPIED.search(message.content) or message.content.strip().rstrip(".") in _PLACEHOLDERS:
+    for message in sample.messages:
+        if COPIED.search(message.content) or message.content.strip().rstrip("?.") in _PLACEHOLDERS:
             return f"copy of the prompt: {message.content[:60]!r}"
     return None
