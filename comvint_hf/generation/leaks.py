@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 
 _DETERMINER = r"(?:the|this|these|those|your|its|any|all|each|both|an?|my|our)"
-_GIVEN = r"(?:given|provided|supplied|aforementioned|(?<=the )(?:available|above|accompanying|following|preceding)|(?<=these )(?:above|following))"
+_GIVEN = r"(?:given|provided|supplied|aforementioned|(?<=the\s)(?:available|above|accompanying|following|preceding)|(?<=these\s)(?:above|following))"
 _KIND = r"(?:image|picture|photo|scene|object|region|visual|textual|text|written|verbal|short|detailed|brief|various|other|same|first|second|specific|limited)"
 _NOUN = r"(?:captions?|descriptions?|annotations?|information|info|data|facts?|metadata|bounding[ -]?box(?:es)?|coordinates|statements?|sentences?|labels?|lists?)"
-_SPEAKING = r"(?:captions?|descriptions?|annotations?|annotators?|metadata|bounding[ -]?box(?:es)?|coordinates|facts|statements|(?:image |scene |object )?information|(?:image |scene |object )?data)"
+_SPEAKING = (
+    r"(?:captions?|descriptions?|annotations?|annotators?|metadata|bounding[ -]?box(?:es)?|coordinates|facts|statements?|sentences?|"
+    r"(?:(?:image|scene|object)\s+)?(?:information|data)(?:\s+(?:about|on|for)\s+(?:the\s+)?\w+)?)"
+)
 _CARRIER = (
     r"(?:sign|board|label|poster|menu|ticket|screen|packag\w*|bottle|shirt|banner|book|newspaper|magazine|map|page|card|plaque|"
     r"scoreboard|clock|jersey|door|window|wall|paper|tag|billboard|schedule|brochure|leaflet|painting|cartoon|exhibit|bus|train|"
@@ -49,7 +52,7 @@ PATTERNS: dict[str, str] = {
         (?:captions?|descriptions?|annotations?|information|info|data|facts?|metadata|details?|context|texts?|statements?|lists?|labels?|tags?|
            images?|pictures?|photos?|photographs?|scene|scenario|content|clues|cues|evidence|objects?|regions?|relations?|attributes|
            coordinates|references|input|prompt|sentences?)\b{_NOT_SEEN}{_NO_THING}
-      | \b(?:information|info|details?|facts?|data|captions?|descriptions?|annotations?|context|coordinates|labels?|images?|picture|photo)
+      | \b(?:information|info|details?|facts?|data|captions?|descriptions?|annotations?|context|coordinates|labels?|texts?|images?|picture|photo)
         \s+(?:that\s+|which\s+)?(?:(?:is|are|was|were|has\s+been|have\s+been|I\s+(?:have|was)|we\s+(?:have|were)|you\s+(?:have\s+)?)\s*)?
         (?:given|provided|supplied|available|gave|above|at\s+hand)\b{_NOT_SEEN}(?!\s+by\s+(?:the\s+)?(?!caption|descri|annot|image|picture|list|prompt))
     """,
@@ -60,7 +63,7 @@ PATTERNS: dict[str, str] = {
       | (?<!be\s)(?<!\bthat\s)\b(?:is|are|was|were|been|being|as|explicitly|only|also)\s+(?:also\s+|explicitly\s+|only\s+|clearly\s+|previously\s+)?
           (?:mentioned|specified|stated|annotated|captioned)\b{_NOT_SEEN}
       | \bas\s+(?:described|noted|listed)\b{_NOT_SEEN}(?!\s+by\s+(?:the\s+)?\w+(?<!captions)(?<!caption)(?<!description))
-      | \b(?:is|are|was|were)\s+(?:also\s+)?described\s+(?:as|to|in|by|with|here)\b{_NOT_SEEN}
+      | \b(?:is|are|was|were)\s+(?:also\s+)?described{_NOT_SEEN}\s+(?:as|to|in|by|with|here)\b
       | \b(?:no|any|without|every)\s+mention\b{_NOT_SEEN}
       | \b(?:mentioned|specified|stated|annotated|listed|described|noted|given|included|recorded)\s+in\s+(?:the|these|this|your|any|all|both|one|each|either)\s+
           (?:of\s+the\s+)?(?:{_GIVEN}\s+|{_KIND}\s+)*(?:{_NOUN}|context|text|details|prompt|question|input|image|picture|photo|scene)\b{_NOT_SEEN}
@@ -93,11 +96,13 @@ PATTERNS: dict[str, str] = {
     "names": rf"""
         \bannotators?\b | \bannotations?\b{_NOT_SEEN}(?!\s+(?:in|on)\s+(?:the\s+)?(?:margins?|score|sheet|notebook)) | \bscene\s+graphs?\b | \bmeta-?data\b
       | \bground[ -]truth\b | \bdata\s?sets?\b
-      | \b(?:region|object|image|scene|picture|photo|textual|text|text-based|verbal)\s+(?:descriptions?|captions?|lists?|annotations?|tags|labels)\b{_NOT_SEEN}
+      | \b(?:region|object|image|scene|picture|photo|textual|text|text-based|verbal|reference)\s+(?:descriptions?|captions?|lists?|annotations?|tags|labels)\b{_NOT_SEEN}
       | \blists?\s+of\s+(?:the\s+)?(?:objects|regions|relations|captions|descriptions|attributes|facts|references)\b
       | \bdescriptions?\s+(?:of|for)\s+(?:the|this)\s+(?:image|picture|photo|scene|region|object)s?\b
       | \b(?:the|these|this|those|all|both|several|most|some|one|two|three|four|five|another|other|each|first|second|third|fourth|last|different|multiple)\s+
-          (?:of\s+the\s+)?(?:image\s+|five\s+|other\s+)?captions?\b{_NOT_SEEN}(?!\s+(?:reads?|reading|under|below|beneath|on|above|of\s+(?!the\s+(?:image|picture|photo|scene)))\b)
+          (?:of\s+the\s+)?(?:image\s+|five\s+|other\s+)?captions?\b{_NOT_SEEN}(?!\s+(?:reads?|reading|under|below|beneath|on|above|of\s+(?!the\s+(?:image|picture|photo|scene))
+              |(?:is|are|was|were)\s+(?:hand\s?written|printed|written|shown|displayed|painted|white|black|red|yellow|blue|green|small|large|tiny|funny|
+                 too|hard|in|on|at|below|under|above|cut))\b)
       | \b(?:one|another|several|most|some|all|first|second|third|other|different|multiple)\s+(?:of\s+the\s+)?descriptions\b
       | \b(?:no|any|every|either|neither)\s+captions?\b{_NOT_SEEN} | \bthe\s+statement\s+that\b | \blabels?\s+(?:for|of)\s+(?:this|the)\s+(?:region|object|box)\b
       | \b(?:objects?|items|regions?|relations?|attributes|things)\s+(?:that\s+are\s+|which\s+are\s+)?(?:listed|annotated|mentioned|tagged|labell?ed)\b{_NOT_SEEN}
@@ -105,10 +110,14 @@ PATTERNS: dict[str, str] = {
       | \b(?:listed|annotated|tagged|referenced|mentioned|described|labell?ed)\s+(?:attributes|objects?|items?|regions?|things?|elements?|people|persons?|relations?|scene|image|picture)\b{_NOT_SEEN}
       | \b(?:relations?|relationships?|attributes?)\s+(?:lists?|listed|given|provided|says?|states?|indicates?)\b
     """,
-    "writer": r"""
+    "writer": rf"""
         \byou(?:'ve|\s+have)?\s+(?:provided|gave|given|described|mentioned|listed|shared|supplied)\b
       | \b(?:image|picture|photo|scene)\s+(?:is|was)\s+(?:described|captioned|labell?ed|annotated|said|stated)\b
-      | \b(?:in|of|by|from|to)\s+(?:the|your|this)\s+(?:prompt|input|query)\b | \bthe\s+prompt\s+(?:says|states|mentions|asks)\b
+      | \b(?:in|of|by|from|to)\s+(?:the|your|this)\s+(?:prompt|input|query)\b | \bthe\s+(?:prompt|input|list){_NOT_SEEN}\s+(?:says|states|mentions?|asks|does\s+not|doesn't)\b
+      | \b(?:the|these|both)\s+descriptions\b{_NOT_SEEN}(?!\s+of\s+(?!the\s+(?:image|picture|photo|scene)))
+      | \b(?:image|picture|photo|scene)'s\s+(?:captions?|descriptions?|annotations?)\b
+      | \b(?:I|we)\s+(?:don't|do\s+not)\s+have\s+(?:\w+\s+)?(?:information|details)\b | \b(?:nothing|anything|something)\s+(?:is|was)\s+(?:said|stated|told)\b
+      | \bbox(?:es)?\b[^.]{{0,30}}\b(?:spans?|extends?|reach(?:es)?|covers?)\b[^.]{{0,30}}\b(?:image|picture|photo|frame|width|height)\b
       | \bwithout\s+(?:actually\s+)?(?:seeing|viewing|access\s+to|looking\s+at)\s+the\s+(?:actual\s+)?(?:image|picture|photo)\b
       | \b(?:I|we)\s+(?:cannot|can't|can\s+not|don't|do\s+not|am\s+not\s+able\s+to|am\s+unable\s+to)\s+(?:actually\s+|directly\s+)?(?:see|view|have\s+access\s+to)\s+(?:the|this|any)\s+
           (?:actual\s+)?(?:image|picture|photo)\b
@@ -128,7 +137,7 @@ HINTS = (
     "without actually", "without more", "without further", "without add", "not enough", "insufficient", "limited", "lack of",
     "see the i", "see the p", "see the a", "see this", "see any", "view the", "view any", "have access", "axis", "y1", "x1", "y2",
     "x2", "0.", "[.", "[0", "% of", "percent of", "denoted", "said", "recorded", "indicated", "disclosed", "you ga", "you share", "-value", "x val", "y val",
-    "source ", "statements", "number ", "person ", "figure ", "item ", "element ", "id ", "given,", "given the",
+    "source ", "statements", "nothing ", "anything ", "something ", " box", "boxes", "number ", "person ", "figure ", "item ", "element ", "id ", "given,", "given the",
 )  # fmt: skip
 """Lower-case substrings, at least one of which is in every match. Searching for them first is much faster than the patterns."""
 PLAIN_HINTS = (

@@ -8,7 +8,8 @@ import pytest
 from comvint_hf.generation.leaks import LEAK, find_leak
 
 LISTS = tomllib.loads((Path(__file__).parent / "leaks.toml").read_text(encoding="utf-8"))
-LEAKS, INNOCENT = LISTS["leaks"] + LISTS["second_leaks"], LISTS["innocent"] + LISTS["second_innocent"]
+LEAKS = LISTS["leaks"] + LISTS["second_leaks"] + LISTS["third_leaks"]
+INNOCENT = LISTS["innocent"] + LISTS["second_innocent"] + LISTS["third_innocent"]
 
 
 def test_the_lists_are_wide():
