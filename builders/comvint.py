@@ -11,9 +11,12 @@ from comvint_hf.cli.interrupts import guard_imports
 
 guard_imports()
 
+from typing import Any
+
 import click
 
 from comvint_hf.cli import BuildCommand, BuildOptions, NameList, handle_errors, make_dataset, usage_errors
+from comvint_hf.generation.group import TOGETHER
 from comvint_hf.generation.recipes.comvint import COMVINT_KINDS, comvint
 from comvint_hf.types import FORMATS
 
@@ -29,8 +32,15 @@ from comvint_hf.types import FORMATS
 )
 @click.option("--count", default=4, type=click.IntRange(1), help="Samples of each kind for an image.")
 @click.option("--votes", default=1, help="Ask the judge this often, an odd number; the majority counts.")
+@click.option(
+    "--together",
+    default=TOGETHER,
+    type=click.IntRange(1),
+    help="Samples of an image in one request to a language model; 1 as in the paper, at several times the price.",
+)
+@click.option("--examples/--no-examples", default=True, help="Show the writer a pair that is too easy and a good one.")
 @handle_errors
-def main(options: BuildOptions, rounds: int, formats: tuple[str, ...], kinds: str, count: int, votes: int) -> None:
+def main(options: BuildOptions, **settings: Any) -> None:
     """Make visual reasoning harder step by step (ComVint): cross-modal and outside-knowledge questions in three formats.
 
     \b
@@ -43,10 +53,10 @@ def main(options: BuildOptions, rounds: int, formats: tuple[str, ...], kinds: st
     Without --judge the writer judges its own rewrites and tends to pass them: name another, cheaper model.
     Stop it and run the same command again: it continues where it was.
     """
-    if rounds and options.llm != "annotations" and options.judge in (None, options.llm):
+    if settings["rounds"] and options.llm != "annotations" and options.judge in (None, options.llm):
         click.echo(f"{options.llm} judges its own rewrites; --judge MODEL names another one, which may be cheaper.", err=True)
     with usage_errors():
-        recipe = comvint(rounds, formats, kinds.split(","), count, votes)
+        recipe = comvint(**{**settings, "kinds": settings["kinds"].split(",")})
     make_dataset(recipe, options)
 
 

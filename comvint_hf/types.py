@@ -202,6 +202,8 @@ class Edit(Record):
 
 COMPLICATED, REFORMULATED, VERIFIED = "complicate: ", "reformulate: ", "verify: "
 """Prefixes of `Edit.stage`, before the added detail, the format, or the judge's finding."""
+VERIFIED_FIRST = "verify first: "
+"""The same before the judge's finding about a first version, which was not made harder."""
 FAILED = " failed: "
 """Separates a complication from the reason why it was not kept, in `Edit.stage`."""
 NOT_VERIFIED = "not verified"

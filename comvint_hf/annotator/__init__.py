@@ -25,13 +25,14 @@ ANSWERS: dict[str, Answer | str] = {
     "comvint/synthesize": "comvint.answers.synthesize",
     "comvint/complicate": "comvint.answers.complicate",
     "comvint/verify": "comvint.answers.verify",
+    "comvint/verify_first": "comvint.answers.verify_first",
     "comvint/boolean": "comvint.answers.boolean",
     "comvint/choice": "comvint.answers.choice",
     "vlit/dialogue": "comvint.dialogue.dialogue",
 }
 """The function that answers each prompt, or its path in this package ("package.module.function"), imported on first use."""
 
-CERTAIN = frozenset(("comvint/verify",))
+CERTAIN = frozenset(("comvint/verify", "comvint/verify_first"))
 """Prompts whose answers need no random generator, which is slow to seed."""
 _UNUSED = Random(0)
 

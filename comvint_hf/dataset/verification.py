@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.grounding import strip_grounding
-from comvint_hf.types import COMPLICATED, FAILED, NOT_VERIFIED, NOTHING_LEFT, REFORMULATED, VERIFIED
+from comvint_hf.types import COMPLICATED, FAILED, NOT_VERIFIED, NOTHING_LEFT, REFORMULATED, VERIFIED, VERIFIED_FIRST
 
 if TYPE_CHECKING:
     from comvint_hf.dataset.schema import Row
 
 _FAILED = re.compile(rf"complicate (\d+),?{FAILED}(.*)", re.DOTALL)
 _JUDGED = re.compile(rf"{VERIFIED}(?:passed|failed)(?: \((.*)\))?", re.DOTALL)
+_FIRST = re.compile(rf"{VERIFIED_FIRST}passed \(complexity (\d+)\)")
 _SCORE = re.compile(r"\bcomplexity (\d+(?:\.\d+)?)")
 
 
@@ -80,6 +81,10 @@ class VerificationStatistics:
         for number, question in enumerate(read_versions(row)):
             self.versions[str(number)] += 1
             self.question_words[str(number)] += len(strip_grounding(question).split())
+        # Only a version that was never made harder has a verdict of its own; the scores of others are those of their rounds.
+        for score in filter(None, (_FIRST.match(edit["stage"]) for edit in row["history"])):
+            self.scored["0"] += 1
+            self.scores["0"] += float(score[1])  # type: ignore[assignment]
         self.rows[str(row["rounds"])] += 1
         self.evidence[str(row["rounds"])] += len(row.get("evidence") or [])
 

@@ -16,7 +16,7 @@ from comvint_hf.generation.leaks import find_leak
 from comvint_hf.generation.refusals import REFUSAL, REFUSAL_WORDS, begins_with_refusal, straighten_quotes
 from comvint_hf.generation.writer_checks import ANNOTATIONS, check_phrases, check_prompt_copy, check_tells_answer
 from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, render, strip_grounding
-from comvint_hf.types import FAILED, VERIFIED, Edit, Message, Sample, construct_unchecked
+from comvint_hf.types import FAILED, VERIFIED, VERIFIED_FIRST, Edit, Message, Sample, construct_unchecked
 
 if TYPE_CHECKING:
     from comvint_hf.generation.llm import LLMs
@@ -245,7 +245,7 @@ def make_note(stage: str, sample: Sample) -> Edit:
 
 def is_note(edit: Edit) -> bool:
     """Whether a history entry records a verdict or a failed attempt, not an earlier version."""
-    return edit.stage.startswith(VERIFIED) or FAILED in edit.stage
+    return edit.stage.startswith((VERIFIED, VERIFIED_FIRST)) or FAILED in edit.stage
 
 
 def previous_version(sample: Sample) -> Edit:

@@ -100,8 +100,8 @@ def _read_sources(file: str) -> Iterator[str]:
 class Prompt:
     """A question to an LLM, as in `Prompt("comvint/complicate", sample=sample)`.
 
-    Every prompt has the blank `scene`, by default the scene of `sample`. Reading the text of a prompt with an empty blank
-    raises `InputError`.
+    Every prompt has the blank `scene`, by default the scene of `sample`, and `cases`, by default one case of its own blanks.
+    Reading the text of a prompt with an empty blank raises `InputError`.
 
     Args:
         name: The prompt's file, without its ending.
@@ -133,7 +133,8 @@ class Prompt:
     def text(self) -> str:
         """The rendered text. Raises `InputError` for an empty blank."""
         try:
-            return _EMPTY_LINES.sub("\n\n", _template(self.name).render(**self.blanks)).strip()
+            text = _template(self.name).render(**{"cases": [self.blanks], **self.blanks})
+            return _EMPTY_LINES.sub("\n\n", text).strip()
         except jinja2.UndefinedError as error:
             raise InputError(
                 f"The prompt {self.name} cannot be rendered: {error.message}. It was given {', '.join(self.blanks)}."

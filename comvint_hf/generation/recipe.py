@@ -1,25 +1,26 @@
 """Recipes: a list of stages, and `branch` and `repeat` to arrange them. The papers' own recipes are in `recipes/`.
 
-A stage takes one sample and returns any number. It may ask the LLMs and does no other I/O. Rejected samples skip the later
-stages and are published with their reason.
+A stage takes one sample and returns any number; a group stage takes all samples of an image. It may ask the LLMs and does no
+other I/O. Rejected samples skip the later stages and are published with their reason.
 """
 
 from __future__ import annotations
 
-import asyncio
 import tomllib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.generation import filters
+from comvint_hf.generation.group import run_all
 from comvint_hf.generation.llm import LLMs
-from comvint_hf.generation.stage import Stage, missing_reply_reason, prompts_of, stage
+from comvint_hf.generation.stage import GroupStage, Stage, missing_reply_reason, prompts_of, stage, takes_group
 from comvint_hf.types import Sample, Scene
 
-T = TypeVar("T")
+AnyStage = Stage | GroupStage
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Recipe:
     """
 
     name: str
-    stages: tuple[Stage, ...]
+    stages: tuple[AnyStage, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     citation: str = ""
     licence: str = ""
@@ -62,34 +63,37 @@ def load_figures(folder: Path) -> dict[str, Any]:
     return tomllib.loads((folder / "figures.toml").read_text(encoding="utf-8"))
 
 
-def branch(*steps: Stage) -> Stage:
+def branch(*steps: AnyStage) -> Stage:
     """Make a stage that gives the same sample to several stages and keeps all their samples."""
 
     @stage(*_prompts_of_all(steps))
     async def run_branches(sample: Sample, llms: LLMs) -> list[Sample]:
-        return await _run_all(lambda step: _apply(step, [sample], llms), steps, llms)
+        made = await run_all(lambda step: _apply(step, [sample], llms), steps, llms)
+        return [sample for branch in made for sample in branch]
 
     return run_branches
 
 
-def repeat(count: int, *steps: Stage) -> Stage:
+def repeat(count: int, *steps: AnyStage) -> GroupStage:
     """Make a stage that runs the steps up to `count` times; a rejected attempt falls back to the last good version.
 
     The notes on the failed attempt stay in `history`. The first failure ends the repetition: a sample that could not be made
     harder once is kept as it is.
     """
 
-    @stage(*_prompts_of_all(steps))
-    async def run_rounds(sample: Sample, llms: LLMs) -> list[Sample]:
+    @stage(*_prompts_of_all(steps), group=True)
+    async def run_rounds(samples: Sequence[Sample], llms: LLMs) -> list[list[Sample]]:
+        versions, running = list(samples), list(range(len(samples)))
         for number in range(1, count + 1):
-            attempt = sample
+            attempts = [versions[place] for place in running]
             for step in steps:
                 # A repeated step rewrites one sample into one: with more, there would be no single version to fall back to.
-                (attempt,) = await _apply(step, [attempt], llms)
-                if attempt.reason is not None:
-                    return [_keep_last_good(sample, attempt, number)]
-            sample = attempt.replace(rounds=number)
-        return [sample]
+                attempts = [attempt for (attempt,) in await _apply_each(step, attempts, llms)]
+            for place, attempt in zip(running, attempts, strict=True):
+                failed = attempt.reason is not None
+                versions[place] = _keep_last_good(versions[place], attempt, number) if failed else attempt.replace(rounds=number)
+            running = [place for place, attempt in zip(running, attempts, strict=True) if attempt.reason is None]
+        return [[version] for version in versions]
 
     return run_rounds
 
@@ -114,26 +118,26 @@ def validate_range(setting: str, given: int, least: int, most: int) -> None:
         raise InputError(f"{setting} is {given}: expected {least} to {most}.")
 
 
-async def _apply(step: Stage, samples: Sequence[Sample], llms: LLMs) -> list[Sample]:
-    async def run_one(sample: Sample) -> list[Sample]:
-        if sample.reason is not None:
-            return [sample]
-        try:
-            return await step(sample, llms)
-        except ReplyError as error:
-            return [sample.reject(missing_reply_reason(error))]
-
-    if len(samples) == 1:
-        return await run_one(samples[0])
-    return await _run_all(run_one, samples, llms)
+async def _apply(step: AnyStage, samples: Sequence[Sample], llms: LLMs) -> list[Sample]:
+    return [made for group in await _apply_each(step, samples, llms) for made in group]
 
 
-async def _run_all(work: Callable[[T], Awaitable[list[Sample]]], items: Sequence[T], llms: LLMs) -> list[Sample]:
-    """Run the work on every item: concurrently, or in turn where no model has to be waited for."""
-    # Tasks of the event loop cost more than the annotator's answers, and they would only take turns.
-    if llms.writer.deterministic and llms.judge.deterministic:
-        return [sample for item in items for sample in await work(item)]
-    return [sample for group in await asyncio.gather(*map(work, items)) for sample in group]
+async def _apply_each(step: AnyStage, samples: Sequence[Sample], llms: LLMs) -> list[list[Sample]]:
+    """What a stage makes of each sample; rejected samples pass by."""
+    good = [sample for sample in samples if sample.reason is None]
+    if takes_group(step):
+        made = await step(good, llms) if good else []
+    else:
+        made = await run_all(partial(_apply_one, cast("Stage", step), llms), good, llms)
+    results = iter(zip(good, made, strict=True))
+    return [next(results)[1] if sample.reason is None else [sample] for sample in samples]
+
+
+async def _apply_one(step: Stage, llms: LLMs, sample: Sample) -> list[Sample]:
+    try:
+        return await step(sample, llms)
+    except ReplyError as error:
+        return [sample.reject(missing_reply_reason(error))]
 
 
 def _keep_last_good(good: Sample, attempt: Sample, number: int) -> Sample:
@@ -142,5 +146,5 @@ def _keep_last_good(good: Sample, attempt: Sample, number: int) -> Sample:
     return good.replace(history=(*good.history, *notes, filters.make_failure_note(number, attempt)))
 
 
-def _prompts_of_all(steps: Iterable[Stage]) -> tuple[str, ...]:
+def _prompts_of_all(steps: Iterable[AnyStage]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for step in steps for name in prompts_of(step)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from comvint_hf.errors import NothingLeftError, ReplyError
 from comvint_hf.generation.filters import Check, find_failure
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from comvint_hf.generation.narrowing import Form
 
 Stage = Callable[[Sample, LLMs], Awaitable[list[Sample]]]
+GroupStage = Callable[[Sequence[Sample], LLMs], Awaitable[list[list[Sample]]]]
+"""A stage that takes all samples of an image which are still good, and returns a list for each of them."""
 ATTEMPTS = 3
 NO_REPLY = "no usable reply"
 """Beginning of the rejection reason of a sample whose prompt no model could answer."""
@@ -34,15 +36,15 @@ class _HasPrompts(Protocol):
     prompts: tuple[str, ...]
 
 
-def stage(*prompts: str) -> Callable[[F], F]:
+def stage(*prompts: str, group: bool = False) -> Callable[[F], F]:
     """Mark a function as a stage that may ask these prompts.
 
-    `comvint.json` stores their versions, and a dry run counts their requests.
+    `comvint.json` stores their versions, and a dry run counts their requests. A `group` stage is a `GroupStage`.
     """
 
-    # An attribute and no class: a stage stays a plain function, which can be awaited and tested as it is.
+    # Attributes and no class: a stage stays a plain function, which can be awaited and tested as it is.
     def mark(function: F) -> F:
-        vars(function)["prompts"] = prompts
+        vars(function).update(prompts=prompts, group=group)
         return function
 
     return mark
@@ -52,6 +54,12 @@ def prompts_of(stage: Callable[..., Any]) -> tuple[str, ...]:
     """Return the prompts that a stage may ask; none for an unmarked function."""
     function = stage.func if isinstance(stage, partial) else stage
     return function.prompts if isinstance(function, _HasPrompts) else ()
+
+
+def takes_group(stage: Callable[..., Any]) -> TypeGuard[GroupStage]:
+    """Whether a stage takes all samples of an image at once."""
+    function = stage.func if isinstance(stage, partial) else stage
+    return getattr(function, "group", False)
 
 
 def make_random(sample: Sample, *key: object) -> random.Random:

@@ -16,6 +16,7 @@ from comvint_hf.generation.client.openai_llm import OpenAILLM
 from comvint_hf.generation.client.rate_limit import RateLimiter
 from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.generation.client.usage import Usage
+from comvint_hf.generation.group import OneByOne
 from comvint_hf.generation.llm import LLM, LLMs
 from comvint_hf.pipeline.options import ANNOTATIONS
 
@@ -107,7 +108,7 @@ def open_llms(
 def open_dry_run(writer: str, judge: str | None = None, settings: LLMSettings | None = None) -> DryRun:
     """Open a dry run, in which the embedded annotator replies and the requests to the models are counted."""
     settings = settings or LLMSettings()
-    return DryRun(writer, judge, _open_annotator(settings), settings)
+    return DryRun(writer, judge, OneByOne(_open_annotator(settings)), settings)
 
 
 def _open_annotator(settings: LLMSettings) -> LLM:

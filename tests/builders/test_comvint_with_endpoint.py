@@ -85,7 +85,9 @@ def test_a_vote_more_is_asked_only_where_it_can_matter(whole) -> None:
     counts = asked(whole[0])
     rows = [row for group in parquet(whole[0]).values() for row in group]
     judged = sum(edit["stage"].startswith("verify: ") for row in rows for edit in row["history"])
-    assert counts["toy-judge", "verify"] == 2 * judged, "this judge always agrees with itself, so two votes settle it"
+    asked_about_groups = counts["toy-judge", "verify"]
+    assert asked_about_groups % 2 == 0, "this judge always agrees with itself, so two votes settle it"
+    assert judged / 2 <= asked_about_groups < judged, "the four rewrites of an image share a request, and each gets two votes"
 
 
 def test_the_task_templates_are_sentences_of_their_own_that_are_found(whole) -> None:

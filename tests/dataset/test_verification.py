@@ -14,6 +14,7 @@ from comvint_hf.dataset.schema import to_rejected_row, to_row
 from comvint_hf.dataset.statistics import Statistics, TaskStatistics
 from comvint_hf.dataset.tables import criteria_table, rounds_table, stop_reason_table, verification_tables
 from comvint_hf.dataset.verification import Attempt, VerificationStatistics, read_attempts, read_versions
+from comvint_hf.generation.group import OneByOne
 from comvint_hf.generation.llm import LLMs, ScriptedLLM
 from comvint_hf.sources import load_scenes
 
@@ -112,7 +113,7 @@ def test_health_counts_by_round_and_adds_up() -> None:
 
 
 VERDICT = {name: "said" for name in ("match", "depth", "soundness")} | {"complexity": 7}
-CRITERIA = ("about_this_image", "consistent", "nothing_absent", "truly_harder", "answer_right", "answerable")
+CRITERIA = ("about_this_image", "consistent", "nothing_absent", "needs_picture", "truly_harder", "answer_right", "answerable")
 
 
 def test_the_histories_that_the_recipe_writes_are_understood() -> None:
@@ -135,7 +136,7 @@ def test_the_histories_that_the_recipe_writes_are_understood() -> None:
         return form.model_validate(VERDICT | good)
 
     recipe = comvint(rounds=2, formats=("open",), kinds=("cross_modal",), count=3)
-    samples = asyncio.run(recipe.run(scene, LLMs.one(ScriptedLLM(answer))))
+    samples = asyncio.run(recipe.run(scene, LLMs.one(OneByOne(ScriptedLLM(answer)))))
     statistics = Statistics()
     for number, sample in enumerate(samples):
         statistics.add(to_row(sample, str(number)), "train")

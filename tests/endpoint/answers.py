@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from comvint_hf.generation.group import OneByOne
+
 
 def fill_form(text: str, schema: dict[str, Any] | None) -> str:
     """Answer a prompt like a stranger, who knows nothing but its text and the schema that came along.
@@ -156,7 +158,7 @@ class RecordedReplies:
 class _RecordingLLM:
     def __init__(self, llm: Any, recorded: RecordedReplies, deterministic: bool) -> None:
         self.name, self.deterministic = llm.name, deterministic
-        self._llm, self._recorded = llm, recorded
+        self._llm, self._recorded = OneByOne(llm), recorded
 
     async def ask(self, prompt: Any, reply_type: Any) -> Any:
         if prompt.text not in self._recorded.replies:

@@ -39,8 +39,8 @@ def test_an_unknown_prompt_says_where_it_looked() -> None:
 
 def test_every_prompt_of_the_recipes_exists_and_has_a_version() -> None:
     names = {*SVIT.prompts, *COMVINT.prompts, *VLIT.prompts}
-    assert len(names) == 10
-    assert len({prompts.prompt_hash(name) for name in names}) == 10
+    assert len(names) == 11
+    assert len({prompts.prompt_hash(name) for name in names}) == 11
 
 
 def test_a_user_adds_prompts(tmp_path, monkeypatch) -> None:

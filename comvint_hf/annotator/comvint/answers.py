@@ -20,7 +20,7 @@ from comvint_hf.errors import InputError, NothingLeftError, ReplyError
 from comvint_hf.generation.filters import is_length_outlier, normalise_text
 from comvint_hf.generation.prompt import Prompt
 from comvint_hf.generation.recipes.comvint.stages import Choice, Closed, Rewrite, Syntheses, Synthesis
-from comvint_hf.generation.recipes.comvint.verification import CRITERIA, Verdict
+from comvint_hf.generation.recipes.comvint.verification import CRITERIA, FIRST_CRITERIA, FirstVerdict, Verdict
 from comvint_hf.types import Sample, construct_unchecked
 
 LONGEST_QUESTION = 26
@@ -102,10 +102,36 @@ def verify(prompt: Prompt, random: Random) -> Verdict:
         about_this_image=outcome is not None and set(sample.evidence) >= set(outcome.tags) and asked,
         consistent=asked and known,
         nothing_absent=not absent and asked,
+        needs_picture=outcome is not None,
         truly_harder=more,
         answer_right=right,
         answerable=outcome is not None,
         complexity=min(10, 1 + steps[1]),
+    )
+
+
+def verify_first(prompt: Prompt, random: Random) -> FirstVerdict:
+    """Hold a first version against the scene."""
+    facts, sample = facts_of(prompt.scene), prompt.sample
+    try:
+        program = _last_program(sample.reasoning)
+    except ReplyError as error:
+        verdict = dict.fromkeys(FIRST_CRITERIA, False)
+        return construct_unchecked(FirstVerdict, match=str(error), soundness="Unknown.", complexity=1, **verdict)
+    outcome = evaluate(program, facts)
+    asked = templates.is_question_for(sample.instruction, program, facts)
+    known = outcome is not None
+    return construct_unchecked(
+        FirstVerdict,
+        match=f"It rests on {', '.join(outcome.tags) or 'the whole picture'}." if outcome else "Open.",
+        soundness=f"The scene gives {outcome.value!r}." if outcome else "The scene does not give an answer.",
+        about_this_image=known and asked,
+        consistent=asked,
+        nothing_absent=known and asked,
+        needs_picture=known,
+        answer_right=known and templates.is_answer_to(sample.response, program, facts),
+        answerable=known,
+        complexity=min(10, 1 + complexity(program)),
     )
 
 

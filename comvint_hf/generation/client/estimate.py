@@ -61,6 +61,8 @@ class Estimate:
 class CountingLLM:
     """An LLM that counts prompt and reply tokens and lets a stand-in reply."""
 
+    groups = True
+
     def __init__(self, name: str, stand_in: LLM, price: Price | None, *, see: bool, deterministic: bool) -> None:
         self.name = name
         self.deterministic = deterministic

@@ -14,6 +14,7 @@ from comvint_hf.annotator import AnnotationLLM
 from comvint_hf.annotator.facts import scene as scene_facts
 from comvint_hf.answers import options
 from comvint_hf.errors import InputError, NothingLeftError, ReplyError
+from comvint_hf.generation.group import OneByOne
 from comvint_hf.generation.llm import LLMs, ScriptedLLM
 from comvint_hf.generation.recipe import branch
 from comvint_hf.generation.recipes.comvint import verification
@@ -25,7 +26,7 @@ SCENE = next(iter(load_scenes("shapes:1")))
 ONE = {"kinds": ("cross_modal",), "count": 1}
 GOOD = {
     "match": "yes", "depth": "more", "soundness": "sound", "about_this_image": True, "consistent": True, "nothing_absent": True,
-    "truly_harder": True, "answer_right": True, "answerable": True, "complexity": 4,
+    "needs_picture": True, "truly_harder": True, "answer_right": True, "answerable": True, "complexity": 4,
 }  # fmt: skip
 
 
@@ -40,7 +41,9 @@ def scripted(**overrides):
             raise reply
         return form.model_validate(reply)
 
-    return LLMs.one(ScriptedLLM(answer))
+    llm = OneByOne(script := ScriptedLLM(answer))
+    llm.asked = script.asked
+    return LLMs.one(llm)
 
 
 REPLIES = {
@@ -54,6 +57,7 @@ REPLIES = {
         "change": "hop", "reasoning": "r2", "evidence": ["o1"], "question": f"Harder {prompt.sample.instruction}", "answer": "It is still red.",
     },
     "verify": GOOD,
+    "verify_first": GOOD,
     "boolean": lambda prompt: {
         "reasoning": "r3", "topic": "existence", "evidence": ["o1"], "question": f"Is it so: {prompt.sample.instruction}", "answer": prompt.blanks["wanted"],
     },
@@ -114,9 +118,26 @@ def test_a_failed_complication_falls_back_and_keeps_its_reason(overrides, reason
     assert sample.reason is None
     assert sample.rounds == 0
     assert sample.instruction == "cross_modal question 0?"
-    assert reason in sample.history[-1].stage
+    *_, failure, verdict = [edit.stage for edit in sample.history]
+    assert reason in failure
+    assert FAILED in failure
+    assert verdict == "verify first: passed (complexity 4)", "no version is kept that no judge has seen"
+    assert sample.judge == "scripted"
     assert not [edit for edit in sample.history if edit.stage.startswith("complicate: ")], "it was undone"
-    assert FAILED in sample.history[-1].stage
+
+
+def test_a_first_version_that_the_judge_does_not_pass_is_no_way_back():
+    spoilt = scripted(complicate=ReplyError("enough"), verify_first=GOOD | {"needs_picture": False, "complexity": 2})
+    (sample,) = run(comvint(formats=("open",), **ONE), spoilt)
+    assert sample.reason == "not verified: needs picture"
+    assert sample.history[-1].stage == "verify first: failed (needs picture; complexity 2)"
+    assert (sample.task, sample.rounds) == ("cross_modal", 0)
+
+
+def test_a_question_that_needs_no_picture_is_no_rewrite():
+    (sample,) = run(comvint(formats=("open",), **ONE), scripted(verify=GOOD | {"needs_picture": False}))
+    assert "not verified: needs picture" in sample.history[-2].stage
+    assert sample.instruction == "cross_modal question 0?"
 
 
 def test_the_topic_stays_unless_a_rewrite_names_another():
@@ -174,6 +195,7 @@ def test_what_the_writer_spoils_is_published_with_its_reason():
 def test_a_writer_that_fails_altogether_leaves_a_reason():
     samples = run(comvint(count=1), scripted(synthesize=ReplyError("three attempts were no JSON")))
     assert [sample.reason for sample in samples] == ["no usable reply: three attempts were no JSON"] * 2
+    assert [sample.task for sample in samples] == ["cross_modal", "outside_knowledge"], "each is filed under its own task"
 
 
 def test_asking_again_fills_what_is_missing():
@@ -211,6 +233,7 @@ def test_a_recipe_lists_its_prompts_once():
         "comvint/synthesize",
         "comvint/complicate",
         "comvint/verify",
+        "comvint/verify_first",
         "comvint/boolean",
         "comvint/choice",
     )
@@ -322,12 +345,12 @@ EMPTY = Scene(id="toy/0", source="toy", width=9, height=9)
         (
             {"rounds": 3, "formats": ("open",), "votes": 3},
             {"verify": GOOD | {"consistent": False}},
-            {"synthesize": 1, "complicate": 1, "verify": 2},
+            {"synthesize": 1, "complicate": 1, "verify": 2, "verify_first": 2},
         ),
         (
             {"rounds": 3, "formats": ("open",)},
             {"complicate": {"change": "hop", "reasoning": "", "evidence": ["o99"], "question": "Is it so?", "answer": "x"}},
-            {"synthesize": 1, "complicate": 1},
+            {"synthesize": 1, "complicate": 1, "verify_first": 1},
         ),
         (
             {"rounds": 3, "formats": ("choice",)},

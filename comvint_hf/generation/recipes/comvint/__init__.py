@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from comvint_hf.errors import InputError
 from comvint_hf.generation import filters
+from comvint_hf.generation.group import TOGETHER
 from comvint_hf.generation.recipe import Recipe, branch, load_figures, repeat, validate_choices, validate_minimum
-from comvint_hf.generation.recipes.comvint.stages import Kind, allocate_samples, complicate, reformulate, synthesize
-from comvint_hf.generation.recipes.comvint.verification import verify
+from comvint_hf.generation.recipes.comvint.stages import Kind, allocate_samples, complicate_all, reformulate, synthesize
+from comvint_hf.generation.recipes.comvint.verification import verify_all, verify_first
 from comvint_hf.registry import recipe
 from comvint_hf.types import FORMATS
 
@@ -24,8 +24,12 @@ def comvint(
     kinds: Sequence[str] | Mapping[str, float] = COMVINT_KINDS,
     count: int = 4,
     votes: int = 1,
+    together: int = TOGETHER,
+    examples: bool = True,
 ) -> Recipe:
     """Make the ComVint recipe (PAPERS section 2): synthesise, complicate-then-verify, reformulate.
+
+    A sample of which no complication was kept is judged as it is, and rejected where the judge does not pass it.
 
     Args:
         rounds: How often a sample is made harder, at most.
@@ -34,6 +38,9 @@ def comvint(
             that divide the samples of an image.
         count: Samples per kind and image.
         votes: How often the judge is asked about a rewrite, at most; an odd number, and the majority decides.
+        together: Most samples of an image in one request, which shows the scene once for all; 1 as in the paper. The embedded
+            annotator, which pays for no prompt, always takes one.
+        examples: Whether the prompts show examples of a pair that is too easy and of a good one.
 
     Raises:
         InputError: For an unknown kind or format, an invalid weight, an even number of votes, or a number that is too small.
@@ -43,13 +50,16 @@ def comvint(
     weights, formats = parse_weights(kinds), validate_choices("formats", formats, FORMATS)
     if votes < 1 or votes % 2 == 0:
         raise InputError(f"votes is {votes}: expected an odd number such as 3, so that a majority can always be found.")
+    validate_minimum("together", together, 1)
     total = count * len(weights)
+    judging = (verify_first(votes, together),) if rounds else ()
     return Recipe(
         "comvint",
         (
-            branch(*(synthesize(kind, allocate_samples(weights, total, kind)) for kind in weights)),
-            repeat(rounds, complicate, filters.check, partial(verify, votes=votes)),
-            reformulate(formats),
+            branch(*(synthesize(kind, allocate_samples(weights, total, kind), examples) for kind in weights)),
+            repeat(rounds, complicate_all(together, examples), filters.check, verify_all(votes, together)),
+            *judging,
+            reformulate(formats, together),
         ),
         {
             "rounds": rounds,
@@ -57,6 +67,8 @@ def comvint(
             "kinds": list(weights) if len(set(weights.values())) == 1 else weights,
             "count": count,
             "votes": votes,
+            "together": together,
+            "examples": examples,
         },
         citation="What Makes for Good Visual Instructions? (ComVint), 2023, [arXiv:2311.01487](https://arxiv.org/abs/2311.01487)",
         figures=load_figures(Path(__file__).parent),

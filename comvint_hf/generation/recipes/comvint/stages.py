@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import floor
-from typing import Literal
+from typing import Any, Literal
 
 from comvint_hf.answers import strip_label
-from comvint_hf.generation.filters import CHECKS, REWRITE_CHECKS
+from comvint_hf.errors import ReplyError
+from comvint_hf.generation.filters import CHECKS, REWRITE_CHECKS, Check, find_failure
+from comvint_hf.generation.group import TOGETHER, ask_each, profits_from_groups, run_all
 from comvint_hf.generation.llm import LLMs, Reply
 from comvint_hf.generation.prompt import Prompt
-from comvint_hf.generation.stage import Stage, ask_until_clean, make_random, parse_tags, stage
+from comvint_hf.generation.stage import (
+    GroupStage,
+    Stage,
+    ask_until_clean,
+    make_random,
+    missing_reply_reason,
+    parse_tags,
+    stage,
+)
 from comvint_hf.types import COMPLICATED, REFORMULATED, Sample, Turn
 
 Kind = Literal["cross_modal", "outside_knowledge"]
@@ -72,7 +83,7 @@ class Choice(Reply):
     wrong: list[str]
 
 
-def synthesize(kind: Kind, count: Callable[[Sample], int] | int) -> Stage:
+def synthesize(kind: Kind, count: Callable[[Sample], int] | int, examples: bool = True) -> Stage:
     """Make the stage that writes `count` first samples of one kind; the number may depend on the scene."""
 
     @stage("comvint/synthesize")
@@ -93,9 +104,11 @@ def synthesize(kind: Kind, count: Callable[[Sample], int] | int) -> Stage:
                     generator=llms.writer.name,
                 )
 
-        return await ask_until_clean(
-            llms.writer, "comvint/synthesize", Syntheses, read, wanted, CHECKS, scene=sample.scene, kind=kind
-        )
+        try:
+            blanks = {"scene": sample.scene, "kind": kind, "examples": examples}
+            return await ask_until_clean(llms.writer, "comvint/synthesize", Syntheses, read, wanted, CHECKS, **blanks)
+        except ReplyError as error:
+            return [sample.replace(task=kind, generator=llms.writer.name).reject(missing_reply_reason(error))]
 
     return write_samples
 
@@ -118,78 +131,152 @@ def allocate_samples(weights: Mapping[Kind, float], total: int, kind: Kind) -> C
     return count
 
 
-@stage("comvint/complicate")
-async def complicate(sample: Sample, llms: LLMs) -> list[Sample]:
-    """Ask for one more hop of reasoning, or one more piece of knowledge."""
-    harder = await llms.writer.ask(Prompt("comvint/complicate", sample=sample), Rewrite)
-    return [
-        sample.rewrite(
-            f"{COMPLICATED}one more {harder.change}",
-            Turn(harder.question, harder.answer),
-            topic=harder.topic or sample.topic,
-            reasoning=harder.reasoning,
-            evidence=parse_tags(harder.evidence),
-        )
-    ]
+def complicate_all(together: int = TOGETHER, examples: bool = True) -> GroupStage:
+    """Make the stage that asks for one more hop of reasoning, or one more piece of knowledge, of `together` samples a request."""
 
-
-def reformulate(formats: Sequence[str]) -> Stage:
-    """Make the stage that rewrites each sample in one of `formats`, all equally likely."""
-    makers = {"open": _keep_open, "bool": _to_yes_no, "choice": _to_choice}
-
-    @stage("comvint/boolean", "comvint/choice")
-    async def rewrite(sample: Sample, llms: LLMs) -> list[Sample]:
-        return await makers[make_random(sample, "format", sample.instruction).choice(formats)](sample, llms)
+    @stage("comvint/complicate", group=True)
+    async def rewrite(samples: Sequence[Sample], llms: LLMs) -> list[list[Sample]]:
+        cases = [{"sample": sample} for sample in samples]
+        replies = await ask_each(llms.writer, "comvint/complicate", Rewrite, cases, together, examples=examples)
+        return [
+            [sample.reject(missing_reply_reason(reply)) if isinstance(reply, ReplyError) else _make_harder(sample, reply)]
+            for sample, reply in zip(samples, replies, strict=True)
+        ]
 
     return rewrite
 
 
-async def _keep_open(sample: Sample, llms: LLMs) -> list[Sample]:
-    return [sample]
+@stage("comvint/complicate")
+async def complicate(sample: Sample, llms: LLMs) -> list[Sample]:
+    """Ask about one sample what `complicate_all` asks about several."""
+    return [_make_harder(sample, await llms.writer.ask(Prompt("comvint/complicate", sample=sample), Rewrite))]
 
 
-async def _to_yes_no(sample: Sample, llms: LLMs) -> list[Sample]:
-    """Ask for a yes/no question with a given answer; drawing the answer first makes both equally frequent."""
-    wanted = make_random(sample, "yes or no", sample.instruction).choice(("yes", "no"))
+def _make_harder(sample: Sample, harder: Rewrite) -> Sample:
+    return sample.rewrite(
+        f"{COMPLICATED}one more {harder.change}",
+        Turn(harder.question, harder.answer),
+        topic=harder.topic or sample.topic,
+        reasoning=harder.reasoning,
+        evidence=parse_tags(harder.evidence),
+    )
 
-    def read(reply: Closed) -> Iterator[Sample]:
-        yield sample.rewrite(
-            f"{REFORMULATED}bool",
-            Turn(_add_template(sample, reply.question, YES_NO_TEMPLATES), reply.answer.capitalize()),
-            format="bool",
-            topic=reply.topic or sample.topic,
-            reasoning=reply.reasoning,
-            evidence=parse_tags(reply.evidence),
-        )
+
+def reformulate(formats: Sequence[str], together: int = TOGETHER) -> GroupStage:
+    """Make the stage that rewrites each sample in one of `formats`, all equally likely; `together` samples of a format a request."""
+
+    @stage("comvint/boolean", "comvint/choice", group=True)
+    async def rewrite(samples: Sequence[Sample], llms: LLMs) -> list[list[Sample]]:
+        drawn = [make_random(sample, "format", sample.instruction).choice(formats) for sample in samples]
+
+        async def rewrite_in(format: str) -> dict[int, list[Sample]]:
+            places = [place for place, name in enumerate(drawn) if name == format]
+            made = await _rewrite_each(_FORMATS[format], [samples[place] for place in places], llms, together)
+            return dict(zip(places, made, strict=True))
+
+        made = {place: [sample] for place, sample in enumerate(samples)}
+        for group in await run_all(rewrite_in, [name for name in _FORMATS if name in drawn], llms):
+            made |= group
+        return [made[place] for place in range(len(samples))]
+
+    return rewrite
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How samples are put into a format: the prompt, the form of its reply, and how that is read and checked.
+
+    Attributes:
+        blanks: The blanks of a sample in the prompt.
+        checks: The checks of a sample's rewrite.
+    """
+
+    prompt: str
+    form: type[Reply]
+    blanks: Callable[[Sample], dict[str, Any]]
+    read: Callable[[Sample, Any], Sample]
+    checks: Callable[[Sample], tuple[Check, ...]]
+
+
+async def _rewrite_each(format: _Format, samples: Sequence[Sample], llms: LLMs, together: int) -> list[list[Sample]]:
+    """Ask about several samples in one request, then about each alone that got no clean rewrite."""
+    cases = [format.blanks(sample) for sample in samples]
+    grouped = min(together, len(samples)) > 1 and profits_from_groups(llms.writer)
+    replies = await ask_each(llms.writer, format.prompt, format.form, cases, together) if grouped else [None] * len(samples)
+
+    async def finish(number: int) -> list[Sample]:
+        sample, reply = samples[number], replies[number]
+        if reply is not None and not isinstance(reply, ReplyError):
+            made = format.read(sample, reply)
+            if find_failure(made, format.checks(sample)) is None:
+                return [made]
+        return await _rewrite_alone(format, sample, llms)
+
+    return await run_all(finish, range(len(samples)), llms)
+
+
+async def _rewrite_alone(format: _Format, sample: Sample, llms: LLMs) -> list[Sample]:
+    def read(reply: Reply) -> Iterator[Sample]:
+        yield format.read(sample, reply)
+
+    case, checks = format.blanks(sample), format.checks(sample)
+    try:
+        return await ask_until_clean(llms.writer, format.prompt, format.form, read, 1, checks, **case)
+    except ReplyError as error:
+        return [sample.reject(missing_reply_reason(error))]
+
+
+def _draw_answer(sample: Sample) -> str:
+    """The answer that the yes/no form of a sample must have; drawn first, both are equally frequent."""
+    return make_random(sample, "yes or no", sample.instruction).choice(("yes", "no"))
+
+
+def _read_yes_no(sample: Sample, reply: Closed) -> Sample:
+    return sample.rewrite(
+        f"{REFORMULATED}bool",
+        Turn(_add_template(sample, reply.question, YES_NO_TEMPLATES), reply.answer.capitalize()),
+        format="bool",
+        topic=reply.topic or sample.topic,
+        reasoning=reply.reasoning,
+        evidence=parse_tags(reply.evidence),
+    )
+
+
+def _check_yes_no(sample: Sample) -> tuple[Check, ...]:
+    wanted = _draw_answer(sample)
 
     # Some writers answer the question they find better; asking again is cheaper than a biased dataset.
     def check_answer(made: Sample) -> str | None:
         answer = made.response.lower()
         return None if answer == wanted else f"answer is {answer}, asked for {wanted}"
 
-    checks = (check_answer, *REWRITE_CHECKS)
-    return await ask_until_clean(llms.writer, "comvint/boolean", Closed, read, 1, checks, sample=sample, wanted=wanted)
+    return (check_answer, *REWRITE_CHECKS)
 
 
-async def _to_choice(sample: Sample, llms: LLMs) -> list[Sample]:
-    """Ask for three wrong options; the letter of the right one is drawn here, uniformly from A-D."""
+def _read_choice(sample: Sample, reply: Choice) -> Sample:
+    """Put the options in an order that is drawn here, so that each letter is right equally often."""
+    # A fifth option that a writer added is dropped: the letters go to D.
+    listed = [_strip_letter(option) for option in (reply.correct, *reply.wrong[:3])]
+    right = listed[0]
+    make_random(sample, "options", sample.instruction).shuffle(listed)
+    lines = "".join(f"{letter}. {option}\n" for letter, option in zip(LETTERS, listed, strict=False))
+    return sample.rewrite(
+        f"{REFORMULATED}choice",
+        Turn(_add_template(sample, f"{reply.question}\n{lines}", LETTER_TEMPLATES), LETTERS[listed.index(right)]),
+        format="choice",
+        topic=reply.topic or sample.topic,
+        reasoning=reply.reasoning,
+        evidence=parse_tags(reply.evidence),
+    )
 
-    def read(reply: Choice) -> Iterator[Sample]:
-        listed = [_strip_letter(option) for option in (reply.correct, *reply.wrong[:3])]
-        # A fifth option that a writer added is dropped: the letters go to D.
-        right = listed[0]
-        make_random(sample, "options", sample.instruction).shuffle(listed)
-        lines = "".join(f"{letter}. {option}\n" for letter, option in zip(LETTERS, listed, strict=False))
-        yield sample.rewrite(
-            f"{REFORMULATED}choice",
-            Turn(_add_template(sample, f"{reply.question}\n{lines}", LETTER_TEMPLATES), LETTERS[listed.index(right)]),
-            format="choice",
-            topic=reply.topic or sample.topic,
-            reasoning=reply.reasoning,
-            evidence=parse_tags(reply.evidence),
-        )
 
-    return await ask_until_clean(llms.writer, "comvint/choice", Choice, read, 1, REWRITE_CHECKS, sample=sample)
+_FORMATS: dict[str, _Format] = {
+    "bool": _Format(
+        "comvint/boolean", Closed, lambda sample: {"sample": sample, "wanted": _draw_answer(sample)}, _read_yes_no, _check_yes_no
+    ),
+    "choice": _Format("comvint/choice", Choice, lambda sample: {"sample": sample}, _read_choice, lambda sample: REWRITE_CHECKS),
+}
+"""The formats that a writer is asked for; "open" keeps the sample as it is."""
 
 
 def _strip_letter(option: str) -> str:
