@@ -16,6 +16,7 @@ from comvint_hf.cli.build import make_dataset
 from comvint_hf.cli.exit_codes import handle_errors, usage_errors
 from comvint_hf.cli.options import PRIVATE_HELP, BuildCommand, Command
 from comvint_hf.cli.output import echo, print_statistics, print_warnings, push_folder
+from comvint_hf.cli.prompts import prompts
 from comvint_hf.errors import InputError, make_output_folder
 from comvint_hf.pipeline.options import BuildOptions
 from comvint_hf.sources import add_columns
@@ -31,11 +32,15 @@ def main() -> None:
 
     \b
       comvint check coco:data/coco
+      comvint prompts --recipe svit --scenes shapes:1
       comvint build --recipe svit --scenes shapes:100 --out build/shapes
       comvint stats build/shapes
       comvint preview build/shapes --out build/samples.html
       comvint push build/shapes ORG/NAME
     """
+
+
+main.add_command(prompts)
 
 
 @main.command(cls=BuildCommand)

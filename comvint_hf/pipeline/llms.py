@@ -111,6 +111,11 @@ def open_dry_run(writer: str, judge: str | None = None, settings: LLMSettings | 
     return DryRun(writer, judge, OneByOne(_open_annotator(settings)), settings)
 
 
+def open_stand_in(settings: LLMSettings) -> LLM:
+    """Open the embedded annotator, which replies where no model is to be asked."""
+    return _open_annotator(settings)
+
+
 def _open_annotator(settings: LLMSettings) -> LLM:
     from comvint_hf.annotator import AnnotationLLM
 

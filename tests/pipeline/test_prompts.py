@@ -1,0 +1,106 @@
+"""What `comvint prompts` shows is what an endpoint gets, byte for byte, and its tokens are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from click.testing import CliRunner
+from endpoint.answers import RecordedReplies
+from endpoint.asking import opened
+from endpoint.server import Endpoint, serve
+
+from comvint_hf import AnnotationLLM, LLMs, comvint, load_scenes, svit, vlit
+from comvint_hf.cli import main
+from comvint_hf.pipeline.prompts import list_requests
+
+RECIPES = {"svit": svit(), "comvint": comvint(rounds=2), "vlit": vlit()}
+
+
+def shown(*arguments: object, code: int = 0) -> str:
+    done = CliRunner().invoke(main, ["prompts", *map(str, arguments)])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def sent(recipe, scenes, cache, **settings):
+    """The bodies that an endpoint gets whose model answers as the annotator does."""
+    endpoint, recorded = Endpoint(), RecordedReplies()
+    endpoint.answer = recorded.answer
+
+    async def go() -> None:
+        with serve(endpoint) as url:
+            async with opened(url, cache, "MODEL", **settings) as llm:
+                rehearsed = recorded.record(AnnotationLLM(), deterministic=False)
+                for scene in scenes:
+                    await recipe.run(scene, LLMs.one(rehearsed))
+                    await recipe.run(scene, LLMs.one(llm))
+
+    asyncio.run(go())
+    return endpoint.requests
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("see", [False, True], ids=["unseen", "seen"])
+def test_what_is_shown_is_what_is_sent(name, see, tmp_path) -> None:
+    scenes = list(load_scenes("shapes:3"))
+    arguments = ("--recipe", name, "--scenes", "shapes:3", "--limit", 3, "--json", *(["--see"] if see else []))
+    told = json.loads(shown(*arguments, *(["--set", "rounds=2", "--llm", "MODEL"] if name == "comvint" else ["--llm", "MODEL"])))
+    bodies = sent(RECIPES[name], scenes, tmp_path / "replies.sqlite", see=see)
+    listed = [(request["messages"], request["response_format"]) for request in told["requests"]]
+    received = []
+    for body in bodies:
+        parts = [body["messages"][0]["content"]] if not see else body["messages"][0]["content"]
+        text = next(
+            part if isinstance(part, str) else part["text"] for part in parts if isinstance(part, str) or part["type"] == "text"
+        )
+        received.append(([{"role": "user", "content": text}], body["response_format"]))
+    assert {request["prompt"] for request in told["requests"]} >= set(RECIPES[name].prompts) - {"comvint/verify_first"}
+    for request in listed:
+        assert request in received
+    assert all(bool(request["image"]) == see for request in told["requests"])
+
+
+def test_every_part_is_counted_and_the_sums_are_told() -> None:
+    (request, *_) = json.loads(shown("--recipe", "svit", "--scenes", "shapes:1", "--json"))["requests"]
+    tokens = request["tokens"]
+    assert tokens["all"] == tokens["user"] + tokens["schema"]
+    assert tokens["user"] == round(len(request["messages"][0]["content"].encode()) / 3)
+    text = shown("--recipe", "svit", "--scenes", "shapes:1")
+    assert f"{tokens['all']:,} tokens in all" in text
+    assert "Tokens are estimated at 3 bytes a token." in text
+
+
+def test_a_real_tokenizer_counts(tmp_path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    words.save(str(tmp_path / "tokenizer.json"))
+    told = json.loads(shown("--recipe", "vlit", "--scenes", "shapes:1", "--json", "--tokenizer", tmp_path))
+    request = told["requests"][0]
+    assert request["tokens"]["user"] == len(request["messages"][0]["content"].split())
+    assert told["tokens"].startswith("counted by ")
+    (tmp_path / "tokenizer.json").write_text("no")
+    assert "expected the tokenizer.json of a model" in shown(
+        "--recipe", "vlit", "--scenes", "shapes:1", "--tokenizer", tmp_path, code=2
+    )
+
+
+def test_one_stage_and_who_wrote_its_samples() -> None:
+    text = shown("--recipe", "comvint", "--scenes", "shapes:20", "--stage", "complicate")
+    assert "comvint/complicate, to the writer" in text
+    assert "samples that the annotations wrote here" in text
+    assert "comvint/verify, to" not in text
+    assert "expected one of synthesize, complicate" in shown(
+        "--recipe", "comvint", "--scenes", "shapes:2", "--stage", "x", code=2
+    )
+
+
+def test_an_image_that_is_missing_is_said() -> None:
+    scene = next(iter(load_scenes("shapes:1"))).model_copy(update={"image": None})
+    from comvint_hf.generation.client.settings import LLMSettings
+
+    listing = list_requests([scene], svit(), AnnotationLLM(), writer="m", settings=LLMSettings(see=True))
+    assert listing.requests == []
+    assert "no image to see" in listing.refused[scene.id]
