@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from math import ceil
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from pydantic import Field, create_model
 
 from comvint_hf.errors import ReplyError
+from comvint_hf.generation.forms import Form
 from comvint_hf.generation.llm import LLM, LLMs, R, Reply
 from comvint_hf.generation.prompt import Prompt
 
@@ -22,6 +23,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 Case: TypeAlias = Mapping[str, Any]
 """What is asked about one sample: the blank `sample`, and further blanks of its own."""
+FormMaker: TypeAlias = Callable[[Sequence[Case]], Form]
 TOGETHER = 8
 """Samples in one request by default."""
 
@@ -30,6 +32,12 @@ class Numbered(Reply):
     """An item of a list: `number` is that of the sample in the prompt, from 1."""
 
     number: int
+
+
+class _Partial(Reply):
+    """A list that is of use without some of its items."""
+
+    partial = True
 
 
 class _Items(Protocol):
@@ -50,7 +58,7 @@ def list_form(form: type[Reply], count: int) -> type[Reply]:
     number = Field(json_schema_extra={"minimum": 1, "maximum": count})
     item = create_model(f"Numbered{form.__name__}", __base__=(form, Numbered), __doc__=form.__doc__, number=(int, number))
     items = Field(json_schema_extra={"minItems": count, "maxItems": count})
-    return create_model(f"{form.__name__}List", __base__=Reply, items=(list[item], items))  # type: ignore[valid-type]
+    return create_model(f"{form.__name__}List", __base__=_Partial, items=(list[item], items))  # type: ignore[valid-type]
 
 
 def profits_from_groups(llm: LLM) -> bool:
@@ -78,14 +86,21 @@ def split_evenly(items: Sequence[T], most: int) -> list[Sequence[T]]:
 
 
 async def ask_each(
-    llm: LLM, prompt: str, form: type[R], cases: Sequence[Case], together: int = TOGETHER, **blanks: Any
+    llm: LLM,
+    prompt: str,
+    form: type[R],
+    cases: Sequence[Case],
+    make_form: FormMaker | None = None,
+    together: int = TOGETHER,
+    **blanks: Any,
 ) -> list[R | ReplyError]:
     """Ask the same of several samples of one image, `together` in a request; what a reply lacks is asked again alone.
 
     Args:
         prompt: A prompt that lists the samples of the blank `cases`. With one case, its blanks are the prompt's own.
-        form: The form for one sample; for several, the model fills in its `list_form`.
+        form: The reply about one sample; for several, the model fills in its `list_form`.
         cases: The samples, each with blanks of its own.
+        make_form: Makes the form of a reply about some of the cases (see `generation.forms`).
         together: Most samples in a request, 1 to ask about each alone.
         blanks: Blanks of all requests.
 
@@ -95,14 +110,15 @@ async def ask_each(
 
     async def ask_alone(case: Case) -> R | ReplyError:
         try:
-            return await llm.ask(Prompt(prompt, **case, **blanks), form)
+            return await llm.ask(Prompt(prompt, _bind(make_form, [case]), **case, **blanks), form)
         except ReplyError as error:
             return error
 
     async def ask_group(group: Sequence[Case]) -> list[R | ReplyError]:
         found: dict[int, R | ReplyError] = {}
         if len(group) > 1:
-            found.update(await _ask_together(llm, prompt, form, group, blanks))
+            asked = Prompt(prompt, _bind(make_form, group), cases=list(group), scene=group[0]["sample"].scene, **blanks)
+            found.update(await _ask_together(llm, asked, form, len(group)))
         missing = [number for number in range(1, len(group) + 1) if number not in found]
         alone = await run_all(ask_alone, [group[number - 1] for number in missing], LLMs.one(llm))
         found.update(zip(missing, alone, strict=True))
@@ -113,17 +129,20 @@ async def ask_each(
     return [reply for group in answered for reply in group]
 
 
-async def _ask_together(llm: LLM, prompt: str, form: type[R], cases: Sequence[Case], blanks: Mapping[str, Any]) -> dict[int, R]:
+def _bind(make_form: FormMaker | None, cases: Sequence[Case]) -> Callable[[], Form] | None:
+    return partial(make_form, cases) if make_form else None
+
+
+async def _ask_together(llm: LLM, prompt: Prompt, form: type[R], count: int) -> dict[int, R]:
     """The replies to one request by the numbers of their samples; {} where it got no usable reply."""
-    scene = cases[0]["sample"].scene
     try:
-        reply = await llm.ask(Prompt(prompt, cases=list(cases), scene=scene, **blanks), list_form(form, len(cases)))
+        reply = await llm.ask(prompt, list_form(form, count))
     except ReplyError:
         return {}
     items = cast("_Items", reply).items
     numbers = [item.number for item in items]
     # A reply that counts otherwise (from 0, or on from the scene's own lists) would give samples each other's text.
-    if not set(numbers) <= set(range(1, len(cases) + 1)):
+    if not set(numbers) <= set(range(1, count + 1)):
         return {}
     return {item.number: item for item in items if numbers.count(item.number) == 1}
 

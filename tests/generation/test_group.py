@@ -41,7 +41,7 @@ def ask(change=lambda items: items, together=8, samples=SAMPLES):
         return form.model_validate({"items": change(items)})
 
     llm = ScriptedLLM(answer)
-    replies = asyncio.run(ask_each(llm, "toy/shout", Shout, [{"sample": sample} for sample in samples], together))
+    replies = asyncio.run(ask_each(llm, "toy/shout", Shout, [{"sample": sample} for sample in samples], together=together))
     return [reply.louder for reply in replies], [len(prompt.blanks.get("cases", [1])) for prompt in llm.asked]
 
 

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import floor
 from typing import Any, Literal
 
 from comvint_hf.answers import strip_label
 from comvint_hf.errors import ReplyError
 from comvint_hf.generation.filters import CHECKS, REWRITE_CHECKS, Check, find_failure
-from comvint_hf.generation.group import TOGETHER, ask_each, profits_from_groups, run_all
+from comvint_hf.generation.forms import Form
+from comvint_hf.generation.group import TOGETHER, Case, ask_each, profits_from_groups, run_all
 from comvint_hf.generation.llm import LLMs, Reply
 from comvint_hf.generation.prompt import Prompt
+from comvint_hf.generation.recipes.comvint.replies import (
+    Choice,
+    Closed,
+    Rewrite,
+    Syntheses,
+    Synthesis,
+    choice_form,
+    closed_form,
+    rewrite_form,
+    synthesis_form,
+)
+from comvint_hf.generation.references import tidy_references
 from comvint_hf.generation.stage import (
     GroupStage,
     Stage,
@@ -20,6 +34,7 @@ from comvint_hf.generation.stage import (
     make_random,
     missing_reply_reason,
     parse_tags,
+    reject_empty,
     stage,
 )
 from comvint_hf.types import COMPLICATED, REFORMULATED, Sample, Turn
@@ -34,55 +49,6 @@ LETTER_TEMPLATES: tuple[str, ...] = (
 )
 
 
-class Synthesis(Reply):
-    """A first question of one kind. The chain of thought and the evidence (tags) come before the text."""
-
-    reasoning: str
-    evidence: list[str]
-    topic: str = ""
-    question: str
-    answer: str
-
-
-class Syntheses(Reply):
-    samples: list[Synthesis]
-
-
-class Rewrite(Reply):
-    """A harder version: `change` says whether it took one more hop or one more piece of knowledge.
-
-    `topic` is as before where a form other than `Synthesis` leaves it empty.
-    """
-
-    change: Literal["hop", "knowledge"]
-    reasoning: str
-    topic: str = ""
-    evidence: list[str]
-    question: str
-    answer: str
-
-
-class Closed(Reply):
-    """A yes/no form of a question."""
-
-    reasoning: str
-    topic: str = ""
-    evidence: list[str]
-    question: str
-    answer: Literal["yes", "no"]
-
-
-class Choice(Reply):
-    """A multiple-choice form: the right option and three wrong ones, in any order of their own."""
-
-    reasoning: str
-    topic: str = ""
-    evidence: list[str]
-    question: str
-    correct: str
-    wrong: list[str]
-
-
 def synthesize(kind: Kind, count: Callable[[Sample], int] | int, examples: bool = True) -> Stage:
     """Make the stage that writes `count` first samples of one kind; the number may depend on the scene."""
 
@@ -94,23 +60,27 @@ def synthesize(kind: Kind, count: Callable[[Sample], int] | int, examples: bool 
             return []
 
         def read(reply: Syntheses) -> Iterator[Sample]:
-            for made in reply.samples:
-                yield sample.write(
-                    [Turn(made.question, made.answer)],
-                    task=kind,
-                    topic=made.topic,
-                    reasoning=made.reasoning,
-                    evidence=parse_tags(made.evidence),
-                    generator=llms.writer.name,
-                )
+            return (_write_first(sample, made, kind, llms.writer.name) for made in reply.samples)
 
         try:
+            form = partial(synthesis_form, sample.scene)
             blanks = {"scene": sample.scene, "kind": kind, "examples": examples}
-            return await ask_until_clean(llms.writer, "comvint/synthesize", Syntheses, read, wanted, CHECKS, **blanks)
+            return await ask_until_clean(llms.writer, "comvint/synthesize", Syntheses, read, wanted, CHECKS, form, **blanks)
         except ReplyError as error:
-            return [sample.replace(task=kind, generator=llms.writer.name).reject(missing_reply_reason(error))]
+            return [reject_empty(sample, missing_reply_reason(error), kind)]
 
     return write_samples
+
+
+def _write_first(sample: Sample, made: Synthesis, kind: Kind, writer: str) -> Sample:
+    return sample.write(
+        [_read_turn(sample, made.question, made.answer)],
+        task=kind,
+        topic=made.topic,
+        reasoning=made.reasoning,
+        evidence=parse_tags(made.evidence, sample.scene),
+        generator=writer,
+    )
 
 
 def allocate_samples(weights: Mapping[Kind, float], total: int, kind: Kind) -> Callable[[Sample], int]:
@@ -137,7 +107,7 @@ def complicate_all(together: int = TOGETHER, examples: bool = True) -> GroupStag
     @stage("comvint/complicate", group=True)
     async def rewrite(samples: Sequence[Sample], llms: LLMs) -> list[list[Sample]]:
         cases = [{"sample": sample} for sample in samples]
-        replies = await ask_each(llms.writer, "comvint/complicate", Rewrite, cases, together, examples=examples)
+        replies = await ask_each(llms.writer, "comvint/complicate", Rewrite, cases, rewrite_form, together, examples=examples)
         return [
             [sample.reject(missing_reply_reason(reply)) if isinstance(reply, ReplyError) else _make_harder(sample, reply)]
             for sample, reply in zip(samples, replies, strict=True)
@@ -155,10 +125,10 @@ async def complicate(sample: Sample, llms: LLMs) -> list[Sample]:
 def _make_harder(sample: Sample, harder: Rewrite) -> Sample:
     return sample.rewrite(
         f"{COMPLICATED}one more {harder.change}",
-        Turn(harder.question, harder.answer),
+        _read_turn(sample, harder.question, harder.answer),
         topic=harder.topic or sample.topic,
         reasoning=harder.reasoning,
-        evidence=parse_tags(harder.evidence),
+        evidence=parse_tags(harder.evidence, sample.scene),
     )
 
 
@@ -192,7 +162,8 @@ class _Format:
     """
 
     prompt: str
-    form: type[Reply]
+    reply_type: type[Reply]
+    make_form: Callable[[Sequence[Case]], Form]
     blanks: Callable[[Sample], dict[str, Any]]
     read: Callable[[Sample, Any], Sample]
     checks: Callable[[Sample], tuple[Check, ...]]
@@ -202,7 +173,11 @@ async def _rewrite_each(format: _Format, samples: Sequence[Sample], llms: LLMs, 
     """Ask about several samples in one request, then about each alone that got no clean rewrite."""
     cases = [format.blanks(sample) for sample in samples]
     grouped = min(together, len(samples)) > 1 and profits_from_groups(llms.writer)
-    replies = await ask_each(llms.writer, format.prompt, format.form, cases, together) if grouped else [None] * len(samples)
+    replies = (
+        await ask_each(llms.writer, format.prompt, format.reply_type, cases, format.make_form, together)
+        if grouped
+        else [None] * len(samples)
+    )
 
     async def finish(number: int) -> list[Sample]:
         sample, reply = samples[number], replies[number]
@@ -220,10 +195,16 @@ async def _rewrite_alone(format: _Format, sample: Sample, llms: LLMs) -> list[Sa
         yield format.read(sample, reply)
 
     case, checks = format.blanks(sample), format.checks(sample)
+    form = lambda count: format.make_form([case])
     try:
-        return await ask_until_clean(llms.writer, format.prompt, format.form, read, 1, checks, **case)
+        return await ask_until_clean(llms.writer, format.prompt, format.reply_type, read, 1, checks, form, **case)
     except ReplyError as error:
         return [sample.reject(missing_reply_reason(error))]
+
+
+def _read_turn(sample: Sample, question: str, answer: str) -> Turn:
+    """Read a question and its answer, with plain names in the place of references."""
+    return Turn(*(tidy_references(text, sample.scene, pointing=False).strip() for text in (question, answer)))
 
 
 def _draw_answer(sample: Sample) -> str:
@@ -238,7 +219,7 @@ def _read_yes_no(sample: Sample, reply: Closed) -> Sample:
         format="bool",
         topic=reply.topic or sample.topic,
         reasoning=reply.reasoning,
-        evidence=parse_tags(reply.evidence),
+        evidence=parse_tags(reply.evidence, sample.scene),
     )
 
 
@@ -266,15 +247,22 @@ def _read_choice(sample: Sample, reply: Choice) -> Sample:
         format="choice",
         topic=reply.topic or sample.topic,
         reasoning=reply.reasoning,
-        evidence=parse_tags(reply.evidence),
+        evidence=parse_tags(reply.evidence, sample.scene),
     )
 
 
 _FORMATS: dict[str, _Format] = {
     "bool": _Format(
-        "comvint/boolean", Closed, lambda sample: {"sample": sample, "wanted": _draw_answer(sample)}, _read_yes_no, _check_yes_no
+        "comvint/boolean",
+        Closed,
+        closed_form,
+        lambda sample: {"sample": sample, "wanted": _draw_answer(sample)},
+        _read_yes_no,
+        _check_yes_no,
     ),
-    "choice": _Format("comvint/choice", Choice, lambda sample: {"sample": sample}, _read_choice, lambda sample: REWRITE_CHECKS),
+    "choice": _Format(
+        "comvint/choice", Choice, choice_form, lambda sample: {"sample": sample}, _read_choice, lambda sample: REWRITE_CHECKS
+    ),
 }
 """The formats that a writer is asked for; "open" keeps the sample as it is."""
 

@@ -16,6 +16,7 @@ from comvint_hf.errors import ReplyError
 from comvint_hf.generation.filters import make_note, previous_version
 from comvint_hf.generation.group import TOGETHER, Case, ask_each
 from comvint_hf.generation.llm import LLM, LLMs, Reply
+from comvint_hf.generation.recipes.comvint.replies import verdict_form
 from comvint_hf.generation.stage import GroupStage, missing_reply_reason, stage
 from comvint_hf.types import NOT_VERIFIED, VERIFIED, VERIFIED_FIRST, Sample
 
@@ -145,7 +146,9 @@ async def _collect_votes(
 
     async def ask(number: int, places: Sequence[int]) -> None:
         # The generation makes each vote a request of its own, which the cache does not answer with an earlier vote.
-        replies = await ask_each(judge, prompt, form, [cases[place] for place in places], together, generation=number)
+        replies = await ask_each(
+            judge, prompt, form, [cases[place] for place in places], verdict_form, together, generation=number
+        )
         for place, reply in zip(places, replies, strict=True):
             if isinstance(reply, ReplyError):
                 errors[place] = reply
