@@ -8,7 +8,8 @@ ComvintError
 │   └── ModelError        a model, adapter or processor
 ├── ReplyError            an LLM's reply cannot be used, after every attempt
 │   ├── UnknownTagError   text refers to an object or region that the scene does not have
-│   └── NothingLeftError  a writer that states only certain facts has none left
+│   ├── NothingLeftError  a writer that states only certain facts has none left
+│   └── UnknownImageError nothing is known of an image, and the writer does not see it
 ├── EndpointError         the endpoint refuses for good (key, model name, quota)
 ├── PendingError          the reply is not there yet: a batch will bring it
 └── BudgetError           the next request could exceed the budget
@@ -70,6 +71,10 @@ class UnknownTagError(ReplyError):
 
 class NothingLeftError(ReplyError):
     """A writer that states only certain facts has none left. It abstains; nothing went wrong."""
+
+
+class UnknownImageError(ReplyError):
+    """Nothing is known of an image, and its writer does not see it. It is not asked; nothing went wrong."""
 
 
 class EndpointError(ComvintError):

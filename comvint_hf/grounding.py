@@ -27,6 +27,9 @@ GROUNDED = re.compile(
 )
 
 
+_POINTED = re.compile(rf"{REFERENCE.pattern}|{GROUNDED.pattern.replace('?P<phrase>', '?P<name>')}")
+
+
 class GroundedPhrase(NamedTuple):
     """A phrase, its boxes, and its position in the text (start and end character)."""
 
@@ -56,14 +59,17 @@ def format_box(box: Box) -> str:
 def render(text: str, scene: Scene) -> RenderedText:
     """Replace every reference by coordinates. A tag outside `<st>..<ed>` becomes the object's name.
 
+    Coordinates that a seeing writer gave count as well, in canonical digits.
+
     Raises `UnknownTagError` for a tag that the scene does not have, or whose object has no box.
     """
     boxes: list[Box] = []
     phrases: list[str] = []
 
     def replace_reference(match: re.Match[str]) -> str:
-        phrase = match["phrase"].strip()
-        found = [box for tag in BARE_TAG.findall(match["tags"]) for box in find_boxes(scene, tag)]
+        phrase = (match["phrase"] or match["name"]).strip()
+        tags, given = BARE_TAG.findall(match["tags"] or ""), parse_boxes(match["boxes"] or "")
+        found = [box for tag in tags for box in find_boxes(scene, tag)] + given
         boxes.extend(found)
         phrases.extend([phrase] * len(found))
         return f"<st>{phrase}<ed>" + ", ".join(map(format_box, found))
@@ -74,7 +80,7 @@ def render(text: str, scene: Scene) -> RenderedText:
 
     if "[" not in text:
         return RenderedText(text, (), ())
-    return RenderedText(BARE_TAG.sub(replace_tag, REFERENCE.sub(replace_reference, text)), tuple(boxes), tuple(phrases))
+    return RenderedText(BARE_TAG.sub(replace_tag, _POINTED.sub(replace_reference, text)), tuple(boxes), tuple(phrases))
 
 
 def find_boxes(scene: Scene, tag: str) -> tuple[Box, ...]:

@@ -154,6 +154,11 @@ class Scene(Record):
     questions: tuple[Question, ...] = ()
     meta: dict[str, Any] = {}
 
+    @property
+    def is_annotated(self) -> bool:
+        """Whether anything is known of the image."""
+        return bool(self.by_tag or self.captions or self.texts or self.questions)
+
     @cached_property
     def by_tag(self) -> dict[str, Object | Region]:
         """Objects and regions by their tag."""
@@ -223,9 +228,10 @@ class Sample(Record):
     """One instruction sample on its way through a recipe. A recipe starts from a blank one, without messages.
 
     Attributes:
-        evidence: The tags that the answer rests on.
+        evidence: The tags that the answer rests on; a thing that only a seeing writer pointed at is `<st>name<ed>[x1, y1, x2, y2]`.
         reasoning: The writer's chain of thought; it is not published.
         rounds: The number of complications that were kept.
+        seen: Whether its writer sees the image, and may use what is not annotated.
         reason: Why the sample was rejected; `None` while it is good.
     """
 
@@ -239,6 +245,7 @@ class Sample(Record):
     generator: str = ""
     judge: str = ""
     rounds: int = 0
+    seen: bool = False
     history: tuple[Edit, ...] = ()
     reason: str | None = None
 

@@ -212,7 +212,11 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
             default=LLMSettings.attempts,
             type=click.IntRange(1),
         ),
-        _flag("--see", "Show the writer the image too, not only its annotations.", is_flag=True),
+        _flag(
+            "--see",
+            "Show writer and judge the image too. What they see may be used beyond the annotations, of which an image then needs none.",
+            is_flag=True,
+        ),
         _flag(
             "--see-pixels",
             f"Shrink an image to at most N pixels before it is shown.  [default: {MAX_PIXELS}, as 1024x1024]",

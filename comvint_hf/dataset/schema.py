@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 IMAGE_MARKER = "<image>"
+SEEN = "seen"
+"""Tag and key of evidence that is no annotation: the writer saw the image, and named it with its box."""
 
 
 @cache
@@ -114,7 +116,7 @@ def _row(sample: Sample, id: str, messages: list[Row], boxes: list, phrases: lis
         "topic": sample.topic,
         "width": scene.width,
         "height": scene.height,
-        "evidence": [_evidence_row(scene, tag) for tag in sample.evidence if tag in scene.by_tag],
+        "evidence": [row for tag in sample.evidence if (row := _evidence_row(scene, tag))],
         "history": [
             {
                 "stage": edit.stage,
@@ -135,11 +137,22 @@ def _rendered_or_raw(text: str, scene: Scene) -> str:
         return text
 
 
-def _evidence_row(scene: Scene, tag: str) -> Row:
-    found: Object | Region = scene.by_tag[tag]
+def _evidence_row(scene: Scene, tag: str) -> Row | None:
+    found: Object | Region | None = scene.by_tag.get(tag)
+    if found is None:
+        return _seen_row(tag)
     if isinstance(found, Region):
         return {"tag": tag, "key": "", "name": found.text, "boxes": [found.box.xyxy]}
     return {"tag": tag, "key": found.key, "name": found.name, "boxes": [box.xyxy for box in found.boxes]}
+
+
+def _seen_row(entry: str) -> Row | None:
+    """The evidence that a seeing writer pointed at itself; `None` for an entry that is none."""
+    from comvint_hf.grounding import parse
+
+    seen = parse(entry)
+    boxes = [box.xyxy for phrase in seen for box in phrase.boxes]
+    return {"tag": SEEN, "key": SEEN, "name": seen[0].phrase, "boxes": boxes} if seen else None
 
 
 def by_image(dataset: Dataset | Iterable[Row]) -> Iterator[list[Row]]:

@@ -15,7 +15,8 @@ from comvint_hf.errors import UnknownTagError
 from comvint_hf.generation.leaks import find_leak
 from comvint_hf.generation.refusals import REFUSAL, REFUSAL_WORDS, begins_with_refusal, straighten_quotes
 from comvint_hf.generation.writer_checks import ANNOTATIONS, check_phrases, check_prompt_copy, check_tells_answer
-from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, render, strip_grounding
+from comvint_hf.generation.seen import find_bad_box
+from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, parse, render, strip_grounding
 from comvint_hf.types import FAILED, VERIFIED, VERIFIED_FIRST, Edit, Message, Sample, construct_unchecked
 
 if TYPE_CHECKING:
@@ -94,12 +95,14 @@ def check_references(sample: Sample) -> str | None:
             render(message.content, sample.scene)
         except UnknownTagError as error:
             return f"unknown reference: {error}"
-        if GROUNDED.search(message.content):
+        if GROUNDED.search(message.content) and not sample.seen:
             return "coordinates instead of a reference"
+        if (bad := find_bad_box(message.content)) is not None:
+            return f"a box outside the image: {bad}"
         # Whatever is left of the markers once the whole references are gone belongs to a broken one.
-        if BROKEN_MARKUP.search(REFERENCE.sub("", message.content)):
+        if BROKEN_MARKUP.search(GROUNDED.sub("", REFERENCE.sub("", message.content))):
             return "broken grounding markers"
-    unknown = [tag for tag in sample.evidence if tag not in sample.scene.by_tag]
+    unknown = [entry for entry in sample.evidence if entry not in sample.scene.by_tag and not (sample.seen and parse(entry))]
     return f"unknown evidence: [{unknown[0]}]" if unknown else None
 
 
@@ -116,8 +119,13 @@ def check_grounding(sample: Sample) -> str | None:
     Questions of the topic "grounding" need none: they ask by name where an object is, so that a model learns to find it.
     """
     referring = sample.messages[1::2] if sample.topic == GROUNDING_TOPIC else sample.messages
-    missing = [message.role for message in referring if not REFERENCE.search(message.content)]
+    missing = [message.role for message in referring if not points_at_something(message.content)]
     return f"no object referred to by the {missing[0]}" if missing else None
+
+
+def points_at_something(text: str) -> bool:
+    """Whether a text refers to something, by its tag or by a box that a seeing writer gave."""
+    return bool(REFERENCE.search(text) or GROUNDED.search(text))
 
 
 def check_loose_tags(sample: Sample) -> str | None:

@@ -18,6 +18,10 @@ _TEXT = r"[A-Za-z0-9 .,;:?!'()/%&$#+-]"
 """A character of a sentence. It is a list of characters that are allowed, because grammars would let any other end the string."""
 
 
+_BOX = r"\[(0\.[0-9]{1,3}|[01]\.?0?)(, (0\.[0-9]{1,3}|[01]\.?0?)){3}\]"
+"""A box in fractions of the image."""
+
+
 def exactly(count: int) -> Keywords:
     """A list of so many items."""
     return {"minItems": count, "maxItems": count}
@@ -38,30 +42,40 @@ def characters(least: int, most: int) -> Keywords:
     return {"minLength": least, "maxLength": most}
 
 
-def tags(scene: Scene, least: int = 0, most: int = 6) -> Keywords:
-    """A list of the scene's tags, as evidence; without tags an empty list."""
+def tags(scene: Scene, least: int = 0, most: int = 6, *, seen: bool = False) -> Keywords:
+    """A list of the scene's tags, as evidence; without tags an empty list.
+
+    Where the image is `seen`, an entry may also be a name with a box: "kite [0.62, 0.10, 0.75, 0.31]".
+    """
     known = shown_tags(scene)
+    if seen:
+        return {"items": {"pattern": rf"^({_any_of(known)}|[A-Za-z0-9 '-]{{1,40}} {_BOX})$"}, **between(least, most)}
     if not known:
         return between(0, 0)
     items = {"pattern": "^[or][0-9]{1,4}$"} if len(known) > MOST_LISTED_TAGS else one_of(known)
     return {"items": items, **between(min(least, len(known)), most)}
 
 
-def pointing(scene: Scene, most: int = 3) -> Keywords:
-    """A sentence that points at one to `most` things, as `<st>man<ed>[o3]`."""
-    return {"pattern": rf"^({_TEXT}*{_reference(scene)}){{1,{most}}}{_TEXT}*$"}
+def pointing(scene: Scene, most: int = 3, *, seen: bool = False) -> Keywords:
+    """A sentence that points at one to `most` things, as `<st>man<ed>[o3]`; by boxes too where the image is `seen`."""
+    return {"pattern": rf"^({_TEXT}*{_reference(scene, seen)}){{1,{most}}}{_TEXT}*$"}
 
 
-def may_point(scene: Scene, most: int = 3) -> Keywords:
+def may_point(scene: Scene, most: int = 3, *, seen: bool = False) -> Keywords:
     """A sentence that points at up to `most` things, or at none."""
-    return {"pattern": rf"^({_TEXT}*{_reference(scene)}){{0,{most}}}{_TEXT}*$"}
+    return {"pattern": rf"^({_TEXT}*{_reference(scene, seen)}){{0,{most}}}{_TEXT}*$"}
 
 
-def _reference(scene: Scene) -> str:
+def _reference(scene: Scene, seen: bool) -> str:
     """The pattern of a reference to things with a box."""
     known = [tag for tag in shown_tags(scene) if getattr(scene.by_tag[tag], "boxes", True)]
-    named = "|".join(known) if 0 < len(known) <= MOST_LISTED_TAGS else "[or][0-9]{1,4}"
-    return rf"<st>[A-Za-z0-9 '-]{{1,40}}<ed>\[({named})\](, \[({named})\])*"
+    place = rf"\[({_any_of(known)})\]"
+    place = rf"({place}|{_BOX})" if seen else place
+    return rf"<st>[A-Za-z0-9 '-]{{1,40}}<ed>{place}(, {place})*"
+
+
+def _any_of(known: list[str]) -> str:
+    return "|".join(known) if 0 < len(known) <= MOST_LISTED_TAGS else "[or][0-9]{1,4}"
 
 
 def plain(most: int = 480) -> Keywords:

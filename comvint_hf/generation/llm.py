@@ -73,6 +73,11 @@ class LLMs:
         return cls(llm, llm)
 
 
+def sees(llm: LLM) -> bool:
+    """Whether a model is shown the image beside each prompt."""
+    return getattr(llm, "sees", False)
+
+
 class ScriptedLLM:
     """A fake LLM for tests and for recipes under development.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,20 @@ RECIPES = Path(__file__).parent / "recipes"
 _folders: list[Path] = [FOLDER]
 _texts: dict[str, str] = {}
 _EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
+
+
+# A context variable, because macros of imported files know no blanks.
+_image_shown: ContextVar[bool] = ContextVar("comvint_image_shown", default=False)
+
+
+@contextmanager
+def _showing_image(shown: bool) -> Iterator[None]:
+    """Let macros know whether the image is attached to the prompt that is rendered: `is_seen()`."""
+    token = _image_shown.set(shown)
+    try:
+        yield
+    finally:
+        _image_shown.reset(token)
 
 
 @cache
@@ -52,6 +68,7 @@ def _environment() -> jinja2.Environment:
         tied_captions=references.tie_captions,
     )
     environment.globals.update(example_tags=references.example_tags, example_pointers=references.example_pointers)
+    environment.globals["is_seen"] = _image_shown.get
     return environment
 
 
@@ -100,7 +117,8 @@ def _read_sources(file: str) -> Iterator[str]:
 class Prompt:
     """A question to an LLM, as in `Prompt("comvint/complicate", sample=sample)`.
 
-    Every prompt has the blank `scene`, by default the scene of `sample`, and `cases`, by default one case of its own blanks.
+    Every prompt has the blank `scene`, by default the scene of `sample`, and `cases`, by default one case of its own blanks;
+    `see` says whether the image is attached.
     Reading the text of a prompt with an empty blank raises `InputError`.
 
     Args:
@@ -120,6 +138,10 @@ class Prompt:
     def scene(self) -> Scene:
         return self.blanks["scene"]
 
+    def with_image(self) -> Prompt:
+        """Return the prompt as it is written for a model that is shown the image too."""
+        return Prompt(self.name, self.make_form, **{**self.blanks, "see": True})
+
     @property
     def salt(self) -> str:
         """The attempt and the generation, which distinguish two requests of the same text."""
@@ -133,7 +155,8 @@ class Prompt:
     def text(self) -> str:
         """The rendered text. Raises `InputError` for an empty blank."""
         try:
-            text = _template(self.name).render(**{"cases": [self.blanks], **self.blanks})
+            with _showing_image(bool(self.blanks.get("see"))):
+                text = _template(self.name).render(**{"see": False, "cases": [self.blanks], **self.blanks})
             return _EMPTY_LINES.sub("\n\n", text).strip()
         except jinja2.UndefinedError as error:
             raise InputError(

@@ -16,7 +16,7 @@ from typing import Any, cast
 from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.generation import filters
 from comvint_hf.generation.group import run_all
-from comvint_hf.generation.llm import LLMs
+from comvint_hf.generation.llm import LLMs, sees
 from comvint_hf.generation.stage import GroupStage, Stage, missing_reply_reason, prompts_of, stage, takes_group
 from comvint_hf.types import Sample, Scene
 
@@ -47,7 +47,7 @@ class Recipe:
     async def run(self, scene: Scene, llms: LLMs) -> list[Sample]:
         """Make all samples of one scene, kept and rejected ones (`reason` is set), in a stable order."""
         # An empty sample carries the scene to the first stage, which writes the messages.
-        samples = [Sample.model_construct(scene=scene)]
+        samples = [Sample.model_construct(scene=scene, seen=sees(llms.writer))]
         for step in self.stages:
             samples = await _apply(step, samples, llms)
         return [sample for sample in samples if sample.messages or sample.reason]

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
-from comvint_hf.errors import NothingLeftError, ReplyError
+from comvint_hf.errors import NothingLeftError, ReplyError, UnknownImageError
 from comvint_hf.generation.filters import Check, find_failure
-from comvint_hf.generation.llm import LLM, LLMs, R
+from comvint_hf.generation.llm import LLM, LLMs, R, sees
 from comvint_hf.generation.prompt import Prompt
 from comvint_hf.generation.references import read_tags
+from comvint_hf.generation.seen import read_seen
 from comvint_hf.strict_reader import redact
 from comvint_hf.types import NOTHING_LEFT, Sample, Scene, Task
 
@@ -24,6 +25,8 @@ GroupStage = Callable[[Sequence[Sample], LLMs], Awaitable[list[list[Sample]]]]
 ATTEMPTS = 3
 NO_REPLY = "no usable reply"
 """Beginning of the rejection reason of a sample whose prompt no model could answer."""
+UNKNOWN_IMAGE = "no annotations to write from; --see lets a --llm that accepts images write from the image itself"
+"""The reason of a sample about an image of which nothing is known, where its writer does not see it."""
 MOST_PROBLEMS = 4
 """Problems of the last attempt that the next one is told."""
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,11 +83,20 @@ def parse_tags(evidence: Iterable[str], scene: Scene | None = None) -> tuple[str
     return tuple(dict.fromkeys(tag for tags in found for tag in tags))
 
 
+def read_evidence(entries: Iterable[str], sample: Sample) -> tuple[str, ...]:
+    """Read what a writer says that its text about a sample's scene rests on: tags and, where it sees the image, boxes of its own."""
+    if not sample.seen:
+        return parse_tags(entries, sample.scene)
+    return tuple(dict.fromkeys(found for entry in entries for found in read_seen(entry, sample.scene)))
+
+
 def missing_reply_reason(error: ReplyError) -> str:
     """Return the rejection reason of a sample without a reply: the writer abstained, or gave no usable one.
 
     The error may repeat what an endpoint said, so keys, passwords and control sequences are taken out.
     """
+    if isinstance(error, UnknownImageError):
+        return str(error)
     return redact(f"{NOTHING_LEFT if isinstance(error, NothingLeftError) else NO_REPLY}: {error}")
 
 
@@ -112,8 +124,11 @@ async def ask_until_clean(
         empty rejected sample says so.
 
     Raises:
+        UnknownImageError: For a scene without annotations, unless the model sees the image.
         ReplyError: If no attempt gave a usable reply.
     """
+    if "scene" in blanks and not blanks["scene"].is_annotated and not sees(llm):
+        raise UnknownImageError(UNKNOWN_IMAGE)
     good: list[Sample] = []
     bad: list[Sample] = []
     problems: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def open_llms(
     Args:
         writer: Name of a model at the endpoint, or "annotations" for the embedded annotator.
         judge: The same for the judge; the writer by default.
-        settings: How models are asked. Only the writer sees images; concurrency and rate limits are each model's.
+        settings: How models are asked; concurrency and rate limits are each model's.
         snapshot: A read-only cache whose replies count as well, see `write_snapshot`.
 
     Raises:
@@ -101,7 +101,7 @@ def open_llms(
         return BatchLLM(model) if settings.batch else model
 
     writer_llm = open_model(writer, settings)
-    judge_llm = writer_llm if judge == writer and not settings.see else open_model(judge, replace(settings, see=False))
+    judge_llm = writer_llm if judge == writer else open_model(judge, settings)
     return LLMSession(writer_llm, judge_llm, usage, meter, cache)
 
 

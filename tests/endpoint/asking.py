@@ -18,7 +18,9 @@ from comvint_hf.errors import ReplyError
 from comvint_hf.generation.client.cache import Cache
 from comvint_hf.generation.client.openai_llm import OpenAILLM
 from comvint_hf.generation.llm import LLM, Reply
-from comvint_hf.generation.prompt import Prompt
+from comvint_hf.generation.prompt import Prompt, add_prompts
+
+add_prompts({"toy/question": "{{ text }}"})
 
 
 class QA(Reply):
@@ -35,9 +37,8 @@ class Pairs(Reply):
 
 def toy_prompt(number: int, words: int = 20, **blanks: Any) -> Prompt:
     """A prompt with a text of its own, about no scene."""
-    prompt = Prompt("toy/question", **blanks)
-    prompt.__dict__["text"] = f"Write question number {number} and its answer." + " More about it." * (words // 3)
-    return prompt
+    text = f"Write question number {number} and its answer." + " More about it." * (words // 3)
+    return Prompt("toy/question", text=text, **blanks)
 
 
 @asynccontextmanager

@@ -61,16 +61,16 @@ def test_an_address_keeps_its_query_apart_and_the_environment_may_name_it() -> N
         resolve_endpoint("localhost:8000", {})
 
 
-def test_the_same_model_sits_in_both_chairs_unless_one_sees(tmp_path, monkeypatch) -> None:
+def test_the_same_model_sits_in_both_chairs_and_both_see_or_neither(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk")
 
     async def go() -> None:
         for number, (judge, see, same) in enumerate(
-            [(None, False, True), ("b", False, False), (None, True, False), ("a", False, True)]
+            [(None, False, True), ("b", False, False), (None, True, True), ("b", True, False), ("a", False, True)]
         ):
             settings = LLMSettings(cache=tmp_path / f"{number}.sqlite", see=see)
             llms = open_llms("a", judge, settings)
-            assert (llms.writer is llms.judge) == same and not llms.judge.settings.see
+            assert (llms.writer is llms.judge) == same and llms.judge.sees == llms.writer.sees == see
             assert llms.writer.requester.meter is llms.judge.requester.meter and llms.writer.cache is llms.judge.cache
             await llms.close()
         batched = open_llms("a", "b", LLMSettings(cache=tmp_path / "batched.sqlite", batch=True))

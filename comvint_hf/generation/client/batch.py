@@ -46,7 +46,7 @@ class BatchLLM:
     deterministic = False
 
     def __init__(self, llm: OpenAILLM, *, max_requests: int = MAX_REQUESTS, max_bytes: int = MAX_BYTES) -> None:
-        self.name = llm.name
+        self.name, self.sees = llm.name, llm.sees
         self.llm = llm
         self._requester = llm.requester
         self._queue = BatchQueue(llm.cache, llm.requester.model)

@@ -74,7 +74,8 @@ def build_messages(
     instruction = schema.describe(in_full=in_full)
     text = f"{text}\n\n{instruction}{_WRITE_LESS if earlier and earlier.finish_reason == 'length' else ''}"
     image = None if image_url is None else {"type": "image_url", "image_url": {"url": image_url}}
-    content = text if image is None else [{"type": "text", "text": text}, image]
+    # The image comes first: providers reuse the beginning that the requests of one image share.
+    content = text if image is None else [image, {"type": "text", "text": text}]
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if earlier is not None and earlier.finish_reason == "stop" and len(earlier.text) <= _LONGEST_SHOWN:
         problem = find_mismatch(schema, earlier) or "it was not usable"
@@ -107,9 +108,10 @@ def hash_image(scene: Scene) -> bytes:
 
 
 def to_data_url(scene: Scene, max_pixels: int) -> str:
-    """Encode the image of a scene as a JPEG data URL of at most `max_pixels`. Raises `ReplyError` for a broken file."""
+    """Encode the image of a scene, upright, as a JPEG data URL of at most `max_pixels`. Raises `ReplyError` for a broken file."""
     try:
-        return images.to_data_url(images.fit_pixels(scene.open(), max_pixels=max_pixels), quality=90)
+        upright = images.decode_image(scene.open(), upright=True)
+        return images.to_data_url(images.fit_pixels(upright, max_pixels=max_pixels), quality=90)
     except ImageError as error:
         raise ReplyError(str(error)) from error
 
@@ -212,5 +214,5 @@ def _no_completion(found: str) -> RetryableError:
 def count_prompt_bytes(body: dict[str, Any]) -> int:
     """Count the bytes of a request's text, which are its messages and its response format; images are left out."""
     contents = [message["content"] for message in body["messages"]]
-    texts = [content if isinstance(content, str) else content[0]["text"] for content in contents]
+    texts = [content if isinstance(content, str) else content[-1]["text"] for content in contents]
     return sum(len(text.encode()) for text in texts) + len(json.dumps(body.get("response_format", "")))

@@ -97,7 +97,7 @@ class DryRun:
         # A judge that is a model is asked for every vote, so it counts as not deterministic.
         self._counters = (
             CountingLLM(writer, stand_in, price, see=settings.see, deterministic=True),
-            CountingLLM(judge or writer, stand_in, judge_price, see=False, deterministic=False),
+            CountingLLM(judge or writer, stand_in, judge_price, see=settings.see, deterministic=False),
         )
         self.llms = LLMs(*self._counters)
 

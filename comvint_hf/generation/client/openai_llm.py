@@ -91,6 +91,11 @@ class OpenAILLM:
         self._reply_limits: dict[bytes, int] = {}
 
     @property
+    def sees(self) -> bool:
+        """Whether the model is shown the image."""
+        return self.settings.see
+
+    @property
     def usage(self) -> Usage:
         """Counts of requests, tokens and costs."""
         return self.requester.usage
@@ -134,6 +139,7 @@ class OpenAILLM:
 
     async def make_request(self, prompt: Prompt, reply_type: type[R]) -> ReplyRequest:
         """Make the request of a prompt; its cache key covers the model, the settings, the schema, the text and a shown image."""
+        prompt = prompt.with_image() if self.sees else prompt
         schema = build_schema(reply_type, prompt.make_form)
         prefix = self._hashes.get(reply_type)
         if prefix is None:

@@ -30,7 +30,7 @@ class LLMSettings:
         budget: Most dollars that the cache file may have paid, in all runs together.
         prices: TOML file of prices, read over the package's own table.
         attempts: How often a prompt is asked before its sample is rejected.
-        see: Whether the writer is shown the image.
+        see: Whether writer and judge are shown the image, and may use what they see.
         see_pixels: Most pixels of a shown image; `MAX_PIXELS` by default.
         temperature: Sampling temperature; the model's own by default.
         max_tokens: Most tokens of a reply; the model's own bound by default.

@@ -345,7 +345,7 @@ def test_a_model_that_sees_is_shown_the_picture_within_its_bound(cache) -> None:
         )
         assert isinstance(replies[0], QA)
     assert len(endpoint.requests) == 2, "two pictures, each asked about once"
-    text, picture = endpoint.requests[0]["messages"][0]["content"]
+    picture, text = endpoint.requests[0]["messages"][0]["content"]
     shown = Image.open(io.BytesIO(base64.b64decode(picture["image_url"]["url"].removeprefix("data:image/jpeg;base64,"))))
     assert 9_000 < shown.width * shown.height <= 10_000 and shown.width / shown.height == pytest.approx(4 / 3, abs=0.05)
     assert "question number 1" in text["text"]

@@ -9,7 +9,7 @@ from comvint_hf.generation import forms
 from comvint_hf.generation.forms import Form
 from comvint_hf.generation.group import Case
 from comvint_hf.generation.llm import Reply, TagList
-from comvint_hf.types import Scene
+from comvint_hf.types import Sample
 
 LONGEST_QUESTION, LONGEST_ANSWER, LONGEST_REASONING, LONGEST_OPTION = 400, 480, 600, 120
 """Characters."""
@@ -63,19 +63,20 @@ class Choice(Reply):
     wrong: TagList
 
 
-def synthesis_form(scene: Scene, count: int) -> Form:
-    """The form of first samples."""
-    return {"samples": forms.exactly(count), "topic": forms.plain(most=40), **_pair_fields(scene)}
+def synthesis_form(sample: Sample, count: int) -> Form:
+    """The form of first samples of the scene of a blank one."""
+    return {"samples": forms.exactly(count), "topic": forms.plain(most=40), **_pair_fields(sample)}
 
 
 def rewrite_form(cases: Sequence[Case]) -> Form:
     """The form of harder versions."""
-    return {"topic": forms.one_of([""]), **_pair_fields(_scene_of(cases))}
+    return {"topic": forms.one_of([""]), **_pair_fields(cases[0]["sample"])}
 
 
 def closed_form(cases: Sequence[Case]) -> Form:
     """The form of yes/no questions, each with the wanted answer."""
-    fields = {**rewrite_form(cases), "evidence": forms.tags(_scene_of(cases))}
+    sample = cases[0]["sample"]
+    fields = {**rewrite_form(cases), "evidence": forms.tags(sample.scene, seen=sample.seen)}
     numbers: dict[str, list[int]] = {}
     for number, case in enumerate(cases, start=1):
         numbers.setdefault(case["wanted"], []).append(number)
@@ -96,14 +97,10 @@ def verdict_form(cases: Sequence[Case]) -> Form:
     return dict.fromkeys(("match", "depth", "soundness"), forms.plain(most=240))
 
 
-def _pair_fields(scene: Scene) -> Form:
+def _pair_fields(sample: Sample) -> Form:
     return {
         "reasoning": forms.plain(most=LONGEST_REASONING),
-        "evidence": forms.tags(scene, least=1),
+        "evidence": forms.tags(sample.scene, least=1, seen=sample.seen),
         "question": forms.plain(most=LONGEST_QUESTION),
         "answer": forms.plain(most=LONGEST_ANSWER),
     }
-
-
-def _scene_of(cases: Sequence[Case]) -> Scene:
-    return cases[0]["sample"].scene

@@ -33,7 +33,7 @@ from comvint_hf.generation.stage import (
     ask_until_clean,
     make_random,
     missing_reply_reason,
-    parse_tags,
+    read_evidence,
     reject_empty,
     stage,
 )
@@ -55,15 +55,14 @@ def synthesize(kind: Kind, count: Callable[[Sample], int] | int, examples: bool 
     @stage("comvint/synthesize")
     async def write_samples(sample: Sample, llms: LLMs) -> list[Sample]:
         wanted = count(sample) if callable(count) else count
-        # A scene without annotations gives a writer nothing to rest a question on.
-        if not wanted or not (sample.scene.by_tag or sample.scene.captions or sample.scene.texts):
+        if not wanted:
             return []
 
         def read(reply: Syntheses) -> Iterator[Sample]:
             return (_write_first(sample, made, kind, llms.writer.name) for made in reply.samples)
 
         try:
-            form = partial(synthesis_form, sample.scene)
+            form = partial(synthesis_form, sample)
             blanks = {"scene": sample.scene, "kind": kind, "examples": examples}
             return await ask_until_clean(llms.writer, "comvint/synthesize", Syntheses, read, wanted, CHECKS, form, **blanks)
         except ReplyError as error:
@@ -78,7 +77,7 @@ def _write_first(sample: Sample, made: Synthesis, kind: Kind, writer: str) -> Sa
         task=kind,
         topic=made.topic,
         reasoning=made.reasoning,
-        evidence=parse_tags(made.evidence, sample.scene),
+        evidence=read_evidence(made.evidence, sample),
         generator=writer,
     )
 
@@ -128,7 +127,7 @@ def _make_harder(sample: Sample, harder: Rewrite) -> Sample:
         _read_turn(sample, harder.question, harder.answer),
         topic=harder.topic or sample.topic,
         reasoning=harder.reasoning,
-        evidence=parse_tags(harder.evidence, sample.scene),
+        evidence=read_evidence(harder.evidence, sample),
     )
 
 
@@ -219,7 +218,7 @@ def _read_yes_no(sample: Sample, reply: Closed) -> Sample:
         format="bool",
         topic=reply.topic or sample.topic,
         reasoning=reply.reasoning,
-        evidence=parse_tags(reply.evidence, sample.scene),
+        evidence=read_evidence(reply.evidence, sample),
     )
 
 
@@ -247,7 +246,7 @@ def _read_choice(sample: Sample, reply: Choice) -> Sample:
         format="choice",
         topic=reply.topic or sample.topic,
         reasoning=reply.reasoning,
-        evidence=parse_tags(reply.evidence, sample.scene),
+        evidence=read_evidence(reply.evidence, sample),
     )
 
 

@@ -18,7 +18,7 @@ from comvint_hf.generation.stage import (
     ask_until_clean,
     make_random,
     missing_reply_reason,
-    parse_tags,
+    read_evidence,
     reject_empty,
     stage,
 )
@@ -131,13 +131,13 @@ async def conversation(sample: Sample, llms: LLMs, shots: int = 0) -> list[Sampl
                 [read_turn(turn, sample.scene) for turn in dialogue.turns],
                 task="conversation",
                 topic=dialogue.topic,
-                evidence=parse_tags((tag for turn in dialogue.turns for tag in turn.evidence), sample.scene),
+                evidence=read_evidence((tag for turn in dialogue.turns for tag in turn.evidence), sample),
                 generator=llms.writer.name,
             )
 
     def make_form(count: int) -> Form:
         turns = {"items": {"drop": ["topic"]}, **forms.exactly(TURNS)}
-        return {"dialogues": forms.exactly(count), "turns": turns, **pair_fields(sample.scene)}
+        return {"dialogues": forms.exactly(count), "turns": turns, **pair_fields(sample)}
 
     ask = Request("conversation", Dialogues, CONVERSATIONS, make_form, read, (*CHECKS, _check_turn_count), shots)
     return await _ask(sample, llms, ask, turns=TURNS)
@@ -154,7 +154,7 @@ async def complex_reasoning(sample: Sample, llms: LLMs, shots: int = 0) -> list[
     """Ask for questions that need both the image and common sense."""
 
     def make_form(count: int) -> Form:
-        return {"pairs": forms.exactly(count), "topic": forms.one_of(REASONING_TOPICS), **pair_fields(sample.scene)}
+        return {"pairs": forms.exactly(count), "topic": forms.one_of(REASONING_TOPICS), **pair_fields(sample)}
 
     read = _make_pair_reader(sample, llms, "complex_reasoning")
     ask = Request("complex_reasoning", Pairs, REASONING_PAIRS, make_form, read, CHECKS, shots)
@@ -166,10 +166,11 @@ async def referring_qa(sample: Sample, llms: LLMs, shots: int = 0) -> list[Sampl
     """Ask for questions and answers that refer to objects."""
 
     def make_form(count: int) -> Form:
-        both = {"evidence": forms.tags(sample.scene, most=4), "answer": forms.pointing(sample.scene)}
+        scene, seen = sample.scene, sample.seen
+        both = {"evidence": forms.tags(scene, most=4, seen=seen), "answer": forms.pointing(scene, seen=seen)}
         locating = {**both, "topic": forms.one_of([GROUNDING_TOPIC]), "question": forms.plain(most=240)}
         others = [topic for topic in TOPICS if topic != GROUNDING_TOPIC]
-        pointing = {**both, "topic": forms.one_of(others), "question": forms.pointing(sample.scene)}
+        pointing = {**both, "topic": forms.one_of(others), "question": forms.pointing(scene, seen=seen)}
         return {"pairs": {**forms.exactly(count), "variants": [locating, pointing]}}
 
     read = _make_pair_reader(sample, llms, "referring_qa")
@@ -187,12 +188,12 @@ async def detail_description(sample: Sample, llms: LLMs, shots: int = 0) -> list
         yield sample.write(
             [Turn(instruction, tidy_references(reply.description, sample.scene, pointing=False))],
             task="detail_description",
-            evidence=parse_tags(reply.evidence, sample.scene),
+            evidence=read_evidence(reply.evidence, sample),
             generator=llms.writer.name,
         )
 
     def make_form(count: int) -> Form:
-        return {"evidence": forms.tags(sample.scene, most=12)}
+        return {"evidence": forms.tags(sample.scene, most=12, seen=sample.seen)}
 
     return await _ask(sample, llms, Request("detail_description", Description, 1, make_form, read, CHECKS, shots))
 
@@ -227,17 +228,18 @@ def _make_pair_reader(sample: Sample, llms: LLMs, task: Task) -> Callable[[Pairs
                 [read_turn(pair, sample.scene, pointing=task == "referring_qa")],
                 task=task,
                 topic=topic if topic in TOPICS else "",
-                evidence=parse_tags(pair.evidence, sample.scene),
+                evidence=read_evidence(pair.evidence, sample),
                 generator=llms.writer.name,
             )
 
     return read
 
 
-def pair_fields(scene: Scene, *, evidence: int = 4, pointing: bool = False) -> Form:
+def pair_fields(sample: Sample, *, evidence: int = 4, pointing: bool = False) -> Form:
     """The form of a question and its answer, with up to so many tags as evidence; both may point at things, or neither."""
-    texts = (forms.may_point(scene),) * 2 if pointing else (forms.plain(most=240), forms.plain())
-    return {"evidence": forms.tags(scene, most=evidence), "question": texts[0], "answer": texts[1]}
+    scene, seen = sample.scene, sample.seen
+    texts = (forms.may_point(scene, seen=seen),) * 2 if pointing else (forms.plain(most=240), forms.plain())
+    return {"evidence": forms.tags(scene, most=evidence, seen=seen), "question": texts[0], "answer": texts[1]}
 
 
 def read_turn(pair: Pair, scene: Scene, *, pointing: bool = False) -> Turn:

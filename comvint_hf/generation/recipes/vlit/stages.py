@@ -10,7 +10,7 @@ from pathlib import Path
 
 from comvint_hf.errors import ReplyError
 from comvint_hf.generation import forms
-from comvint_hf.generation.filters import CHECKS
+from comvint_hf.generation.filters import CHECKS, points_at_something
 from comvint_hf.generation.forms import Form
 from comvint_hf.generation.llm import LLMs, Reply
 from comvint_hf.generation.recipes.svit.stages import Pair, pair_fields, read_turn
@@ -19,12 +19,11 @@ from comvint_hf.generation.stage import (
     ask_until_clean,
     make_random,
     missing_reply_reason,
-    parse_tags,
+    read_evidence,
     reject_empty,
     stage,
 )
-from comvint_hf.grounding import REFERENCE
-from comvint_hf.types import Sample, Scene
+from comvint_hf.types import Sample
 
 CONSTRAINTS: dict[str, str] = {
     "outside_knowledge": "at least one question needs knowledge of the world that the picture does not show",
@@ -73,7 +72,7 @@ def write_dialogues(generations: int, constraints: Sequence[str], shots: int = S
                 [read_turn(turn, sample.scene, pointing=constraint == "one_region") for turn in reply.turns],
                 task="vlit",
                 topic=reply.topic or constraint,
-                evidence=parse_tags((tag for turn in reply.turns for tag in turn.evidence), sample.scene),
+                evidence=read_evidence((tag for turn in reply.turns for tag in turn.evidence), sample),
                 generator=llms.writer.name,
             )
 
@@ -85,7 +84,7 @@ def write_dialogues(generations: int, constraints: Sequence[str], shots: int = S
                 read,
                 1,
                 (*CHECKS, partial(_check_constraint, constraint)),
-                lambda count: _make_form(sample.scene, constraint),
+                lambda count: _make_form(sample, constraint),
                 scene=sample.scene,
                 generation=number,
                 constraint=constraint,
@@ -99,16 +98,16 @@ def write_dialogues(generations: int, constraints: Sequence[str], shots: int = S
     return write_all
 
 
-def _make_form(scene: Scene, constraint: str) -> Form:
+def _make_form(sample: Sample, constraint: str) -> Form:
     """The form of a dialogue: the fewest turns that its constraint needs, and references where it asks for them."""
     least = 2 if constraint == "multi_turn" else 1
     turns = {"items": {"drop": ["topic"]}, **forms.between(least, MOST_TURNS)}
-    return {"topic": forms.plain(most=60), "turns": turns, **pair_fields(scene, pointing=constraint == "one_region")}
+    return {"topic": forms.plain(most=60), "turns": turns, **pair_fields(sample, pointing=constraint == "one_region")}
 
 
 def _check_constraint(constraint: str, sample: Sample) -> str | None:
     """The reason to reject a dialogue that breaks its constraint, as far as its form shows."""
-    if constraint == "one_region" and not REFERENCE.search(sample.instruction):
+    if constraint == "one_region" and not points_at_something(sample.instruction):
         return "one_region: the first question points at nothing"
     if constraint == "multi_turn" and len(sample.messages) < 4:
         return "multi_turn: only one question"
