@@ -27,6 +27,8 @@ GROUNDED = re.compile(
 )
 
 
+LEAST_SIDE = 0.01
+"""Width and height of the smallest box, in fractions of the image."""
 _POINTED = re.compile(rf"{REFERENCE.pattern}|{GROUNDED.pattern.replace('?P<phrase>', '?P<name>')}")
 
 
@@ -128,6 +130,20 @@ def parse(text: str) -> list[GroundedPhrase]:
 def parse_boxes(text: str) -> list[Box]:
     """Find every box in canonical text, with or without a phrase before it."""
     return [box for numbers in BOX_TEXT.findall(text) if (box := CANONICAL.parse(tuple(map(float, numbers))))]
+
+
+def is_box(box: Box) -> bool:
+    """Whether a box that a model gave has a size."""
+    return min(box.x2 - box.x1, box.y2 - box.y1) >= LEAST_SIDE
+
+
+def find_bad_box(text: str) -> str | None:
+    """Return the first pointer of a text whose coordinates are no box in fractions of the image, or `None`."""
+    for match in GROUNDED.finditer(text):
+        written, boxes = BOX_TEXT.findall(match["boxes"]), parse_boxes(match["boxes"])
+        if len(boxes) != len(written) or not all(map(is_box, boxes)):
+            return match[0]
+    return None
 
 
 def strip_grounding(text: str) -> str:

@@ -15,8 +15,7 @@ from comvint_hf.errors import UnknownTagError
 from comvint_hf.generation.leaks import find_leak
 from comvint_hf.generation.refusals import REFUSAL, REFUSAL_WORDS, begins_with_refusal, straighten_quotes
 from comvint_hf.generation.writer_checks import ANNOTATIONS, check_phrases, check_prompt_copy, check_tells_answer
-from comvint_hf.generation.seen import find_bad_box
-from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, parse, render, strip_grounding
+from comvint_hf.grounding import BARE_TAG, GROUNDED, REFERENCE, find_bad_box, parse, render, strip_grounding
 from comvint_hf.types import FAILED, VERIFIED, VERIFIED_FIRST, Edit, Message, Sample, construct_unchecked
 
 if TYPE_CHECKING:

@@ -87,7 +87,8 @@ def read_evidence(entries: Iterable[str], sample: Sample) -> tuple[str, ...]:
     """Read what a writer says that its text about a sample's scene rests on: tags and, where it sees the image, boxes of its own."""
     if not sample.seen:
         return parse_tags(entries, sample.scene)
-    return tuple(dict.fromkeys(found for entry in entries for found in read_seen(entry, sample.scene)))
+    found = (read_seen(entry) or read_tags(entry, sample.scene) for entry in entries)
+    return tuple(dict.fromkeys(one for group in found for one in group))
 
 
 def missing_reply_reason(error: ReplyError) -> str:

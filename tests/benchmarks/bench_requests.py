@@ -25,10 +25,51 @@ from comvint_hf.pipeline.prompts import open_tokenizer
 
 PASS_RATE = 0.75
 WORDS = {"reasoning": 45, "question": 22, "answer": 30, "topic": 2, "match": 18, "depth": 18, "soundness": 18}
-VOCABULARY = (
-    "the man in front of a small shop holds one green umbrella while two people behind him walk along this street and "
-    "talk about rain that may fall later because dark clouds are near so they would probably stay under its wide roof"
-).split()
+VOCABULARY = [
+    "the",
+    "man",
+    "in",
+    "front",
+    "of",
+    "a",
+    "small",
+    "shop",
+    "holds",
+    "one",
+    "green",
+    "umbrella",
+    "while",
+    "two",
+    "people",
+    "behind",
+    "him",
+    "walk",
+    "along",
+    "this",
+    "street",
+    "and",
+    "talk",
+    "about",
+    "rain",
+    "that",
+    "may",
+    "fall",
+    "later",
+    "because",
+    "dark",
+    "clouds",
+    "are",
+    "near",
+    "so",
+    "they",
+    "would",
+    "probably",
+    "stay",
+    "under",
+    "its",
+    "wide",
+    "roof",
+]
 CACHED_FROM, CACHED_STEP = 1024, 128
 """Tokens of the shortest beginning that OpenAI reuses, and its step."""
 

@@ -65,7 +65,13 @@ class _Stranger:
         if name in self._explained and "enum" not in item:
             return self._explained[name]
         count = part["minItems"] if "minItems" in part else next(self._counts, 3)
-        return [self.fill(item, name, f"{digest} {number}") for number in range(count)]
+        return [self._fill_item(item, name, f"{digest} {number}", number + 1) for number in range(count)]
+
+    def _fill_item(self, part: dict[str, Any], name: str, digest: str, place: int) -> Any:
+        """An item of a list, with its number where the prompt asks for one."""
+        numbered = [option for option in part.get("anyOf", ()) if place in _number_of(option).get("enum", ())]
+        made = self.fill(numbered[0] if numbered else part, name, digest)
+        return made | {"number": place} if isinstance(made, dict) and "number" in made else made
 
     def _write(self, part: dict[str, Any], name: str, digest: str) -> str:
         if name == "topic" and self._topics:
@@ -86,6 +92,10 @@ class _Stranger:
         listed = re.search(rf"^\[{tag[0]}\] ([^(:\n]+)|: ([^:\n]+) \[{tag[0]}\]", self._text, re.MULTILINE)
         assert listed, f"the prompt does not say what {tag[0]} is"
         return f"<st>{(listed[1] or listed[2]).strip()}<ed>[{tag[0]}]"
+
+
+def _number_of(part: dict[str, Any]) -> dict[str, Any]:
+    return part.get("properties", {}).get("number", {})
 
 
 def read_form(text: str) -> dict[str, Any] | None:
@@ -163,5 +173,7 @@ class _RecordingLLM:
     async def ask(self, prompt: Any, reply_type: Any) -> Any:
         if prompt.text not in self._recorded.replies:
             reply = await self._llm.ask(prompt, reply_type)
-            self._recorded.replies[prompt.text] = reply.model_dump_json()
+            # As a model that sees the image is asked, too.
+            for text in (prompt.text, prompt.with_image().text):
+                self._recorded.replies[text] = reply.model_dump_json()
         return reply_type.model_validate_json(self._recorded.replies[prompt.text])

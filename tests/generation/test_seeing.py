@@ -173,7 +173,7 @@ def test_the_tokens_of_the_picture_are_part_of_the_highest_cost(tmp_path) -> Non
 
 def test_a_writer_that_does_not_see_may_point_at_no_box_of_its_own() -> None:
     blind = Sample(scene=scene(captions=("A patch.",))).write(
-        [Turn("Is it there?", "The patch is.")], evidence=read_seen("patch [0.1, 0.1, 0.3, 0.3]", scene())
+        [Turn("Is it there?", "The patch is.")], evidence=read_seen("patch [0.1, 0.1, 0.3, 0.3]")
     )
     assert check_references(blind).startswith("unknown evidence")
     assert check_references(blind.replace(seen=True)) is None
