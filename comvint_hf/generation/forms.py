@@ -83,4 +83,9 @@ def plain(most: int = 480) -> Keywords:
     return {"pattern": f"^{_TEXT}{{2,{most}}}$"}
 
 
-__all__ = ["Form", "Keywords", "between", "characters", "exactly", "may_point", "one_of", "plain", "pointing", "tags"]
+def question(most: int = 400) -> Keywords:
+    """One question of at most so many characters, without its answer after it."""
+    return {"pattern": f"^{_TEXT.replace('?', '')}{{2,{most}}}\\?$"}
+
+
+__all__ = ["Form", "Keywords", "between", "characters", "exactly", "may_point", "one_of", "plain", "pointing", "question", "tags"]

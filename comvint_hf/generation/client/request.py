@@ -138,8 +138,10 @@ class Requester:
         return RawReply(completion.text, completion.finish_reason, mode, prompt_tokens, completion_tokens, cost)
 
     def count_correction(self, prompt: str, completion: Completion) -> None:
-        """Count a completion whose token counts could not be right."""
-        self.usage.get_counts(self.model, prompt).corrected += completion.corrected
+        """Count a completion whose token counts could not be right, and what the provider had cached of its prompt."""
+        counts = self.usage.get_counts(self.model, prompt)
+        counts.corrected += completion.corrected
+        counts.reused_tokens += completion.cached_tokens
 
     def count_reply(self, prompt: str, reply: RawReply) -> None:
         """Count a reply that was paid for."""

@@ -36,6 +36,7 @@ class UsageCounts:
         unpriced: Replies whose price is unknown.
         corrected: Replies whose token counts could not be right, and were corrected.
         repaired: Replies whose JSON had to be repaired, those from the cache included.
+        reused_tokens: Prompt tokens that the provider had cached, and billed at the price of such.
     """
 
     requests: int = 0
@@ -48,6 +49,7 @@ class UsageCounts:
     unpriced: int = 0
     corrected: int = 0
     repaired: int = 0
+    reused_tokens: int = 0
 
     def add(self, other: UsageCounts) -> None:
         for field in fields(self):
@@ -138,7 +140,8 @@ def _format_counts(counts: UsageCounts) -> str:
     extra += f", {counts.rejected:,} unusable" if counts.rejected else ""
     extra += f", {counts.repaired:,} repaired" if counts.repaired else ""
     extra += f", {counts.corrected:,} with corrected token counts" if counts.corrected else ""
-    return f"{counts.requests:,} requests{extra}, {counts.cached:,} from the cache, {tokens:,} tokens, {cost}"
+    reused = f" ({counts.reused_tokens:,} cached by the provider)" if counts.reused_tokens else ""
+    return f"{counts.requests:,} requests{extra}, {counts.cached:,} from the cache, {tokens:,} tokens{reused}, {cost}"
 
 
 class CostRecord:

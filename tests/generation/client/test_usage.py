@@ -67,3 +67,35 @@ def test_a_run_tells_a_line_a_model() -> None:
     assert usage.format_line().endswith("5,000 tokens, $0.0012"), "small sums are not told as nothing"
     usage.get_counts("m", "other").requests = 1
     assert [line.split(":")[0] for line in usage.format_lines()] == ["m", "  other", "  toy"]
+
+
+def test_tokens_that_the_provider_had_cached_are_counted_at_their_price(tmp_path) -> None:
+    """A line that says so, and a cost that is lower by just that."""
+    import asyncio
+
+    from endpoint.asking import QA, ask_all, opened, toy_prompt
+    from endpoint.server import Endpoint, serve
+
+    class Caching(Endpoint):
+        def complete(self, body, text, kind=None):
+            completion = super().complete(body, text, kind)
+            completion["usage"] = {
+                "prompt_tokens": 40,
+                "completion_tokens": 10,
+                "prompt_tokens_details": {"cached_tokens": 30},
+            }
+            return completion
+
+    prices = tmp_path / "prices.toml"
+    prices.write_text('["toy-model"]\ninput = 10\ncached_input = 1\noutput = 100\n')
+
+    async def go():
+        with serve(Caching()) as url:
+            async with opened(url, tmp_path / "replies.sqlite", prices=prices) as llm:
+                await ask_all(llm, [toy_prompt(1), toy_prompt(2)], QA)
+                return llm.usage
+
+    usage = asyncio.run(go())
+    assert usage.total.reused_tokens == 60
+    assert round(usage.total.cost * 1e6) == 2 * (10 * 10 + 30 * 1 + 10 * 100)
+    assert "100 tokens (60 cached by the provider)" in usage.format_line()

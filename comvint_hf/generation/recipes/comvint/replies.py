@@ -101,6 +101,6 @@ def _pair_fields(sample: Sample) -> Form:
     return {
         "reasoning": forms.plain(most=LONGEST_REASONING),
         "evidence": forms.tags(sample.scene, least=1, seen=sample.seen),
-        "question": forms.plain(most=LONGEST_QUESTION),
+        "question": forms.question(LONGEST_QUESTION),
         "answer": forms.plain(most=LONGEST_ANSWER),
     }
