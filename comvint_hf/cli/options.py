@@ -227,6 +227,13 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
     "Cost and speed": (
         _flag("--dry-run", "Ask no model and write nothing: estimate requests, tokens, dollars, hours and rows.", is_flag=True),
         _flag(
+            "--judge-pass-rate",
+            "With --dry-run: the share of rewrites that the judge is taken to pass (ComVint).",
+            default=BuildOptions.judge_pass_rate,
+            type=FiniteRange(0, 1),
+            metavar="SHARE",
+        ),
+        _flag(
             "--budget",
             "Stop before --cache has paid more than this, in all runs together. Requests in flight and replies that did not fit "
             "count too.",

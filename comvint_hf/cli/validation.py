@@ -61,6 +61,7 @@ _REQUIREMENTS = (
         "the provider sets the pace of a batch",
         optional=True,
     ),
+    _Requirement(("judge_pass_rate",), lambda options: options.dry_run, "there is no --dry-run", optional=True),
     _Requirement(("poll",), lambda options: options.llm_settings.batch, "there is no --batch", optional=True),
     _Requirement(("private",), lambda options: options.push_to is not None, "there is no --push-to", optional=True),
 )

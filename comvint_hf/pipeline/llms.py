@@ -14,9 +14,9 @@ from comvint_hf.generation.client.cost import BudgetMeter
 from comvint_hf.generation.client.estimate import DryRun
 from comvint_hf.generation.client.openai_llm import OpenAILLM
 from comvint_hf.generation.client.rate_limit import RateLimiter
+from comvint_hf.generation.client.rehearsal import PASS_RATE
 from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.generation.client.usage import Usage
-from comvint_hf.generation.group import OneByOne
 from comvint_hf.generation.llm import LLM, LLMs
 from comvint_hf.pipeline.options import ANNOTATIONS
 
@@ -105,10 +105,12 @@ def open_llms(
     return LLMSession(writer_llm, judge_llm, usage, meter, cache)
 
 
-def open_dry_run(writer: str, judge: str | None = None, settings: LLMSettings | None = None) -> DryRun:
-    """Open a dry run, in which the embedded annotator replies and the requests to the models are counted."""
+def open_dry_run(
+    writer: str, judge: str | None = None, settings: LLMSettings | None = None, *, pass_rate: float = PASS_RATE
+) -> DryRun:
+    """Open a dry run, in which the requests to models are counted; the embedded annotator answers for itself."""
     settings = settings or LLMSettings()
-    return DryRun(writer, judge, OneByOne(_open_annotator(settings)), settings)
+    return DryRun(writer, judge, settings, pass_rate=pass_rate, unasked=_open_annotator(settings))
 
 
 def open_stand_in(settings: LLMSettings) -> LLM:

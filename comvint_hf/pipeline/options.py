@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comvint_hf.errors import InputError
+from comvint_hf.generation.client.rehearsal import PASS_RATE
 from comvint_hf.generation.client.settings import LLMSettings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class BuildOptions:
     split: float | None = None
     shard_scenes: int = 1000
     dry_run: bool = False
+    judge_pass_rate: float = PASS_RATE
     retry_failed: bool = False
     overwrite: Overwrite = False
     push_to: str | None = None

@@ -117,7 +117,8 @@ class EstimateRun(BuildRun):
     def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> str:
         """Estimate requests, cost, time and rows on a sample of the scenes."""
         with _options_errors():
-            dry_run = open_dry_run(self.options.llm, self.options.judge, self.settings)
+            options = self.options
+            dry_run = open_dry_run(options.llm, options.judge, self.settings, pass_rate=options.judge_pass_rate)
         return asyncio.run(estimate_build(self.scenes, self.recipe, dry_run))
 
 

@@ -66,6 +66,7 @@ class Endpoint:
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     keep_requests: bool = True
+    count_tokens: Callable[[str], int] = lambda text: len(text) // 4
     _due: deque[float] = field(default_factory=deque)
     _window: list[float] = field(default_factory=list)
 
@@ -169,8 +170,8 @@ class Endpoint:
             "model": body["model"],
             "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
         }
-        prompt_tokens = len(json.dumps(body["messages"])) // 4
-        completion_tokens = len(message["content"] or message["refusal"] or "") // 4 + 1
+        prompt_tokens = self.count_tokens(json.dumps(body["messages"], ensure_ascii=False))
+        completion_tokens = self.count_tokens(message["content"] or message["refusal"] or "") + 1
         self.tokens["prompt"] += prompt_tokens
         self.tokens["completion"] += completion_tokens
         if self.usage:

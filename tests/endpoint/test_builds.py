@@ -187,12 +187,11 @@ def test_pairs_that_never_come_are_said_in_rejected(scenes) -> None:
 
 
 def test_a_dry_run_of_a_recipe_estimates_without_an_endpoint(scenes) -> None:
-    few = list(islice(scenes, 10))
     dry_run = open_dry_run("gpt-4o", "gpt-4o-mini")
-    for scene in few:
-        asyncio.run(COMVINT.run(scene, dry_run.llms))
-    estimate = dry_run.estimate(len(few), 32_000)
-    assert estimate.requests > 3 * 32_000 and estimate.cost > 10 and set(estimate.by_prompt) <= set(COMVINT.prompts)
+    few = [asyncio.run(dry_run.rehearse(scene, COMVINT)) for scene in islice(scenes, 10)]
+    estimate = dry_run.estimate(few, 32_000)
+    assert estimate.total.requests > 3 * 32_000 and estimate.cost > 10
+    assert set(estimate.usage.by_prompt) <= set(COMVINT.prompts) and estimate.rows == 8 * 32_000
 
 
 def test_the_annotator_needs_neither_key_nor_cache(scenes, monkeypatch) -> None:

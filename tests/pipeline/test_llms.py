@@ -12,9 +12,7 @@ from comvint_hf.endpoint.address import resolve_endpoint
 from comvint_hf.endpoint.errors import classify_status, parse_retry_after
 from comvint_hf.errors import EndpointError, InputError, ReplyError
 from comvint_hf.generation.client.batch import BatchLLM
-from comvint_hf.generation.client.estimate import DryRun, Estimate
 from comvint_hf.generation.client.settings import LLMSettings
-from comvint_hf.generation.llm import ScriptedLLM
 from comvint_hf.pipeline.llms import open_llms
 
 
@@ -135,38 +133,6 @@ def test_a_budget_for_a_model_without_a_price_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="no price for 'unheard-of'"):
         settings = LLMSettings(base_url="http://localhost:1/v1", cache=tmp_path / "c.sqlite", budget=5)
         open_llms("unheard-of", settings=settings)
-
-
-def test_a_dry_run_counts_without_a_call(tmp_path) -> None:
-    (tmp_path / "p.toml").write_text('["a"]\ninput = 10\noutput = 20\nbatch = 0.5\n["b"]\ninput = 1\noutput = 2\n')
-    stand_in = ScriptedLLM(lambda prompt, form: QA(question="q" * 40, answer="a" * 100))
-    settings = LLMSettings(prices=tmp_path / "p.toml", concurrency=10)
-
-    def estimate(**options: float) -> Estimate:
-        dry_run = DryRun("a", "b", stand_in, replace(settings, **options))
-
-        async def recipe(number: int) -> None:
-            await dry_run.llms.writer.ask(toy_prompt(number, words=300), QA)
-            await dry_run.llms.judge.ask(toy_prompt(number, words=30), QA)
-
-        for number in range(5):
-            asyncio.run(recipe(number))
-        return dry_run.estimate(5, 1000)
-
-    whole = estimate()
-    assert whole.requests == 2000 and whole.by_prompt == {"toy/question": 2000}
-    writer = toy_prompt(0, words=300).text
-    assert 1000 * len(writer) / 4 < whole.prompt_tokens < 1000 * len(writer) / 2.5
-    assert whole.completion_tokens == pytest.approx(2000 * 40, rel=0.1)
-    assert whole.cost > 0 and "$" in whole.format_line() and "1,000 scenes" in whole.format_line()
-    assert estimate(requests_per_minute=10).seconds == 6_000, "each model has the rate for itself"
-    assert estimate(tokens_per_minute=1000).seconds > 60 * whole.prompt_tokens / 2 / 1000
-    assert whole.format_details() == "  toy/question: about 2,000 requests"
-    batched = DryRun("a", None, stand_in, replace(settings, batch=True)).estimate(1, 1)
-    assert batched.seconds is None and "batches" in batched.format_line()
-    unknown = DryRun("unheard-of", None, stand_in)
-    asyncio.run(unknown.llms.writer.ask(toy_prompt(1), QA))
-    assert unknown.estimate(1, 10).cost is None and "unknown price" in unknown.estimate(1, 10).format_line()
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,16 @@ class Usage:
         """The sum of all counts."""
         return _sum_counts(self._counts.values())
 
+    @property
+    def by_model(self) -> dict[str, UsageCounts]:
+        """The counts of each model."""
+        return self._group_by(0)
+
+    @property
+    def by_prompt(self) -> dict[str, UsageCounts]:
+        """The counts of each prompt."""
+        return self._group_by(1)
+
     def to_json(self) -> list[tuple[str, str, dict[str, Any]]]:
         """All counts with their model and prompt, for `merge` in another process."""
         return [(model, prompt, asdict(counts)) for (model, prompt), counts in self._counts.items()]
