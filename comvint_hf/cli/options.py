@@ -227,8 +227,15 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
     "Cost and speed": (
         _flag("--dry-run", "Ask no model and write nothing: estimate requests, tokens, dollars, hours and rows.", is_flag=True),
         _flag(
+            "--pilot",
+            "Ask about N random scenes only, and project from their real replies what all will cost. The replies are kept.",
+            type=click.IntRange(1),
+            metavar="N",
+        ),
+        _flag("--yes", "Build after the --pilot, whatever it projects; without it the command stops there.", is_flag=True),
+        _flag(
             "--judge-pass-rate",
-            "With --dry-run: the share of rewrites that the judge is taken to pass (ComVint).",
+            "With --dry-run or --pilot: the share of rewrites that the judge is taken to pass (ComVint).",
             default=BuildOptions.judge_pass_rate,
             type=FiniteRange(0, 1),
             metavar="SHARE",

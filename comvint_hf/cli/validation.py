@@ -34,7 +34,7 @@ class _Requirement:
 _NO_MODEL = "no language model is asked"
 _REQUIREMENTS = (
     _Requirement(
-        ("base_url", "batch", "temperature", "attempts", "max_tokens", "timeout", "extra_body", "header"),
+        ("base_url", "batch", "temperature", "attempts", "max_tokens", "timeout", "extra_body", "header", "pilot"),
         lambda options: options.uses_models,
         f"{_NO_MODEL}: name one with --llm MODEL",
     ),
@@ -44,6 +44,13 @@ _REQUIREMENTS = (
     _Requirement(("see_pixels",), lambda options: options.llm_settings.see, "no image is shown: add --see"),
     _Requirement(("retry_failed",), lambda options: not options.overwrite, "--overwrite builds all anew: choose one of them"),
     _Requirement(("retry_failed",), lambda options: not options.dry_run, "--dry-run is of a whole build: choose one of them"),
+    _Requirement(("pilot",), lambda options: not options.dry_run, "--dry-run asks nobody: choose one of them"),
+    _Requirement(
+        ("pilot",),
+        lambda options: not options.llm_settings.batch,
+        "a --batch answers hours later: leave --batch out of the pilot",
+    ),
+    _Requirement(("yes",), lambda options: bool(options.pilot), "there is no --pilot"),
     _Requirement(
         ("batch",),
         lambda options: not options.is_distributed,
@@ -61,7 +68,12 @@ _REQUIREMENTS = (
         "the provider sets the pace of a batch",
         optional=True,
     ),
-    _Requirement(("judge_pass_rate",), lambda options: options.dry_run, "there is no --dry-run", optional=True),
+    _Requirement(
+        ("judge_pass_rate",),
+        lambda options: options.dry_run or bool(options.pilot),
+        "there is no --dry-run and no --pilot",
+        optional=True,
+    ),
     _Requirement(("poll",), lambda options: options.llm_settings.batch, "there is no --batch", optional=True),
     _Requirement(("private",), lambda options: options.push_to is not None, "there is no --push-to", optional=True),
 )

@@ -42,6 +42,8 @@ class BuildOptions:
     shard_scenes: int = 1000
     dry_run: bool = False
     judge_pass_rate: float = PASS_RATE
+    pilot: int | None = None
+    yes: bool = False
     retry_failed: bool = False
     overwrite: Overwrite = False
     push_to: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import sys
 import time
@@ -17,8 +18,10 @@ from comvint_hf.dataset import markers
 from comvint_hf.dataset.plan import lock_folder
 from comvint_hf.errors import InputError, PendingError, first_line
 from comvint_hf.generation.client.batch import run_in_batches
-from comvint_hf.generation.client.estimate import estimate_build
+from comvint_hf.generation.client.estimate import SAMPLE, estimate_build, sample_scenes
+from comvint_hf.generation.client.pilot import Projection, measure_scene, project
 from comvint_hf.pipeline.build import BuildReport, build_shards, run_build
+from comvint_hf.pipeline.concurrency import run_in_order
 from comvint_hf.pipeline.distributed import Worker, merge_worker_caches, run_workers, submit_workers
 from comvint_hf.pipeline.executor.config import EXECUTORS
 from comvint_hf.pipeline.executor.pickled_call import PickledCall
@@ -122,6 +125,38 @@ class EstimateRun(BuildRun):
         return asyncio.run(estimate_build(self.scenes, self.recipe, dry_run))
 
 
+class PilotRun(BuildRun):
+    """A pilot: a few scenes are really asked, and project the cost of all. Their replies stay in the cache."""
+
+    def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
+        """Project the build and stop, or with `yes` print the projection and build; see `BuildRun.run`."""
+        with stop_errors(self.options.out):
+            self.open_llms()
+            projection = asyncio.run(until_stopped(self._project(), self.llms))
+        text = "\n".join([projection.format(self.options.judge_pass_rate), *self.llms.format_budget()])
+        if not self.options.yes:
+            return (
+                f"{text}\nNothing else was asked, and these replies are kept in {self.options.reply_cache}. Run the same command "
+                "without --pilot to build; --pilot with --yes builds without asking."
+            )
+        print(text, flush=True)
+        build = open_run(self.recipe, replace(self.options, pilot=None, yes=False))
+        report = build.run(finish)
+        self.cost = build.cost
+        return report
+
+    async def _project(self) -> Projection:
+        options = self.options
+        sampled, count = sample_scenes(self.scenes, max(SAMPLE, options.pilot or 0))
+        random.Random(options.seed).shuffle(sampled)  # the first ones of a reservoir are the source's first
+        chosen = sampled[: options.pilot]
+        calls = ((scene.id, partial(measure_scene, scene, self.recipe, self.llms)) for scene in chosen)
+        pilot = [cost async for _, cost in run_in_order(calls, options.concurrent_scenes)]
+        dry_run = open_dry_run(options.llm, options.judge, self.settings, pass_rate=options.judge_pass_rate)
+        rehearsed = [await dry_run.rehearse(scene, self.recipe) for scene in sampled]
+        return project(pilot, rehearsed[: len(chosen)], dry_run.estimate(rehearsed, count), self.settings)
+
+
 class WorkersRun(BuildRun):
     """A build whose shards are written by workers; this process, or a job after them, finishes the dataset."""
 
@@ -158,7 +193,7 @@ def _move_output(options: BuildOptions, folder: Path) -> BuildOptions:
 
 def open_run(recipe: Recipe, options: BuildOptions) -> BuildRun:
     """Choose how to run a build, and open its scenes; raises as `BuildRun` does."""
-    kind = EstimateRun if options.dry_run else WorkersRun if options.is_distributed else BuildRun
+    kind = EstimateRun if options.dry_run else PilotRun if options.pilot else WorkersRun if options.is_distributed else BuildRun
     return kind(recipe, options)
 
 

@@ -32,6 +32,10 @@ def build(tmp_path, monkeypatch):
         (("--llm", "m", "--see-pixels", 9), "--see-pixels cannot be used, as no image is shown: add --see."),
         (("--llm", "m", "--retry-failed", "--overwrite"), "choose one of them"),
         (("--llm", "m", "--retry-failed", "--dry-run"), "choose one of them"),
+        (("--llm", "m", "--pilot", 5, "--dry-run"), "--dry-run asks nobody: choose one of them"),
+        (("--pilot", 5), "--pilot cannot be used, as no language model is asked"),
+        (("--llm", "m", "--pilot", 5, "--batch"), "leave --batch out of the pilot"),
+        (("--llm", "m", "--yes"), "--yes cannot be used, as there is no --pilot."),
         (
             ("--llm", "m", "--batch", "--num-workers", 2),
             "--batch cannot be used, as --num-workers and --executor split the build",
@@ -54,6 +58,7 @@ def test_flags_that_cannot_do_what_they_are_for_are_refused(flags, said, build) 
             "--tokens-per-minute changes nothing, as the provider sets the pace",
         ),
         (("--llm", "m", "--poll", 9), "--poll changes nothing, as there is no --batch."),
+        (("--llm", "m", "--judge-pass-rate", 0.5), "--judge-pass-rate changes nothing, as there is no --dry-run and no --pilot."),
         (("--public",), "--public changes nothing, as there is no --push-to."),
     ],
 )

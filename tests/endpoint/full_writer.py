@@ -29,6 +29,7 @@ EXAMPLES = re.compile(
     r"<st>[^<]*<ed>\[\w+\](?:, \[\w+\])*|such as \[?\w+\]?(?: or \[?\w+\]?)?|^\[o\d+\].*: no box$", re.MULTILINE
 )
 """What shows how to refer, and what has no place: a strong writer does not refer to these."""
+BOX = re.compile(r"\[[01]\.\d+, [01]\.\d+")
 PASSES = 0.8
 VOCABULARY = re.findall(
     r"\w+",
@@ -58,6 +59,8 @@ class _Filler:
         self.random = random.Random(hashlib.sha256(text.encode()).hexdigest())
         self.tags = sorted(set(TAG.findall(EXAMPLES.sub("", text))))
         self.points = "<st>" in text
+        placed = {tag for line in text.split("\n") if BOX.search(line) for tag in TAG.findall(line)}
+        self.placed = [tag for tag in self.tags if tag in placed] or self.tags
 
     def fill(self, part: dict[str, Any], name: str, place: int, passes: bool) -> Any:
         if "$ref" in part:
@@ -127,7 +130,7 @@ class _Filler:
     def point(self, text: str) -> str:
         if not self.points or not self.tags:
             return text.format("scene")
-        tag = self.random.choice([tag for tag in self.tags if tag.startswith("o")] or self.tags)
+        tag = self.random.choice([tag for tag in self.placed if tag.startswith("o")] or self.placed)
         named = re.search(rf"\[{tag}\] ([\w' -]+)|([\w' -]+) \[{tag}\]", self.text)
         name = next((found.strip() for found in named.groups() if found), "thing") if named else "thing"
         return text.format(f"<st>{name}<ed>[{tag}]")

@@ -45,11 +45,13 @@ class SceneCost:
     Attributes:
         saving: Dollars that a provider's cache of the prompts' common beginnings would save at most.
         rows: Rows that are kept.
+        verdicts: Whether the judge passed each rewrite (of a pilot).
     """
 
     usage: Usage = field(default_factory=Usage)
     saving: float = 0.0
     rows: int = 0
+    verdicts: list[bool] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

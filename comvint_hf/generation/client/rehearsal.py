@@ -101,10 +101,11 @@ class _Form:
         if "$ref" in part:
             return self.fill(self._definitions[part["$ref"].rsplit("/", 1)[1]], name, position, passes)
         if options := part.get("enum") or ([part["const"]] if "const" in part else []):
-            wanted = self._prompt.blanks.get("wanted")
+            wanted = self._find_wanted(position)
             return wanted if wanted in options else self._random.choice(options)
         if choices := part.get("anyOf") or part.get("allOf"):
-            return self.fill(choices[0], name, position, passes)
+            choices = [choice for choice in choices if choice.get("type") != "null"]
+            return self.fill(choices[position % len(choices)], name, position, passes)
         match part.get("type"):
             case "object":
                 passes = self._random.random() < self._pass_rate
@@ -126,6 +127,12 @@ class _Form:
             values = items.get("enum") or list(self._tags)
             return self._random.sample(values, min(count, len(values)))
         return [self.fill(items, name, position) for position in range(count)]
+
+    def _find_wanted(self, position: int) -> Any:
+        """The answer that the prompt demands, of several samples that of the one in question."""
+        blanks = self._prompt.blanks
+        cases = blanks.get("cases", ())
+        return cases[position].get("wanted") if position < len(cases) else blanks.get("wanted")
 
     def _count_items(self, part: dict[str, Any], name: str) -> int:
         """How many items a list gets: what the prompt asks for, within the schema's bounds."""
