@@ -34,7 +34,7 @@ class _Requirement:
 _NO_MODEL = "no language model is asked"
 _REQUIREMENTS = (
     _Requirement(
-        ("base_url", "batch", "temperature", "attempts", "max_tokens", "timeout", "extra_body", "header", "pilot"),
+        ("base_url", "batch", "temperature", "attempts", "max_tokens", "timeout", "extra_body", "header", "pilot", "serve"),
         lambda options: options.uses_models,
         f"{_NO_MODEL}: name one with --llm MODEL",
     ),
@@ -50,6 +50,10 @@ _REQUIREMENTS = (
         lambda options: not options.llm_settings.batch,
         "a --batch answers hours later: leave --batch out of the pilot",
     ),
+    _Requirement(
+        ("serve",), lambda options: not options.llm_settings.batch, "a server of your own has no batch API: leave out one of them"
+    ),
+    _Requirement(("serve_timeout",), lambda options: options.serve is not None, "there is no --serve", optional=True),
     _Requirement(("yes",), lambda options: bool(options.pilot), "there is no --pilot"),
     _Requirement(
         ("batch",),

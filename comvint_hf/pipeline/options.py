@@ -34,6 +34,8 @@ class BuildOptions:
     llm: str = ANNOTATIONS
     judge: str | None = None
     llm_settings: LLMSettings = field(default_factory=LLMSettings)
+    serve: str | None = None
+    serve_timeout: float = 900.0
     limit: int | None = None
     seed: int = 0
     images: Path | None = None

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from comvint_hf.dataset import markers
 from comvint_hf.dataset.plan import lock_folder
@@ -20,6 +20,7 @@ from comvint_hf.errors import InputError, PendingError, first_line
 from comvint_hf.generation.client.batch import run_in_batches
 from comvint_hf.generation.client.estimate import SAMPLE, estimate_build, sample_scenes
 from comvint_hf.generation.client.pilot import Projection, measure_scene, project
+from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.pipeline.build import BuildReport, build_shards, run_build
 from comvint_hf.pipeline.concurrency import run_in_order
 from comvint_hf.pipeline.distributed import Worker, merge_worker_caches, run_workers, submit_workers
@@ -30,6 +31,7 @@ from comvint_hf.pipeline.options import BuildOptions, OptionsError
 from comvint_hf.pipeline.plan import BuildState, count_expected, make_plan
 from comvint_hf.pipeline.progress import Progress
 from comvint_hf.pipeline.resume import check_finished_shards
+from comvint_hf.pipeline.serving import serve_model, without_server
 from comvint_hf.sources import load_scenes
 
 if TYPE_CHECKING:
@@ -57,13 +59,13 @@ class BuildRun:
             raise OptionsError(
                 f"The images of {self.scenes.name} may not be re-hosted: add --store-images none, or leave out --push-to."
             )
-        self.settings = replace(options.llm_settings, cache=options.reply_cache, seed=options.seed)
+        self.settings = self._make_settings()
         self.cost: list[str] = []
         self._checked: set[int] = set()
         self._started = time.monotonic()
 
     def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
-        """Build the dataset. SIGTERM stops it as Ctrl-C does.
+        """Build the dataset, with the model's server if the options name one. SIGTERM stops it as Ctrl-C does.
 
         Args:
             finish: Called with the options of one process when the workers of an executor that takes the work over are done.
@@ -76,11 +78,26 @@ class BuildRun:
             EndpointError: For a missing key, and where the endpoint refuses for good.
             InputError: Where the folder holds another dataset, or the disk refuses to write.
         """
+        with self.serving():
+            return self.work(finish)
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Run the model's server, if the options name one, and ask there."""
+        with serve_model(self.options) as self.options:
+            self.settings = self._make_settings()
+            yield
+
+    def work(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
+        """Do what `run` does, once the model's server is there."""
         with stop_errors(self.options.out):
             self.open_llms()
             report = asyncio.run(until_stopped(self._run_rounds(), self.llms))
         self.cost += self.llms.format_lines()
         return replace(report, seconds=time.monotonic() - self._started)
+
+    def _make_settings(self) -> LLMSettings:
+        return replace(self.options.llm_settings, cache=self.options.reply_cache, seed=self.options.seed)
 
     def open_llms(self) -> None:
         """Open the writer and the judge, with the replies that earlier workers left on other machines."""
@@ -128,7 +145,7 @@ class EstimateRun(BuildRun):
 class PilotRun(BuildRun):
     """A pilot: a few scenes are really asked, and project the cost of all. Their replies stay in the cache."""
 
-    def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
+    def work(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
         """Project the build and stop, or with `yes` print the projection and build; see `BuildRun.run`."""
         with stop_errors(self.options.out):
             self.open_llms()
@@ -160,7 +177,22 @@ class PilotRun(BuildRun):
 class WorkersRun(BuildRun):
     """A build whose shards are written by workers; this process, or a job after them, finishes the dataset."""
 
-    def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
+    _workers_serve: dict[str, Any]
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Run one server for all workers of this machine; on other machines each worker runs its own."""
+        if EXECUTORS[self.options.executor].shares == "machine":
+            with super().serving():
+                self._workers_serve = {}
+                yield
+            return
+        self._workers_serve = {"serve": self.options.serve, "llm_settings": self.options.llm_settings}
+        self.options = without_server(self.options)
+        self.settings = self._make_settings()
+        yield
+
+    def work(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
         """Start the workers; see `BuildRun.run`."""
         options, executor = self.options, EXECUTORS[self.options.executor]
         build = PickledCall(build_in_worker, self.recipe)
@@ -169,7 +201,7 @@ class WorkersRun(BuildRun):
             plan = self.make_state().plan.to_json()
             asyncio.run(self.llms.close())  # the workers open the cache themselves
             with lock_folder(options.out, plan, options.overwrite) as folder:
-                shared = _move_output(options, folder)
+                shared = _move_output(replace(options, **self._workers_serve), folder)
                 check_finished_shards(replace(self.make_state(), out=folder), self.scenes)
                 if executor.waits:
                     title = f"{self.recipe.name} on {self.scenes.name}, {options.num_workers:,} workers"
@@ -181,7 +213,7 @@ class WorkersRun(BuildRun):
             if not executor.waits:  # the job that finishes the dataset takes the lock
                 alone = replace(self.options, executor="local", num_workers=1, out=options.out.absolute())
                 return submit_workers(build, PickledCall(finish, self.recipe, alone), shared, plan)
-        return super().run(finish)
+        return super().work(finish)
 
 
 def _move_output(options: BuildOptions, folder: Path) -> BuildOptions:
@@ -199,12 +231,13 @@ def open_run(recipe: Recipe, options: BuildOptions) -> BuildRun:
 
 def build_in_worker(recipe: Recipe, worker: Worker) -> None:
     """Build the shards of one worker in this process. Ctrl-C and SIGTERM stop it as they stop a build."""
-    run = BuildRun(recipe, worker.options)
-    run.llms = open_llms(worker.options.llm, worker.options.judge, run.settings, snapshot=worker.snapshot)
-    worker.usage = run.llms.usage
-    with stop_errors(worker.options.out):
-        state = replace(run.make_state(), subset=worker.subset, on_shard=worker.upload_shard)
-        asyncio.run(until_stopped(build_shards(state, run.scenes, worker.progress), run.llms))
+    with serve_model(worker.options, f"server-{worker.subset.rank:05d}") as options:
+        run = BuildRun(recipe, options)
+        run.llms = open_llms(options.llm, options.judge, run.settings, snapshot=worker.snapshot)
+        worker.usage = run.llms.usage
+        with stop_errors(options.out):
+            state = replace(run.make_state(), subset=worker.subset, on_shard=worker.upload_shard)
+            asyncio.run(until_stopped(build_shards(state, run.scenes, worker.progress), run.llms))
 
 
 @contextmanager

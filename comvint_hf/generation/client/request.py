@@ -78,7 +78,7 @@ class Requester:
         self.endpoint = resolve_endpoint(self.settings.base_url)
         self.max_tokens = self.settings.max_tokens or (DEFAULT_MAX_TOKENS if self.meter.budget is not None else None)
         self.capabilities = Capabilities(self.cache, self.endpoint, self.model)
-        self.health = EndpointHealth(self.endpoint.url, self.settings.patience)
+        self.health = EndpointHealth(self.endpoint.url, self.settings.patience, supervised=self.settings.supervised)
         self.in_flight: dict[bytes, asyncio.Task[Any]] = {}
         self._activity = Activity()
         self._refusals = RefusalJudge(self.capabilities, self.health, self._ask_shortest)

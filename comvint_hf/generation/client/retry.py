@@ -20,6 +20,8 @@ from comvint_hf.strict_reader import redact
 
 MAX_FAILURES = 6
 """Failures of one prompt, throttled requests left out, after which it is given up if the endpoint serves others."""
+RESTART_WAIT = 2.0
+"""Most seconds between two looks whether a server that is being restarted is there again."""
 MAX_REFUSALS = 8
 """Refused requests without a good answer after which the endpoint is taken to refuse all."""
 MAX_UNFIT_PROMPTS = 64
@@ -53,6 +55,7 @@ class EndpointHealth:
     Attributes:
         patience: Seconds without a good answer after which the run stops.
         first_wait: Seconds before the first retry; each further one waits twice as long.
+        supervised: Whether the endpoint is restarted when it dies: until then, patience alone ends the wait.
         last_success: Time of the last good answer.
         failing: Requests that have failed and are being retried.
         refused: Requests that were refused.
@@ -63,6 +66,7 @@ class EndpointHealth:
     url: str
     patience: float = 300.0
     first_wait: float = 0.25
+    supervised: bool = False
     last_success: float | None = None
     failing: int = 0
     refused: int = 0
@@ -152,7 +156,8 @@ class RetryState:
             raise EndpointError(f"{health.url} {reason} ({error}). Nothing is lost: run the same command again later.")
         if error.timed_out and not requested:  # the time has been waited already
             return 0.0
-        backoff = min(10.0 if error.throttled else 60.0, health.first_wait * 2 ** min(self.tries - 1, 10))
+        longest = RESTART_WAIT if health.supervised and error.unreached else 10.0 if error.throttled else 60.0
+        backoff = min(longest, health.first_wait * 2 ** min(self.tries - 1, 10))
         # Jitter spreads the retries of many requests; a wait that the endpoint asked for is never shortened.
         return requested * random.uniform(1.0, 1.1) if requested else backoff * random.uniform(0.75, 1.25)
 
@@ -164,6 +169,8 @@ class RetryState:
             raise health.record_refusal(ReplyError(f"{health.url} failed {self._failures} times for this prompt ({error})."))
         if health.last_success is None and error.timed_out and time.monotonic() - self._started < health.patience:
             return  # slow so far, and perhaps no more than that
+        if health.last_success is None and health.supervised:
+            return
         if health.last_success is None:
             advice = "is it running, and is --base-url right?"
             if error.timed_out:

@@ -43,6 +43,7 @@ class LLMSettings:
         seed: Seed of the embedded annotator.
         timeout: Seconds of silence after which a request has failed: no part of its answer came, and none to earlier requests.
         patience: Seconds without a good answer from the endpoint after which the run stops.
+        supervised: Whether the endpoint is restarted when it dies, so that a refused connection is worth waiting for.
 
     Raises:
         InputError: For a number that is not finite or out of its range.
@@ -67,6 +68,7 @@ class LLMSettings:
     seed: int = 0
     timeout: float = 300.0
     patience: float = 300.0
+    supervised: bool = False
 
     def __post_init__(self) -> None:
         # A comparison with NaN is never true, so a budget of NaN would hold nothing back.
