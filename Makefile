@@ -21,7 +21,7 @@ STEPS ?= 11000
 ASKED ?= 6000
 endif
 
-.PHONY: help demo dataset test check slow fuzz attack docs samples experiment experiment-rounds bench dev clean
+.PHONY: help demo dataset test check slow fuzz attack docs samples experiment experiment-rounds bench real dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -97,6 +97,14 @@ experiment: $(VENV)/wheel ## compare L2T with response-only training (35 minutes
 
 experiment-rounds: $(VENV)/wheel ## compare rounds of complication and answer formats (20 minutes, after make demo SERVE=0)
 	$(BIN)/python examples/experiments/complication_rounds.py $(ARGS)
+
+# Needs a GGUF file (REAL_GGUF=FILE), or ../shared/tools to fetch one, and llama.cpp's llama-server or the package xllamacpp.
+REAL_SCENES ?= 10
+REAL_SOURCE ?= coco:$(SHARED)/coco
+real: $(VENV)/wheel ## build with real weights, tune, merge and ask a small LLaVA (15 minutes; REAL_GGUF=FILE, REAL_SERVE=COMMAND)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt 'comvint-hf[real]'
+	$(BIN)/python examples/experiments/real_weights.py --limit $(REAL_SCENES) --scenes $(REAL_SOURCE) \
+	  $(if $(REAL_GGUF),--gguf "$(REAL_GGUF)") $(if $(REAL_SERVE),--serve '$(REAL_SERVE)') $(ARGS)
 
 bench: $(VENV)/wheel ## run every benchmark of tests/benchmarks
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
