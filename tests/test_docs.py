@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-OTHER_FLAGS = {"--nproc_per_node", "--config_file", "--check", "--from"}
-"""Flags of torchrun, accelerate, ruff and uvx."""
+OTHER_FLAGS = {"--nproc_per_node", "--config_file", "--check", "--from", "--max-model-len", "--ctx-size", "--parallel"}
+"""Flags of torchrun, accelerate, ruff, uvx, vLLM and llama.cpp."""
 OTHER_NAMES = {"eval_loss", "nproc_per_node", "COMVINT_UPDATE_SCREENSHOTS"}
 """Names of transformers, torchrun and the tests."""
 GROUPS = {f"comvint_hf.{kind}" for kind in ("sources", "recipes", "benchmarks", "measures")}
