@@ -14,13 +14,13 @@ from comvint_hf.generation.client.settings import LLMSettings
 from comvint_hf.generation.client.usage import UsageCounts
 from comvint_hf.generation.recipe import Recipe
 from comvint_hf.pipeline.llms import open_dry_run, open_llms
-from comvint_hf.types import Scene
+from comvint_hf.types import NOT_VERIFIED, Scene
 
 WRITER, JUDGE = "gpt-4o", "gpt-4o-mini"
 
 
 class Compared(NamedTuple):
-    """What was estimated and what was paid, and the share of samples that the checks kept."""
+    """What was estimated and what was paid, and the share of samples that no check rejected; the judge may."""
 
     estimated: UsageCounts
     paid: UsageCounts
@@ -50,4 +50,5 @@ async def _compare(
         for scene in scenes:
             made += await recipe.run(scene, llms)
         await llms.close()
-    return Compared(estimate.total, llms.usage.total, sum(sample.reason is None for sample in made) / max(len(made), 1))
+    good = sum(sample.reason is None or sample.reason.startswith(NOT_VERIFIED) for sample in made)
+    return Compared(estimate.total, llms.usage.total, good / max(len(made), 1))

@@ -18,7 +18,7 @@ NUMBERS = {
     name: number for number, name in enumerate(re.findall(r"\w+", "one two three four five six seven eight nine ten"), start=1)
 }
 NUMBER = r"(\d+|" + "|".join(NUMBERS) + ")"
-SENTENCES = re.compile(rf"{NUMBER}(?: (?:to|or) {NUMBER})? sentences?(?! each)")
+SENTENCES = re.compile(rf"{NUMBER}(?: (?:to|or) {NUMBER})? (?:full )?sentences?(?! each)")
 WRITE = re.compile(rf"\bwrite {NUMBER} (?:\w+ )?(?:question|conversation|pair|sample|rewrite|verdict)", re.IGNORECASE)
 TURNS = re.compile(rf"{NUMBER} questions with their answers")
 WRONG = re.compile(rf"{NUMBER} wrong")
@@ -66,9 +66,13 @@ class _Filler:
         if "$ref" in part:
             return self.fill(self.definitions[part["$ref"].rsplit("/", 1)[1]], name, place, passes)
         if "anyOf" in part:
-            return self.fill(part["anyOf"][0], name, place, passes)
+            numbers = [option.get("properties", {}).get("number", {}).get("enum", (place + 1,)) for option in part["anyOf"]]
+            fitting = [option for option, allowed in zip(part["anyOf"], numbers, strict=True) if place + 1 in allowed]
+            return self.fill(fitting[place % len(fitting)], name, place, passes)
         if "const" in part:
             return part["const"]
+        if name == "number" and "enum" in part:
+            return place + 1
         if "enum" in part:
             wanted = re.search(rf'must be "({"|".join(map(re.escape, map(str, part["enum"])))})"', self.text)
             return wanted[1] if wanted else self.random.choice(part["enum"])
@@ -107,13 +111,14 @@ class _Filler:
         if name in ("correct", "wrong"):
             return " ".join(["the", *self.random.sample(VOCABULARY, 4)])
         if name == "question":
-            return self.point(f"Does the {{}} {' '.join(self.random.choices(VOCABULARY, k=self.random.randint(7, 13)))}?")
+            words = " ".join(self.random.choices(VOCABULARY, k=self.random.randint(7, 13)))
+            return self.point(f"Does the {{}} {words}?", part)
         words = self.length(name)
         sentences = [
             self.random.choices(VOCABULARY, k=WORDS_A_SENTENCE - 1) for _ in range(max(1, round(words / WORDS_A_SENTENCE)))
         ]
         text = " ".join(f"The {' '.join(sentence)}." for sentence in sentences)
-        return self.point(f"The {{}} {text}") if name in ("answer", "description") else text
+        return self.point(f"The {{}} {text}", part) if name in ("answer", "description") else text
 
     def length(self, name: str) -> float:
         """Words of a text: what the prompt says of it, else two sentences; a description is long."""
@@ -127,11 +132,12 @@ class _Filler:
             return sum(ends) / len(ends)
         return WORDS_A_SENTENCE * (4 if "step by step" in self.text and name == "reasoning" else 2)
 
-    def point(self, text: str) -> str:
-        if not self.points or not self.tags:
+    def point(self, text: str, part: dict[str, Any]) -> str:
+        points = "<st>" in part["pattern"] if "pattern" in part else self.points
+        if not points or not self.tags:
             return text.format("scene")
         tag = self.random.choice([tag for tag in self.placed if tag.startswith("o")] or self.placed)
-        named = re.search(rf"\[{tag}\] ([\w' -]+)|([\w' -]+) \[{tag}\]", self.text)
+        named = re.search(rf"\[{tag}\] ([\w' -]+)|([\w' -]+) \[{tag}\]", EXAMPLES.sub("", self.text))
         name = next((found.strip() for found in named.groups() if found), "thing") if named else "thing"
         return text.format(f"<st>{name}<ed>[{tag}]")
 

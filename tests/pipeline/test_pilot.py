@@ -67,7 +67,7 @@ def test_a_pilot_asks_about_its_scenes_only_and_the_build_pays_none_of_them_agai
         again = open_run(RECIPE, options(url, tmp_path, pilot=4)).run(lambda *_: None)
         assert endpoint.paid.total() == asked and again.splitlines()[-2] == said.splitlines()[-2]
         report = open_run(RECIPE, options(url, tmp_path)).run(lambda *_: None)
-    assert isinstance(report, BuildReport) and report.kept == 12 * 8
+    assert isinstance(report, BuildReport) and report.scenes == 12
     assert endpoint.paid.total() > 2 * asked and set(endpoint.paid.values()) == {1}
 
 

@@ -109,14 +109,15 @@ class CountingLLM:
 
     deterministic = False
 
-    def __init__(self, name: str, stand_in: LLM, settings: LLMSettings, *, see: bool) -> None:
+    def __init__(self, name: str, stand_in: LLM, settings: LLMSettings) -> None:
         self.name = name
+        self.sees = settings.see
         self.price = find_price(name, settings.prices)
         self.scene = SceneCost()
         self.was_asked = False
         self._stand_in, self._batch = stand_in, settings.batch
         self._weights = find_weights(name)
-        self._image_tokens = (self.price.image_tokens if self.price else IMAGE_TOKENS) if see else 0
+        self._image_tokens = (self.price.image_tokens if self.price else IMAGE_TOKENS) if settings.see else 0
         self._earlier: dict[str, str] = {}
 
     def start_scene(self, scene: SceneCost) -> None:
@@ -125,7 +126,8 @@ class CountingLLM:
         self._earlier.clear()
 
     async def ask(self, prompt: Prompt, reply_type: type[R]) -> R:
-        text = f"{prompt.text}\n\n{build_schema(reply_type).instruction}"
+        prompt = prompt.with_image() if self.sees else prompt
+        text = f"{prompt.text}\n\n{build_schema(reply_type, prompt.make_form).describe()}"
         counts = self.scene.usage.get_counts(self.name, prompt.name)
         prompt_tokens = count_tokens(text, self._weights) + CHAT_TOKENS + self._image_tokens
         self.was_asked = True
@@ -178,14 +180,14 @@ class DryRun:
         self.pass_rate = pass_rate
         self._counters: list[CountingLLM] = []
 
-        def open_model(name: str, see: bool) -> LLM:
+        def open_model(name: str) -> LLM:
             if unasked is not None and name == unasked.name:
                 return unasked
-            counter = CountingLLM(name, RehearsalLLM(name, pass_rate), settings, see=see)
+            counter = CountingLLM(name, RehearsalLLM(name, pass_rate), settings)
             self._counters.append(counter)
             return counter
 
-        self.llms = LLMs(open_model(writer, settings.see), open_model(judge or writer, False))
+        self.llms = LLMs(open_model(writer), open_model(judge or writer))
         self._judge = self.llms.judge
 
     async def rehearse(self, scene: Scene, recipe: Recipe) -> SceneCost:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from comvint_hf.errors import ReplyError, first_line
 from comvint_hf.generation.llm import R
+from comvint_hf.generation.narrowing import narrow
 from comvint_hf.generation.prompt import Prompt
 from comvint_hf.types import Object, Scene
 
@@ -32,6 +33,8 @@ _WORDS = """the light falls across an open street where several people walk slow
     and then most of them probably move inside or stand beneath the wide roof of nearby buildings"""
 _TAGS = re.compile(r"evidence|references?|tags?|objects")
 _POSITIONS = re.compile(r"(?:number|index|id|item|sample|pair|position)")
+_SEEN = "kite [0.62, 0.10, 0.75, 0.31]"
+"""What a seeing model may point at in a scene without annotations."""
 _SENTENCE = 15
 """Words."""
 _STRIDE = 17
@@ -54,6 +57,8 @@ class RehearsalLLM:
     async def ask(self, prompt: Prompt, reply_type: type[R]) -> R:
         """Fill in the form. Raises `ReplyError` for a form with demands that its JSON schema does not show."""
         schema = _read_schema(reply_type)
+        if prompt.make_form:
+            schema = narrow(schema, prompt.make_form())
         try:
             return reply_type.model_validate(_Form(prompt, schema, self.pass_rate).fill(schema))
         except ValidationError as error:
@@ -101,10 +106,10 @@ class _Form:
         if "$ref" in part:
             return self.fill(self._definitions[part["$ref"].rsplit("/", 1)[1]], name, position, passes)
         if options := part.get("enum") or ([part["const"]] if "const" in part else []):
-            wanted = self._find_wanted(position)
+            wanted = position + 1 if _POSITIONS.fullmatch(name) else self._find_wanted(position)
             return wanted if wanted in options else self._random.choice(options)
         if choices := part.get("anyOf") or part.get("allOf"):
-            choices = [choice for choice in choices if choice.get("type") != "null"]
+            choices = [choice for choice in choices if choice.get("type") != "null" and _is_for(choice, position)]
             return self.fill(choices[position % len(choices)], name, position, passes)
         match part.get("type"):
             case "object":
@@ -124,7 +129,7 @@ class _Form:
 
     def _fill_list(self, items: dict[str, Any], name: str, count: int) -> list[Any]:
         if items.get("enum") or (items.get("type") == "string" and _TAGS.fullmatch(name)):
-            values = items.get("enum") or list(self._tags)
+            values = items.get("enum") or list(self._tags) or [_SEEN]
             return self._random.sample(values, min(count, len(values)))
         return [self.fill(items, name, position) for position in range(count)]
 
@@ -147,26 +152,35 @@ class _Form:
         if _TAGS.fullmatch(name) and self._tags:
             return self._random.choice(list(self._tags))
         length = self._lengths.get(name, self._lengths["other"])
+        points = "<st>" in part["pattern"] if "pattern" in part else self._points
         vocabulary = _list_words()
         self._start += _STRIDE  # another beginning for each text: no question is asked twice
         words = [vocabulary[(self._start + place) % len(vocabulary)] for place in range(length)]
         if name == "question":
-            words[:3] = ["Would", "the", self._name()]
+            words[:3] = ["Would", "the", self._name(points)]
             return f"{' '.join(words)}?"
         if name in ("answer", "description"):
-            words[:2] = ["The", self._name()]
+            words[:2] = ["The", self._name(points)]
         if length <= 6:
             return " ".join([*words[:-1], str(self._random.randrange(1000))]) if name in ("correct", "wrong") else " ".join(words)
         sentences = (words[place : place + _SENTENCE] for place in range(0, length, _SENTENCE))
         text = " ".join(f"{sentence[0].capitalize()} {' '.join(sentence[1:])}." for sentence in sentences)
         return text[: part.get("maxLength", len(text))]
 
-    def _name(self) -> str:
-        """The name of something in the scene, pointed at where the prompt shows how."""
+    def _name(self, points: bool) -> str:
+        """The name of something in the scene, pointed at where the reply is to do so."""
         if not self._tags:
-            return "picture"
+            return f"<st>{_SEEN.replace(' [', '<ed>[')}" if points and self._prompt.blanks.get("see") else "picture"
         tag = self._random.choice(list(self._tags))
-        return f"<st>{self._tags[tag]}<ed>[{tag}]" if self._points else self._tags[tag]
+        return f"<st>{self._tags[tag]}<ed>[{tag}]" if points else self._tags[tag]
+
+
+def _is_for(choice: dict[str, Any], position: int) -> bool:
+    """Whether a variant of a list's items may stand at a position: some name the numbers that they are for."""
+    numbers = next(
+        (part["enum"] for key, part in choice.get("properties", {}).items() if _POSITIONS.fullmatch(key) and "enum" in part), ()
+    )
+    return not numbers or position + 1 in numbers
 
 
 def _list_tags(scene: Scene) -> dict[str, str]:

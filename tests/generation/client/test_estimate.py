@@ -84,7 +84,7 @@ def test_the_margin_is_that_of_the_sample() -> None:
 @pytest.mark.parametrize(("recipe", "rows"), [(SVIT, 29), (comvint(rounds=2), 8), (VLIT, 5)], ids=["svit", "comvint", "vlit"])
 def test_a_rehearsal_fills_in_all_that_is_asked_and_nothing_is_rejected(recipe, rows) -> None:
     for scene in SCENES:
-        made = asyncio.run(recipe.run(scene, LLMs.one(RehearsalLLM("a"))))
+        made = asyncio.run(recipe.run(scene, LLMs.one(RehearsalLLM("a", pass_rate=1))))
         assert [sample.reason for sample in made if sample.reason] == [] and len(made) == rows
 
 
@@ -99,11 +99,12 @@ def test_a_rehearsed_judge_passes_the_share_that_it_is_told() -> None:
 
 
 def test_a_failing_judge_makes_later_rounds_cheaper() -> None:
-    def requests(rate: float) -> int:
+    def tokens(rate: float) -> int:
         dry_run = open_dry_run("gpt-4o", "gpt-4o-mini", pass_rate=rate)
-        return sum(asyncio.run(dry_run.rehearse(scene, comvint(rounds=3))).usage.total.requests for scene in SCENES)
+        totals = [asyncio.run(dry_run.rehearse(scene, comvint(rounds=3))).usage.total for scene in SCENES]
+        return sum(total.prompt_tokens + total.completion_tokens for total in totals)
 
-    assert requests(0.2) < requests(0.6) < requests(1.0)
+    assert tokens(0.2) < tokens(0.6) < tokens(1.0)
 
 
 def test_a_recipe_of_ones_own_is_rehearsed_too() -> None:
