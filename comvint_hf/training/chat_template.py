@@ -67,7 +67,7 @@ class ChatTemplate:
 
     @classmethod
     def from_processor(cls, processor: Any) -> ChatTemplate:
-        """Take the processor's own template. Raises `ModelError` if it has none."""
+        """Take the processor's own template. Raises `ModelError` if it has none, or one that has no place for an image."""
         source = getattr(processor, "chat_template", None)
         if isinstance(source, dict):
             source = source.get("default")
@@ -80,8 +80,15 @@ class ChatTemplate:
         special = {token for token in (*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()) if token.strip()}
         chat = cls(source, dict(tokenizer.special_tokens_map), tuple(sorted(special, key=len, reverse=True)))
         # A text model's template fails on a list of parts, or writes its repr.
-        takes_parts = tokenizer is not processor or chat._response_header is not None
-        return chat if takes_parts else replace(chat, strings=True)
+        takes_parts = chat._response_header is not None
+        as_text = replace(chat, strings=True)
+        if tokenizer is not processor and not takes_parts and as_text._response_header is not None:
+            raise ModelError(
+                f"The chat template of {type(processor).__name__} is that of a text model: it joins texts, and has no place for an image. "
+                "Set processor.chat_template to one that writes a message's parts, with the model's image token for a part of the type "
+                "'image', and save the processor again; examples/experiments/real/llava.py has one in ChatML."
+            )
+        return as_text if tokenizer is processor and not takes_parts else chat
 
     @cached_property
     def has_generation_blocks(self) -> bool:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from comvint_hf import L2TCollator
-from comvint_hf.errors import RowError
+from comvint_hf.errors import ModelError, RowError
 
 STYLES = ["chatml", "llava", "llama3", "gemma", "mistral", "zephyr"]
 
@@ -214,3 +214,17 @@ def test_answers_marked_by_the_template_need_no_alignment(processor_of) -> None:
     assert L2TCollator(processor, learn="response").preview(row_of("what?", "abc")).plain == "5[[cba]]"
     with pytest.raises(RowError, match="cannot be aligned"):
         L2TCollator(processor)([row_of("what?", "abc")])
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["'<|im_start|>' + m['role'] + m['content'] + '<|im_end|>'", "'[INST] ' ~ m.content ~ ' [/INST]'"],
+    ids=["joins", "repr"],
+)
+def test_a_text_models_own_template_is_refused_with_the_way_out(written, processor_of) -> None:
+    from copy import copy
+
+    processor = copy(processor_of("llava"))
+    processor.chat_template = "{% for m in messages %}{{ " + written + " }}{% endfor %}"
+    with pytest.raises(ModelError, match=r"is that of a text model.*Set processor.chat_template"):
+        L2TCollator(processor)([row_of("What?", "red")])
