@@ -15,6 +15,7 @@ guard_imports()
 import click
 
 from comvint_hf.cli import handle_errors, remote_chat_options, usage_errors
+from comvint_hf.generation.client.serve import ModelServer, parse_command
 from comvint_hf.serving.chat import Chat
 from comvint_hf.serving.demo.limits import read_limits
 from comvint_hf.serving.demo.page import Example, build_page, launch
@@ -39,6 +40,9 @@ QUESTIONS = {
 @click.option(
     "--base-url", envvar="COMVINT_BASE_URL", metavar="URL", help="Ask an OpenAI-compatible endpoint for --model instead."
 )
+@click.option(
+    "--serve", metavar="COMMAND", help='Start the endpoint for --model first, as in "vllm serve {model} --port {port}"; see docs.'
+)
 @click.option("--conventions", metavar="DIR|ORG/NAME", help="With --base-url: the model whose comvint.json applies.")
 @click.option("--max-new-tokens", default=512, show_default=True, type=click.IntRange(1), help="The longest answer.")
 @remote_chat_options
@@ -55,6 +59,7 @@ def main(
     model: str | None,
     base: str | None,
     base_url: str | None,
+    serve: str | None,
     conventions: str | None,
     max_new_tokens: int,
     temperature: float,
@@ -73,12 +78,17 @@ def main(
     \b
       python space/app.py --model build/demo/model
       python space/app.py --base-url http://localhost:8000/v1 --model NAME --conventions DIR
+      python space/app.py --serve "vllm serve {model} --port {port}" --model NAME --conventions DIR
     """
     if not model:
         raise click.UsageError("No model is named: give --model DIR or ORG/NAME, or set the Space's variable COMVINT_MODEL.")
     chat: Chat
     with usage_errors():
         limits = read_limits(settings)
+        server = ModelServer(parse_command(serve, model, base_url), Path("server.log")) if serve else None
+    if server:
+        base_url = click.get_current_context().with_resource(server).base_url
+    with usage_errors():
         if base_url:
             found = read_conventions(conventions, required=True) if conventions else None
             chat = RemoteChat(

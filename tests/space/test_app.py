@@ -4,21 +4,24 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+from endpoint.served import is_running
 
 SPACE = Path(__file__).parents[2] / "space"
 
 
-def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+def start(environment: dict[str, str], *arguments: str, folder: Path | None = None) -> subprocess.Popen[str]:
     common = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, str(SPACE / "app.py"), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        cwd=folder,
         env={name: value for name, value in os.environ.items() if not name.startswith("COMVINT")} | common | environment,
     )
 
@@ -43,6 +46,24 @@ def test_it_serves_the_model_that_the_environment_names(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.communicate(timeout=100)
+
+
+def test_it_starts_and_ends_the_endpoint_of_its_model(tmp_path: Path) -> None:
+    served = Path(__file__).parents[1] / "endpoint" / "served.py"
+    command = f"{sys.executable} {served} --port {{port}} --child {tmp_path / 'child'}"
+    process = start({}, "--model", "toy-model", "--serve", command, folder=tmp_path)
+    try:
+        assert any("http://127.0.0.1:" in line for line in process.stdout), "the page was not served"
+        assert "listening on" in (tmp_path / "server.log").read_text()
+    finally:
+        process.terminate()
+        process.communicate(timeout=100)
+    child = int((tmp_path / "child").read_text())
+    for _ in range(1000):
+        if not is_running(child):
+            return
+        time.sleep(0.02)
+    pytest.fail("the endpoint outlived the page")
 
 
 def test_without_a_model_it_names_the_flag() -> None:
