@@ -6,7 +6,6 @@ It shows what becomes of real replies. The figures are those of a very small mod
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -68,8 +67,9 @@ def build(recipe: str, words: list[Any], minutes: float) -> None:
         try:
             code = child.wait(60 * minutes)
         except subprocess.TimeoutExpired:
-            child.send_signal(signal.SIGINT)
-            child.send_signal(signal.SIGINT)
+            for _ in range(2):  # the first signal stops the build, the second its wait for replies under way
+                child.terminate()
+                time.sleep(1)
             code = child.wait()
     print(f"{recipe}: {time.monotonic() - started:.0f} s", flush=True)
     if code not in (0, 3, 130):
