@@ -21,6 +21,7 @@ from comvint_hf.errors import InputError, ReplyError
 from comvint_hf.generation.client.cost import find_price
 from comvint_hf.generation.client.openai_llm import OpenAILLM
 from comvint_hf.generation.client.settings import LLMSettings
+from comvint_hf.generation.client.token_counts import count_tokens, find_weights
 from comvint_hf.generation.group import OneByOne
 from comvint_hf.generation.llm import LLM, LLMs, R
 from comvint_hf.generation.prompt import Prompt
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from comvint_hf.generation.recipe import Recipe
     from comvint_hf.types import Scene
 
-BYTES_PER_TOKEN = 3.0
-"""Bytes of a token on average where no tokenizer counts: tokenizers cut prompts with coordinates into 2.2 to 3.6."""
 NO_ADDRESS = "http://localhost/v1"
 """Stands for the endpoint where none is named; nothing is sent there."""
 IMAGE_TOKENS = 1500
@@ -87,7 +86,7 @@ class RequestListing:
         }
 
 
-def open_tokenizer(file: Path | None) -> tuple[TokenCounter, str]:
+def open_tokenizer(file: Path | None, model: str) -> tuple[TokenCounter, str]:
     """Open a `tokenizer.json`, or the folder of a model that has one; without one tokens are estimated.
 
     Returns:
@@ -97,7 +96,8 @@ def open_tokenizer(file: Path | None) -> tuple[TokenCounter, str]:
         InputError: For a file that is no tokenizer.
     """
     if file is None:
-        return (lambda text: round(len(text.encode()) / BYTES_PER_TOKEN)), f"estimated at {BYTES_PER_TOKEN:g} bytes a token"
+        weights = find_weights(model)
+        return (lambda text: count_tokens(text, weights)), f"estimated as those of {model}'s family"
     path = file / "tokenizer.json" if file.is_dir() else file
     from tokenizers import Tokenizer
 
@@ -136,7 +136,7 @@ def list_requests(
         InputError: For a stage that the recipe has not, and for a file that is no tokenizer.
     """
     wanted = _find_prompts(recipe, stage)
-    count, counted_by = open_tokenizer(tokenizer)
+    count, counted_by = open_tokenizer(tokenizer, writer)
     listing = RequestListing(counted_by=counted_by)
     settings = settings or LLMSettings()
 

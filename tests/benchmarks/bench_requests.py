@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=20)
     parser.add_argument("--tokenizer", type=Path)
     asked = parser.parse_args()
-    count, counted_by = open_tokenizer(asked.tokenizer)
+    count, counted_by = open_tokenizer(asked.tokenizer, "gpt-4o")
     for spec in asked.scenes:
         for together in (1, 4, 8):
             found = measure(spec, asked.limit, together, count)

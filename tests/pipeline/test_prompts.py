@@ -13,6 +13,7 @@ from endpoint.server import Endpoint, serve
 
 from comvint_hf import AnnotationLLM, LLMs, comvint, load_scenes, svit, vlit
 from comvint_hf.cli import main
+from comvint_hf.generation.client.token_counts import GROUPED_DIGITS, count_tokens
 from comvint_hf.pipeline.prompts import list_requests
 
 RECIPES = {"svit": svit(), "comvint": comvint(rounds=2), "vlit": vlit()}
@@ -81,10 +82,10 @@ def test_every_part_is_counted_and_the_sums_are_told() -> None:
     (request, *_) = json.loads(shown("--recipe", "svit", "--scenes", "shapes:1", "--json"))["requests"]
     tokens = request["tokens"]
     assert tokens["all"] == tokens["user"] + tokens["schema"]
-    assert tokens["user"] == round(len(request["messages"][0]["content"].encode()) / 3)
+    assert tokens["user"] == count_tokens(request["messages"][0]["content"], GROUPED_DIGITS)
     text = shown("--recipe", "svit", "--scenes", "shapes:1")
     assert f"{tokens['all']:,} tokens in all" in text
-    assert "Tokens are estimated at 3 bytes a token." in text
+    assert "Tokens are estimated as those of" in text
 
 
 def test_a_real_tokenizer_counts(tmp_path) -> None:
