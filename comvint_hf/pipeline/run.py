@@ -145,19 +145,26 @@ class EstimateRun(BuildRun):
 class PilotRun(BuildRun):
     """A pilot: a few scenes are really asked, and project the cost of all. Their replies stay in the cache."""
 
-    def work(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
+    def run(self, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
         """Project the build and stop, or with `yes` print the projection and build; see `BuildRun.run`."""
-        with stop_errors(self.options.out):
-            self.open_llms()
-            projection = asyncio.run(until_stopped(self._project(), self.llms))
-        text = "\n".join([projection.format(self.options.judge_pass_rate), *self.llms.format_budget()])
-        if not self.options.yes:
-            return (
-                f"{text}\nNothing else was asked, and these replies are kept in {self.options.reply_cache}. Run the same command "
-                "without --pilot to build; --pilot with --yes builds without asking."
-            )
-        print(text, flush=True)
-        build = open_run(self.recipe, replace(self.options, pilot=None, yes=False))
+        options = self.options
+        with self.serving():
+            with stop_errors(options.out):
+                self.open_llms()
+                projection = asyncio.run(until_stopped(self._project(), self.llms))
+            text = "\n".join([projection.format(options.judge_pass_rate), *self.llms.format_budget()])
+            if not options.yes:
+                return (
+                    f"{text}\nNothing else was asked, and these replies are kept in {options.reply_cache}. Run the same command "
+                    "without --pilot to build; --pilot with --yes builds without asking."
+                )
+            print(text, flush=True)
+            if EXECUTORS[options.executor].shares == "machine":
+                return self._build(self.options, finish)
+        return self._build(options, finish)  # elsewhere each worker has a server of its own
+
+    def _build(self, options: BuildOptions, finish: Callable[[Recipe, BuildOptions], None]) -> BuildReport | str:
+        build = open_run(self.recipe, replace(options, pilot=None, yes=False))
         report = build.run(finish)
         self.cost = build.cost
         return report

@@ -23,7 +23,7 @@ NOWHERE = "http://127.0.0.1:9/v1"
 def serve_model(options: BuildOptions, log_name: str = "server") -> Iterator[BuildOptions]:
     """Run the server of the options, and give options with its address. Without one, the options are given as they are.
 
-    SIGTERM becomes `KeyboardInterrupt` while the server starts.
+    SIGTERM becomes `KeyboardInterrupt`, also while the server starts.
 
     Raises:
         OptionsError: For a command that cannot be used.
@@ -38,23 +38,28 @@ def serve_model(options: BuildOptions, log_name: str = "server") -> Iterator[Bui
         command = parse_command(options.serve, model, settings.base_url)
     except InputError as error:
         raise OptionsError(str(error)) from error
-    log = options.out / STATE / f"{log_name}.log"
-    server = ModelServer(command, log, timeout=options.serve_timeout, on_failure=_stop_this_process)
-    with _sigterm_as_interrupt():
-        server.__enter__()
+    server = ModelServer(
+        command, options.out / STATE / f"{log_name}.log", timeout=options.serve_timeout, on_failure=_stop_this_process
+    )
+    patience = settings.patience + options.serve_timeout  # a restart is no silence
+    served = replace(settings, base_url=server.base_url, patience=patience, supervised=True)
+    with _sigterm_as_interrupt(), _naming_failures(server), server:
+        yield replace(options, serve=None, llm_settings=served)
+
+
+@contextmanager
+def _naming_failures(server: ModelServer) -> Iterator[None]:
+    """Say why the server was given up, where that stopped the run, and name its log in errors of the endpoint."""
     try:
-        patience = settings.patience + options.serve_timeout  # a restart is no silence
-        yield replace(
-            options, serve=None, llm_settings=replace(settings, base_url=server.base_url, patience=patience, supervised=True)
-        )
+        yield
     except KeyboardInterrupt:
         if server.failure is None:
             raise
         raise server.failure from None
     except EndpointError as error:
-        raise (server.failure or EndpointError(f"{error} The log of the server is {log}.")) from error
-    finally:
-        server.stop()
+        if server.failure is None and str(server.log) in str(error):
+            raise
+        raise (server.failure or EndpointError(f"{error} The log of the server is {server.log}.")) from error
 
 
 def without_server(options: BuildOptions) -> BuildOptions:

@@ -95,16 +95,16 @@ def test_what_the_scripts_run_builds_the_dataset_and_merges_the_replies(slurm, t
     assert [path.name for path in (out / ".build" / "replies").iterdir()] == [], "the workers' caches have become one"
 
 
-def test_each_task_has_a_server_of_its_own(slurm, tmp_path) -> None:
+def test_each_task_has_a_server_of_its_own_and_the_pilot_one_here(slurm, tmp_path) -> None:
     served = Path(__file__).parents[2] / "endpoint" / "served.py"
     command = f"{sys.executable} {served} --port {{port}} --state {tmp_path / 'starts'} --requests {tmp_path / 'requests'}"
     out = tmp_path / "set"
-    asked = ("--scenes", "shapes:8", "--llm", "toy-model", "--serve", command, "--tasks", "conversation")
+    asked = ("--scenes", "shapes:8", "--llm", "toy-model", "--serve", command, "--tasks", "conversation", "--pilot", 1, "--yes")
     done = svit(out, *asked, "--executor", "slurm", "--num-workers", 2, *SETTINGS, **slurm)
     assert done.returncode == 0, done.stderr + Path(f"{slurm['SLURM_NOTES']}.log").read_text()[-3000:]
-    assert (tmp_path / "starts").read_text() == "2", "the job that finishes the dataset asks nobody"
-    assert len(set((tmp_path / "requests").read_text().split())) == 2
-    assert {path.name for path in (out / ".build").glob("*.log")} == {"server-00000.log", "server-00001.log"}
+    assert (tmp_path / "starts").read_text() == "3", "the job that finishes the dataset asks nobody"
+    assert len(set((tmp_path / "requests").read_text().split())) == 3
+    assert {path.name for path in (out / ".build").glob("*.log")} == {"server.log", "server-00000.log", "server-00001.log"}
     assert "24 rows of 8 images" in (out / "README.md").read_text()
 
 
