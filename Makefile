@@ -102,7 +102,7 @@ experiment-rounds: $(VENV)/wheel ## compare rounds of complication and answer fo
 REAL_SCENES ?= 10
 REAL_SOURCE ?= coco:$(SHARED)/coco
 real: $(VENV)/wheel ## build with real weights, tune, merge and ask a small LLaVA (15 minutes; REAL_GGUF=FILE, REAL_SERVE=COMMAND)
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt 'comvint-hf[real]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt gguf xllamacpp
 	$(BIN)/python examples/experiments/real_weights.py --limit $(REAL_SCENES) --scenes $(REAL_SOURCE) \
 	  $(if $(REAL_GGUF),--gguf "$(REAL_GGUF)") $(if $(REAL_SERVE),--serve '$(REAL_SERVE)') $(ARGS)
 

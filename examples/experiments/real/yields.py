@@ -3,17 +3,22 @@
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from comvint_hf.dataset.reader import list_row_files, read_columns
-from comvint_hf.dataset.shards import REJECTED
+from comvint_hf.dataset.reader import list_configs, read_columns
+from comvint_hf.dataset.shards import REJECTED, read_markers
 
 MOST_REASONS = 3
 
 
 def read_yields(folder: Path) -> dict[str, tuple[int, Counter[str]]]:
-    """The kept rows, and the rejected ones by the first words of their reason, of each task."""
-    kept: Counter[str] = Counter(row["task"] for path in list_row_files(folder) for row in read_columns(path, ("task",)))
+    """The kept rows, and the rejected ones by the first words of their reason, of each task.
+
+    The shards are read and not the dataset, which a build that was stopped has not finished.
+    """
+    configs = list_configs(name for marker in read_markers(folder) for name in marker["files"])
+    paths = {config: [folder / name for names in splits.values() for name in names] for config, splits in configs.items()}
+    kept: Counter[str] = Counter(row["task"] for path in paths.get("default", ()) for row in read_columns(path, ("task",)))
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
-    for path in list_row_files(folder, REJECTED):
+    for path in paths.get(REJECTED, ()):
         for row in read_columns(path, ("task", "reason")):
             reasons[row["task"] or "(no task)"][row["reason"].partition(":")[0]] += 1
     return {task: (kept[task], reasons[task]) for task in sorted({*kept, *reasons})}
