@@ -178,19 +178,6 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
             metavar="URL",
         ),
         _flag(
-            "--serve",
-            'Start a server of your own for the run, as in "vllm serve {model} --port {port}": {port} becomes a free port and '
-            "{model} the name of --llm. It is restarted when it dies and ended with the run.",
-            metavar="COMMAND",
-        ),
-        _flag(
-            "--serve-timeout",
-            "Wait so long until the server has loaded its model.",
-            default=BuildOptions.serve_timeout,
-            type=_POSITIVE,
-            metavar="SECONDS",
-        ),
-        _flag(
             "--temperature",
             "The sampling temperature; by default the model's own. A model that takes none is asked without.",
             type=FiniteRange(0),
@@ -235,6 +222,19 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
             f"Shrink an image to at most N pixels before it is shown.  [default: {MAX_PIXELS}, as 1024x1024]",
             type=click.IntRange(1),
             metavar="N",
+        ),
+        _flag(
+            "--serve",
+            'Start a server of your own for the run, as in "vllm serve {model} --port {port}": {port} becomes a free port and '
+            "{model} the name of --llm. It is restarted when it dies and ended with the run.",
+            metavar="COMMAND",
+        ),
+        _flag(
+            "--serve-timeout",
+            "Wait so long until the server has loaded its model.",
+            default=BuildOptions.serve_timeout,
+            type=_POSITIVE,
+            metavar="SECONDS",
         ),
     ),
     "Cost and speed": (

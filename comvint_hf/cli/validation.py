@@ -34,7 +34,7 @@ class _Requirement:
 _NO_MODEL = "no language model is asked"
 _REQUIREMENTS = (
     _Requirement(
-        ("base_url", "batch", "temperature", "attempts", "max_tokens", "timeout", "extra_body", "header", "pilot", "serve"),
+        ("base_url", "batch", "temperature", "attempts", "max_tokens", "timeout", "extra_body", "header"),
         lambda options: options.uses_models,
         f"{_NO_MODEL}: name one with --llm MODEL",
     ),
@@ -44,6 +44,7 @@ _REQUIREMENTS = (
     _Requirement(("see_pixels",), lambda options: options.llm_settings.see, "no image is shown: add --see"),
     _Requirement(("retry_failed",), lambda options: not options.overwrite, "--overwrite builds all anew: choose one of them"),
     _Requirement(("retry_failed",), lambda options: not options.dry_run, "--dry-run is of a whole build: choose one of them"),
+    _Requirement(("pilot", "serve"), lambda options: options.uses_models, f"{_NO_MODEL}: name one with --llm MODEL"),
     _Requirement(("pilot",), lambda options: not options.dry_run, "--dry-run asks nobody: choose one of them"),
     _Requirement(
         ("pilot",),

@@ -46,11 +46,7 @@ class LLMSession(LLMs):
             lines.append(f"together: {self.usage.format_line()}")
         models = (llm.llm if isinstance(llm, BatchLLM) else llm for llm in dict.fromkeys((self.writer, self.judge)))
         lines += [note for model in models if isinstance(model, OpenAILLM) for note in model.requester.capabilities.notes]
-        return lines + self.format_budget()
-
-    def format_budget(self) -> list[str]:
-        """Format the state of the budget; [] without one."""
-        return self.meter.format_lines() if self.meter else []
+        return lines + (self.meter.format_lines() if self.meter else [])
 
     async def close(self, on_wait: Callable[[int, float], None] | None = None) -> None:
         """Wait for requests in flight, close the connections and then the cache, which releases unused budget.

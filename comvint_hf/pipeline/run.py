@@ -152,7 +152,9 @@ class PilotRun(BuildRun):
             with stop_errors(options.out):
                 self.open_llms()
                 projection = asyncio.run(until_stopped(self._project(), self.llms))
-            text = "\n".join([projection.format(options.judge_pass_rate), *self.llms.format_budget()])
+            text = "\n".join(
+                [projection.format(options.judge_pass_rate), *(self.llms.meter.format_lines() if self.llms.meter else ())]
+            )
             if not options.yes:
                 return (
                     f"{text}\nNothing else was asked, and these replies are kept in {options.reply_cache}. Run the same command "

@@ -156,21 +156,23 @@ class RetryState:
             raise EndpointError(f"{health.url} {reason} ({error}). Nothing is lost: run the same command again later.")
         if error.timed_out and not requested:  # the time has been waited already
             return 0.0
-        longest = RESTART_WAIT if health.supervised and error.unreached else 10.0 if error.throttled else 60.0
-        backoff = min(longest, health.first_wait * 2 ** min(self.tries - 1, 10))
+        backoff = min(10.0 if error.throttled else 60.0, health.first_wait * 2 ** min(self.tries - 1, 10))
         # Jitter spreads the retries of many requests; a wait that the endpoint asked for is never shortened.
-        return requested * random.uniform(1.0, 1.1) if requested else backoff * random.uniform(0.75, 1.25)
+        return requested * random.uniform(1.0, 1.1) if requested else self._limit(backoff, error) * random.uniform(0.75, 1.25)
+
+    def _limit(self, backoff: float, error: RetryableError) -> float:
+        """A server that is being restarted is looked for often, as that costs it nothing."""
+        return min(backoff, RESTART_WAIT) if self._health.supervised and error.unreached else backoff
 
     def _check_failures(self, error: RetryableError) -> None:
         health = self._health
-        if self._failures < MAX_FAILURES:
+        is_restarting = health.supervised and health.last_success is None and not error.answered
+        if self._failures < MAX_FAILURES or is_restarting:
             return
         if health.last_success is None and error.answered:
             raise health.record_refusal(ReplyError(f"{health.url} failed {self._failures} times for this prompt ({error})."))
         if health.last_success is None and error.timed_out and time.monotonic() - self._started < health.patience:
             return  # slow so far, and perhaps no more than that
-        if health.last_success is None and health.supervised:
-            return
         if health.last_success is None:
             advice = "is it running, and is --base-url right?"
             if error.timed_out:
