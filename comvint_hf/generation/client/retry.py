@@ -140,7 +140,8 @@ class RetryState:
     def next_delay(self, error: RetryableError) -> float:
         """Seconds until the next try. Raises `ReplyError` to give up the prompt and `EndpointError` to stop the run."""
         health = self._health
-        if error.throttled:
+        # A server that is away because it is being restarted says nothing about the prompt, like one that is busy.
+        if error.throttled or (health.supervised and error.unreached):
             self._throttled += 1
         else:
             self._failures += 1
@@ -166,8 +167,7 @@ class RetryState:
 
     def _check_failures(self, error: RetryableError) -> None:
         health = self._health
-        is_restarting = health.supervised and health.last_success is None and not error.answered
-        if self._failures < MAX_FAILURES or is_restarting:
+        if self._failures < MAX_FAILURES:
             return
         if health.last_success is None and error.answered:
             raise health.record_refusal(ReplyError(f"{health.url} failed {self._failures} times for this prompt ({error})."))
