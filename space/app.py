@@ -15,7 +15,7 @@ guard_imports()
 import click
 
 from comvint_hf.cli import handle_errors, remote_chat_options, usage_errors
-from comvint_hf.generation.client.serve import ModelServer, parse_command
+from comvint_hf.cli.serve import serve_option
 from comvint_hf.serving.chat import Chat
 from comvint_hf.serving.demo.limits import read_limits
 from comvint_hf.serving.demo.page import Example, build_page, launch
@@ -40,9 +40,6 @@ QUESTIONS = {
 @click.option(
     "--base-url", envvar="COMVINT_BASE_URL", metavar="URL", help="Ask an OpenAI-compatible endpoint for --model instead."
 )
-@click.option(
-    "--serve", metavar="COMMAND", help='Start the endpoint for --model first, as in "vllm serve {model} --port {port}"; see docs.'
-)
 @click.option("--conventions", metavar="DIR|ORG/NAME", help="With --base-url: the model whose comvint.json applies.")
 @click.option("--max-new-tokens", default=512, show_default=True, type=click.IntRange(1), help="The longest answer.")
 @remote_chat_options
@@ -55,11 +52,11 @@ QUESTIONS = {
 )
 @click.option("--share", is_flag=True, help="Create a public link through Gradio's servers.")
 @handle_errors
+@serve_option
 def main(
     model: str | None,
     base: str | None,
     base_url: str | None,
-    serve: str | None,
     conventions: str | None,
     max_new_tokens: int,
     temperature: float,
@@ -85,10 +82,6 @@ def main(
     chat: Chat
     with usage_errors():
         limits = read_limits(settings)
-        server = ModelServer(parse_command(serve, model, base_url), Path("server.log")) if serve else None
-    if server:
-        base_url = click.get_current_context().with_resource(server).base_url
-    with usage_errors():
         if base_url:
             found = read_conventions(conventions, required=True) if conventions else None
             chat = RemoteChat(
