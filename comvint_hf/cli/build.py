@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from comvint_hf.cli.exit_codes import INCOMPLETE
 from comvint_hf.cli.output import echo, print_dataset, print_failures, print_warnings, push_folder
 from comvint_hf.cli.validation import check_judge
-from comvint_hf.errors import InputError
 
 if TYPE_CHECKING:
     from comvint_hf.generation.recipe import Recipe
@@ -20,7 +19,6 @@ def make_dataset(recipe: Recipe, options: BuildOptions) -> None:
 
     Ends the process with the exit code `INCOMPLETE` where some prompts got no usable reply.
     """
-    from comvint_hf.generation.stage import UNKNOWN_IMAGE
     from comvint_hf.pipeline.run import open_run
 
     check_judge(recipe, options)

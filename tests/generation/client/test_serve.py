@@ -85,9 +85,7 @@ def test_a_server_that_dies_again_and_again_is_given_up(tmp_path, monkeypatch) -
 
 def test_a_server_that_never_answers_is_an_error_with_its_log(tmp_path) -> None:
     server = start(tmp_path, "--never", timeout=1.0)
-    with pytest.raises(
-        EndpointError, match=r"did not answer at http://127.0.0.1:\d+/v1 within 1 s.*server.log"
-    ):
+    with pytest.raises(EndpointError, match=r"did not answer at http://127.0.0.1:\d+/v1 within 1 s.*server.log"):
         server.__enter__()
     until(lambda: not is_running(server._process.pid))
 
