@@ -42,7 +42,10 @@ _DECLARED = re.compile(
 )
 _BOXED = re.compile(r"\\(?:boxed|text|mathrm|textbf)\s*\{([^{}]*)\}")
 _TAGS = re.compile(r"</?(?:answer|final_answer|response|b|strong|em|i)>|<\|(?:begin|end)_of_box\|>|\$", re.IGNORECASE)
-_ANSWER_TAG = re.compile(r"<(answer|final_answer)>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
+_ANSWER_END = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)
+_ANSWER_BEGIN = re.compile(r"<(?:final_)?answer>", re.IGNORECASE)
+_LONGEST_READ = 40_000
+"""Characters of an answer that are read: of a longer one its beginning and its end."""
 _BOLD = re.compile(r"(\*\*|__|`)(?=\S)([^*_`]{1,200}?)(?<=\S)\1")
 _ARTICLES = {"a", "an", "the"}
 
@@ -142,10 +145,13 @@ def _strip_markup(text: str) -> str:
     ('So B', 'B')
     """
     text = strip_thoughts(text)
+    if len(text) > _LONGEST_READ:
+        text = text[: _LONGEST_READ // 2] + text[-_LONGEST_READ // 2 :]
     if not ("\\" in text or "<" in text or "**" in text or "__" in text or "`" in text or "$" in text):
         return text
-    if marked := _ANSWER_TAG.findall(text):
-        text = marked[-1][1].strip()
+    if ends := list(_ANSWER_END.finditer(text)):
+        begins = list(_ANSWER_BEGIN.finditer(text, 0, ends[-1].start()))
+        text = text[begins[-1].end() : ends[-1].start()].strip() if begins else text
     text = _TAGS.sub("", _BOXED.sub(r"\1", _BOXED.sub(r"\1", text)))
     return _BOLD.sub(r"\2", text)
 

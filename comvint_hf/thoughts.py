@@ -18,7 +18,7 @@ _CLOSING = re.compile(
     re.IGNORECASE,
 )
 # Channels as gpt-oss writes them, and as servers leave them that have dropped the special tokens.
-_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]{0,200}(?:<\|constrain\|>[^<]{0,100})?<\|message\|>")
+_CHANNEL = re.compile(r"<\|channel\|>\s{0,4}(\w{1,20})[^<]{0,200}(?:<\|constrain\|>[^<]{0,100})?<\|message\|>")
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start)\|>")
 _BARE_CHANNEL = re.compile(r"\A\s*analysis(?=[A-Z\s])")
 _BARE_FINAL = re.compile(r"assistant\s?final(?=[^a-z])")
@@ -48,7 +48,7 @@ def strip_thoughts(text: str) -> str:
     rest = text[closings[-1].end() :] if closings else text
     if opening := _OPENING.search(rest):
         rest = rest[: opening.start()]
-    if rest is text:
+    if rest is text and "<|" not in text:
         return text
     return _FRAME.sub("", rest).strip()
 
@@ -95,7 +95,14 @@ class ThoughtFilter:
             ready = len(self._pending) - _unfinished_mark(self._pending)
             given.append(self._pending[:ready])
             self._pending = self._pending[ready:]
+        else:
+            self._drop_thoughts()
         return "".join(given)
+
+    def _drop_thoughts(self) -> None:
+        """Keep of the thoughts so far what may be the beginning of their end; all of them where they were only expected."""
+        if not self._expected:
+            self._pending = self._pending[-400:]
 
     def _read_mark(self, mark: re.Match[str], given: list[str]) -> None:
         opens = _OPENING.fullmatch(mark[0]) is not None
@@ -116,7 +123,7 @@ class ThoughtFilter:
 
 
 _ANY_MARK = re.compile(
-    f"{_OPENING.pattern}|{_CLOSING.pattern}|{_CHANNEL.pattern}|{_CHANNEL_END.pattern}(?:assistant)?", re.IGNORECASE
+    f"{_OPENING.pattern}|{_CLOSING.pattern}|{_CHANNEL.pattern}|{_CHANNEL_END.pattern}(?:assistant)?|{_FRAME.pattern}", re.IGNORECASE
 )
 _END_OF_THOUGHT = re.compile(f"{_CLOSING.pattern}|{_CHANNEL.pattern}", re.IGNORECASE)
 

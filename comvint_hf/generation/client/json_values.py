@@ -16,9 +16,9 @@ from comvint_hf.strict_reader import is_valid_text, parse_json
 
 _MAX_SCANNED = 4_000_000
 """Characters that are read in search of JSON values, those that are read twice included."""
-_MAX_REPAIRED = 20_000
+_MAX_REPAIRED = 12_000
 """Characters of the longest text that is repaired."""
-_MAX_DEPTH = 40
+_MAX_DEPTH, _MAX_QUOTES = 40, 800
 _MAX_MISSING = 3
 """Most closing brackets that are added at the end."""
 _OPENING = re.compile(r"[{\[]")
@@ -84,7 +84,8 @@ def repair_json(text: str) -> Any:
 
 def _find_whole_span(text: str) -> str | None:
     """The part of a text from its first bracket to the end of its JSON; `None` where that breaks off, or is too much to repair."""
-    if len(text) > _MAX_REPAIRED:
+    # The library's time grows with the square of the quotes that are out of place.
+    if len(text) > _MAX_REPAIRED or text.count('"') > _MAX_QUOTES:
         return None
     end = max(text.rfind("}"), text.rfind("]")) + 1
     # What follows the last bracket may be prose, or the rest of a value that broke off.
