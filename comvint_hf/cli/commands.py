@@ -223,3 +223,37 @@ def check(name: str, images: Path | None, columns: tuple[str, ...], limit: int |
     echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False) if as_json else "\n".join(report.lines()))
     if not report.complete:
         sys.exit(1)
+
+
+@main.command(cls=Command)
+@click.argument("dataset")
+@click.option(
+    "--measure", "measures", multiple=True, metavar="NAME", help="Run these measures only; MODULE:NAME for your own; repeatable."
+)
+@click.option("--seed", default=0, help="Draws the questions of the blind probe.", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@handle_errors(resume_hint="Nothing was written.")
+def quality(dataset: str, measures: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """Measure a dataset: what can be answered without the image, and the registered measures that need no model.
+
+    DATASET is a folder, a LLaVA file or a Hub repository.
+
+    \b
+      comvint quality build/svit
+      comvint quality llava_v1_5_mix665k.json --json
+    """
+    from comvint_hf.quality.blind_probe import blind_probe
+    from comvint_hf.quality.measure import DatasetRows, format_result, run_measures
+
+    with usage_errors():
+        probed = blind_probe(DatasetRows(dataset), seed)
+        results = run_measures(dataset, measures or None)
+    if as_json:
+        echo(json.dumps({"blind_probe": [result.to_json() for result in probed], **results}, indent=2, ensure_ascii=False))
+        return
+    echo("Answered without the image (95 % interval):" if probed else "Too few closed questions for the blind probe.")
+    for result in probed:
+        echo(f"  {result}")
+    print_warnings(result.warning for result in probed if result.warning)
+    for name, result in results.items():
+        echo(f"{name}: {format_result(result)}")

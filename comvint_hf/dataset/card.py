@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ MAX_TAG = 100
 LARGEST_SIZE = "10M<n<100M"
 
 
-def write_card(out: Path, build_info: dict[str, Any], statistics: Statistics) -> list[str]:
+def write_card(
+    out: Path, build_info: dict[str, Any], statistics: Statistics, probed: Sequence[Mapping[str, Any]] = ()
+) -> list[str]:
     """Write README.md, build.json, stats.json and the plots.
 
     Args:
@@ -39,18 +41,19 @@ def write_card(out: Path, build_info: dict[str, Any], statistics: Statistics) ->
         build_info: The content of build.json. "files" maps each parquet file to its row count; "parts" are the plans of the builds
             that the rows came from (one for a build, several for a mix).
         statistics: The counts of all rows.
+        probed: Results of the blind probe (`quality.blind_probe`), as plain values.
 
     Returns:
         Warnings about what looks wrong with the dataset, one sentence each.
     """
-    warnings = find_warnings(statistics, recipe_settings(build_info))
+    warnings = find_warnings(statistics, recipe_settings(build_info), probed)
     plots = plot_statistics(statistics, out / shards.PLOTS, collect_figures(build_info["parts"]))
-    stats = _to_stats(statistics, warnings)
+    stats = {**_to_stats(statistics, warnings), "blind_probe": list(probed)}
     shards.write_text_atomic(out / "stats.json", json.dumps(stats, indent=2, ensure_ascii=False) + "\n")
     if statistics.verification.has_attempts:
         build_info = {**build_info, "health": stats["health"]}
     build_info = {**build_info, HASHES: collect_hashes(out, build_info["files"])}
-    card = _render_yaml(out, build_info, statistics) + render_text(build_info, statistics, warnings, plots)
+    card = _render_yaml(out, build_info, statistics) + render_text(build_info, statistics, warnings, plots, probed)
     written = {"card": hash_card(card), "plots": {plot.file: hash_file(out / shards.PLOTS / plot.file) for plot in plots}}
     build_info = {**build_info, **written}
     shards.write_text_atomic(out / "build.json", json.dumps(build_info, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -19,12 +19,15 @@ MAX_DRIFT = 0.1
 MAX_LENGTH_RATIO = 1.25
 
 
-def find_warnings(statistics: Statistics, settings: Mapping[str, Any] | None = None) -> list[str]:
+def find_warnings(
+    statistics: Statistics, settings: Mapping[str, Any] | None = None, probed: Iterable[Mapping[str, Any]] = ()
+) -> list[str]:
     """Find what a person should check before training on the dataset.
 
     Args:
         statistics: The counts.
         settings: The settings of the recipe, if the dataset came from one.
+        probed: Results of the blind probe.
     """
     formats, kinds = (normalize_weights((settings or {}).get(name) or ()) for name in ("formats", "kinds"))
     rows = Counter({name: task.rows for name, task in statistics.tasks.items()})
@@ -35,6 +38,7 @@ def find_warnings(statistics: Statistics, settings: Mapping[str, Any] | None = N
         *_check_distribution("Task", rows, kinds),
         *(_check_answer_balance(statistics) if formats else ()),
         *_check_option_lengths(statistics),
+        *(result["warning"] for result in probed if result.get("warning")),
     ]
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 MAX_ROWS = 2**40
+PROBE_FIELDS = {"task", "format", "questions", "accuracy", "low", "high", "chance", "warning"}
 # Cards name files and the configs made of them in code.
 _ODD_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\"'`<>\\[\\]]")
 
@@ -67,6 +68,13 @@ def read_statistics(folder: Path) -> Statistics:
     read_build_info(folder)
     path = folder / "stats.json"
     return Statistics.from_json(read_json_file(path), str(path))
+
+
+def read_probe(folder: Path) -> list[dict[str, Any]]:
+    """Read the results of the blind probe in stats.json; none for a dataset that was not probed."""
+    stored = read_json_file(folder / "stats.json").get("blind_probe")
+    known = [result for result in stored if isinstance(result, dict)] if isinstance(stored, list) else []
+    return [result for result in known if PROBE_FIELDS <= result.keys()]
 
 
 def list_configs(files: Iterable[str]) -> dict[str, dict[str, list[str]]]:

@@ -127,6 +127,25 @@ def stop_reason_table(verification: VerificationStatistics) -> Table:
     return lines if reasons else []
 
 
+def probe_table(probed: Sequence[Mapping[str, Any]]) -> Table:
+    """Make a table with a line for each task and format of the blind probe: accuracy with its 95 % interval, and chance."""
+    header = ["task", "format", "questions", "right without the image", "95 % interval", "chance"]
+    return [
+        header,
+        *(
+            [
+                str(result["task"] or "-"),
+                str(result["format"]),
+                f"{result['questions']:,}",
+                f"{result['accuracy']:.3f}",
+                f"{result['low']:.3f} to {result['high']:.3f}",
+                f"{result['chance']:.2f}",
+            ]
+            for result in probed
+        ),
+    ]
+
+
 def make_tables(statistics: Statistics) -> list[Table]:
     """Make all tables of the card except the comparison with published datasets."""
     return [

@@ -30,6 +30,7 @@ from comvint_hf.pipeline.plan import BuildState, count_expected, make_plan
 from comvint_hf.pipeline.progress import Progress
 from comvint_hf.pipeline.resume import check_finished_shards
 from comvint_hf.pipeline.write import write_shards
+from comvint_hf.quality.blind_probe import probe_files
 from comvint_hf.types import Scene
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ async def run_build(
             await write_shards(state, scenes, progress)
             statistics, about = _summarize(state, scenes)
             Conventions(recipe=plan.recipe, generator=plan.generator, judge=plan.judge, prompts=plan.prompts).write(state.out)
-            warnings = card.write_card(state.out, about, statistics)
+            warnings = card.write_card(state.out, about, statistics, probe_files(state.out, about["files"], plan.seed))
         # Under the lock: a dataset that is to be replaced stays where nothing takes its place.
         _require_rows(plan, statistics)
     return BuildReport(out, statistics, progress.scenes, progress.seconds, progress.failed, about["usage"], warnings)

@@ -2,7 +2,7 @@
 
 A linear classifier sees the words and word pairs of the question, of a multiple choice also its options, and is scored on images
 that it was not fitted on. Where it beats chance, the text gives answers away, and a model tuned on it learns not to look.
-It works on rows of this package and on records of LLaVA's JSON. It knows no dataset folder and no recipe.
+It works on rows of this package and on records of LLaVA's JSON. It knows no recipe.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from comvint_hf.answers import option_letter, options, yes_no
+from comvint_hf.dataset import shards
+from comvint_hf.dataset.reader import list_configs, read_columns
 from comvint_hf.dataset.schema import IMAGE_MARKER
 from comvint_hf.grounding import GROUNDED
 
@@ -26,6 +30,9 @@ MOST_QUESTIONS = 10_000
 """Of more questions of one task and format a seeded sample is probed."""
 FEWEST_QUESTIONS = 200
 """Fewer cannot be told from chance."""
+MOST_PROBED = 200_000
+"""Rows of a larger dataset beyond these are not read by the blind probe of its build."""
+PROBED_COLUMNS = ("image_id", "task", "messages")
 FOLDS = 3
 WARN_YES_NO, WARN_ABOVE_CHANCE = 0.70, 0.20
 POPE_YES_NO = {"adversarial": 0.69, "random": 0.70, "popular": 0.89}
@@ -71,6 +78,11 @@ class ProbeResult:
             f"{self.accuracy:.0%} of {self.questions:,} right (chance {self.chance:.0%}, warning above {limit:.0%})."
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values, with the warning."""
+        numbers = {name: round(value, 4) if isinstance(value, float) else value for name, value in vars(self).items()}
+        return {**numbers, "warning": self.warning}
+
     def __str__(self) -> str:
         interval = f"{self.accuracy:.3f} [{self.low:.3f}, {self.high:.3f}]"
         return f"{self.task or '-'}/{self.format}: blind {interval}, chance {self.chance:.2f}, {self.questions:,} questions"
@@ -101,7 +113,33 @@ def blind_probe(rows: Iterable[Mapping[str, Any]], seed: int = 0, most: int = MO
     for number, row in enumerate(rows):
         for closed in closed_questions(row, number):
             groups[closed.task, "choice" if closed.choices else "bool"].append(closed)
-    return [_probe(task, kind, _sample(groups[task, kind], seed, most), seed) for task, kind in sorted(groups) if _enough(groups[task, kind])]
+    return [
+        _probe(task, kind, _sample(groups[task, kind], seed, most), seed)
+        for task, kind in sorted(groups)
+        if _enough(groups[task, kind])
+    ]
+
+
+def probe_files(folder: Path, files: Mapping[str, int], seed: int = 0) -> list[dict[str, Any]]:
+    """Run the blind probe on the kept rows of a folder; see `ProbeResult.to_json`.
+
+    Args:
+        folder: The dataset.
+        files: Its parquet files with their row counts, as in build.json.
+        seed: Draws the files that are read where there are more than `MOST_PROBED` rows, and the questions.
+    """
+    configs = list_configs(files)
+    named = sorted(
+        name for config in ("default", shards.WITHOUT_IMAGES) for names in configs.get(config, {}).values() for name in names
+    )
+    random.Random(seed).shuffle(named)
+    chosen, rows = [], 0
+    for name in named:
+        if rows < MOST_PROBED:
+            chosen.append(name)
+            rows += files[name]
+    read = (row for name in sorted(chosen) for row in read_columns(folder / name, PROBED_COLUMNS))
+    return [result.to_json() for result in blind_probe(read, seed)]
 
 
 def closed_questions(row: Mapping[str, Any], number: int = 0) -> Iterator[Closed]:
@@ -125,7 +163,7 @@ def _turns(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         (str(turn.get("role") or turn.get("from")), str(turn.get("content") or turn.get("value") or ""))
         for turn in row.get("messages") or row.get("conversations") or ()
     ]
-    for (asker, question), (teller, answer) in zip(said, said[1:], strict=False):
+    for (asker, question), (teller, answer) in pairwise(said):
         if asker in _USERS and teller in _ASSISTANTS:
             plain = GROUNDED.sub(lambda found: found["phrase"], question.replace(IMAGE_MARKER, " "))
             yield _PLACE.sub(" ", plain), answer
@@ -184,7 +222,7 @@ def _standard_error(correct: NDArray[np.bool_], images: Sequence[str]) -> float:
 def _terms(text: str, mark: str = "") -> list[str]:
     """The words and pairs of neighbours of a text."""
     words = _WORD.findall(text.lower())
-    return [*(f"{mark}{word}" for word in words), *(f"{mark}{a} {b}" for a, b in zip(words, words[1:], strict=False))]
+    return [*(f"{mark}{word}" for word in words), *(f"{mark}{a} {b}" for a, b in pairwise(words))]
 
 
 def _fit_scores(features: list[list[str]], labels: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -198,7 +236,7 @@ def _fit_scores(features: list[list[str]], labels: NDArray[np.int64], folds: NDA
     for fold in range(FOLDS):
         fitted, held_out = folds != fold, folds == fold
         if held_out.any() and len(set(labels[fitted])) == 2:
-            model = LogisticRegression(solver="liblinear", C=0.5, tol=1e-3).fit(table[fitted], labels[fitted])
+            model = LogisticRegression(solver="liblinear", C=0.5, tol=1e-3, random_state=0).fit(table[fitted], labels[fitted])
             scores[held_out] = model.decision_function(table[held_out])
     return scores
 
@@ -229,4 +267,10 @@ def _option_terms(item: Closed, place: int) -> list[str]:
     option = item.choices[place].lower()
     rank = sum(len(other) < len(option) for other in item.choices)
     asked = set(_WORD.findall(item.question.lower()))
-    return [*_terms(option), f"whole {option}", f"place {place}", f"length {rank}", *(f"{word} + {option}" for word in sorted(asked))]
+    return [
+        *_terms(option),
+        f"whole {option}",
+        f"place {place}",
+        f"length {rank}",
+        *(f"{word} + {option}" for word in sorted(asked)),
+    ]

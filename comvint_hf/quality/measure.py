@@ -14,7 +14,7 @@ from comvint_hf.dataset.card_references import collect_figures
 from comvint_hf.dataset.failure_checks import find_warnings
 from comvint_hf.dataset.inputs import REFUSED, TEXT_COLUMNS, open_input
 from comvint_hf.dataset.plot import plot_statistics
-from comvint_hf.dataset.reader import list_row_files, read_build_info, read_columns, read_statistics
+from comvint_hf.dataset.reader import list_row_files, read_build_info, read_columns, read_probe, read_statistics
 from comvint_hf.dataset.schema import Row
 from comvint_hf.dataset.splits import TEST, TRAIN
 from comvint_hf.dataset.statistics import Statistics
@@ -66,7 +66,8 @@ def describe_dataset(name: str | Path, plots: Path | None = None) -> DatasetDesc
     drawn = (
         [plots / plot.file for plot in plot_statistics(statistics, plots, collect_figures(build_info["parts"]))] if plots else []
     )
-    return DatasetDescription(statistics, find_warnings(statistics, recipe_settings(build_info)), drawn)
+    probed = read_probe(folder) if folder.is_dir() else []
+    return DatasetDescription(statistics, find_warnings(statistics, recipe_settings(build_info), probed), drawn)
 
 
 def count_rows(name: str | Path) -> Statistics:
