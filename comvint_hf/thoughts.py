@@ -123,7 +123,8 @@ class ThoughtFilter:
 
 
 _ANY_MARK = re.compile(
-    f"{_OPENING.pattern}|{_CLOSING.pattern}|{_CHANNEL.pattern}|{_CHANNEL_END.pattern}(?:assistant)?|{_FRAME.pattern}", re.IGNORECASE
+    f"{_OPENING.pattern}|{_CLOSING.pattern}|{_CHANNEL.pattern}|{_CHANNEL_END.pattern}(?:assistant)?|{_FRAME.pattern}",
+    re.IGNORECASE,
 )
 _END_OF_THOUGHT = re.compile(f"{_CLOSING.pattern}|{_CHANNEL.pattern}", re.IGNORECASE)
 

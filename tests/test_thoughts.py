@@ -1,5 +1,6 @@
 """Thoughts are taken off, whole or in a stream, whatever marks them; nothing else is."""
 
+import itertools
 import time
 
 import pytest
@@ -40,7 +41,7 @@ def test_other_texts_stay(text: str) -> None:
 def test_a_stream_gives_what_the_whole_text_holds(text: str, cuts: set[int]) -> None:
     places = [0, *sorted(cut for cut in cuts if 0 < cut < len(text)), len(text)]
     filter_ = ThoughtFilter()
-    pieces = [filter_.feed(text[start:end]) for start, end in zip(places, places[1:], strict=False)]
+    pieces = [filter_.feed(text[start:end]) for start, end in itertools.pairwise(places)]
     # Outside of marks a stream keeps what stands between two thoughts, which nobody can know to be none.
     assert strip_thoughts("".join([*pieces, filter_.finish()])).replace("Hm.", "").strip() == MARKED[text]
 
