@@ -115,8 +115,8 @@ class ReplySchema(Generic[R]):
         """Parse a message as `parse` does, and say whether its JSON had to be repaired."""
         if len(text) > LIMITS.reply_text or not is_valid_text(text):
             finish_reason = "unreadable"
-        if finish_reason == "length" and self.reply_type.partial and (cut := read_cut(text)) is not None:
-            return ParsedReply(self._salvage(cut, CUT))
+        if finish_reason == "length" and self.reply_type.partial and (cut := read_cut(strip_thoughts(text))) is not None:
+            return self._salvage(cut, CUT)
         if finish_reason in FINISH_PROBLEMS:
             is_thinking = finish_reason == "length" and text.strip() and not strip_thoughts(text)
             raise ReplyMismatch(FINISH_PROBLEMS["thinking" if is_thinking else finish_reason])
@@ -124,11 +124,11 @@ class ReplySchema(Generic[R]):
             try:
                 return ParsedReply(self.reply_type.model_validate_json(text))
             except ValidationError as error:
-                inner = _unwrap(json.loads(text))
-                if inner is not None:
+                value = json.loads(text)
+                if (inner := _unwrap(value)) is not None and not self.reply_type.partial:
                     return ParsedReply(self._validate(inner))
                 if self.reply_type.partial:
-                    return ParsedReply(self._salvage(json.loads(text)))
+                    return self._salvage_any(value, inner)
                 raise ReplyMismatch(_format_errors(error)) from error
         answer = strip_thoughts(text).strip()
         if finish_reason == REASONING and not is_json(_FENCE.sub(r"\1", answer)):
@@ -145,22 +145,29 @@ class ReplySchema(Generic[R]):
         assert sent is not None
         return find_violation(json.loads(text), sent["json_schema"]["schema"]) if is_json(text) else "it is no JSON"
 
-    def _validate(self, value: Any) -> R:
-        try:
-            return self.reply_type.model_validate(value)
-        except ValidationError as error:
-            if self.reply_type.partial:
-                return self._salvage(value)
-            raise ReplyMismatch(_format_errors(error)) from error
-
-    def _salvage(self, value: Any, cut: str = "") -> R:
+    def _salvage(self, value: Any, cut: str = "") -> ParsedReply:
         """The reply without its bad items. Raises `ReplyMismatch` where no part is good."""
         try:
             reply, problems = validate_good_items(self.reply_type, value)
         except ValidationError as error:
             raise ReplyMismatch(cut or _format_errors(error)) from error
         problems = (*problems, cut) if cut else problems
-        return reply.without(tuple(clean_text(problem, 300) for problem in problems))
+        return ParsedReply(reply.without(tuple(clean_text(problem, 300) for problem in problems)))
+
+    def _salvage_any(self, value: Any, inner: Any) -> ParsedReply:
+        """What is good in a value, or in the object inside it."""
+        try:
+            return self._salvage(value)
+        except ReplyMismatch:
+            if inner is None:
+                raise
+        return self._salvage(inner)
+
+    def _validate(self, value: Any) -> R:
+        try:
+            return self.reply_type.model_validate(value)
+        except ValidationError as error:
+            raise ReplyMismatch(_format_errors(error)) from error
 
     def _parse_prose(self, text: str, mode: Mode) -> ParsedReply:
         problem, values = None, list(self._find_candidates(text))
@@ -171,7 +178,7 @@ class ReplySchema(Generic[R]):
                 problem = problem or _format_errors(error)
         for value in (*values, read_cut(text)) if self.reply_type.partial else ():
             with suppress(ReplyMismatch):
-                return ParsedReply(self._salvage(value))
+                return self._salvage(value)
         # Only after the candidates, because a good reply may begin with an apology.
         if begins_with_refusal(text):
             raise ReplyMismatch(FINISH_PROBLEMS["refusal"])
