@@ -38,7 +38,9 @@ from comvint_hf.types import FORMATS
     type=click.IntRange(1),
     help="Samples of an image in one request to a language model; 1 as in the paper, at several times the price.",
 )
-@click.option("--examples/--no-examples", default=True, help="Show the writer a pair that is too easy and a good one.")
+@click.option(
+    "--shots", default=1, type=click.IntRange(0, 1), help="Show the writer a pair that is too easy and a good one; 0 for none."
+)
 @handle_errors
 def main(options: BuildOptions, **settings: Any) -> None:
     """Make visual reasoning harder step by step (ComVint): cross-modal and outside-knowledge questions in three formats.

@@ -8,7 +8,7 @@ from pathlib import Path
 from comvint_hf.errors import InputError
 from comvint_hf.generation import filters
 from comvint_hf.generation.group import TOGETHER
-from comvint_hf.generation.recipe import Recipe, branch, load_figures, repeat, validate_choices, validate_minimum
+from comvint_hf.generation.recipe import Recipe, branch, load_figures, repeat, validate_choices, validate_minimum, validate_range
 from comvint_hf.generation.recipes.comvint.stages import Kind, allocate_samples, complicate_all, reformulate, synthesize
 from comvint_hf.generation.recipes.comvint.verification import verify_all, verify_first
 from comvint_hf.registry import recipe
@@ -25,7 +25,7 @@ def comvint(
     count: int = 4,
     votes: int = 1,
     together: int = TOGETHER,
-    examples: bool = True,
+    shots: int = 1,
 ) -> Recipe:
     """Make the ComVint recipe (PAPERS section 2): synthesise, complicate-then-verify, reformulate.
 
@@ -40,7 +40,7 @@ def comvint(
         votes: How often the judge is asked about a rewrite, at most; an odd number, and the majority decides.
         together: Most samples of an image in one request, which shows the scene once for all; 1 as in the paper. The embedded
             annotator, which pays for no prompt, always takes one.
-        examples: Whether the prompts show examples of a pair that is too easy and of a good one.
+        shots: Whether the prompts show an example of a pair that is too easy and of a good one: 1 or 0.
 
     Raises:
         InputError: For an unknown kind or format, an invalid weight, an even number of votes, or a number that is too small.
@@ -51,13 +51,14 @@ def comvint(
     if votes < 1 or votes % 2 == 0:
         raise InputError(f"votes is {votes}: expected an odd number such as 3, so that a majority can always be found.")
     validate_minimum("together", together, 1)
+    validate_range("shots", shots, 0, 1)
     total = count * len(weights)
     judging = (verify_first(votes, together),) if rounds else ()
     return Recipe(
         "comvint",
         (
-            branch(*(synthesize(kind, allocate_samples(weights, total, kind), examples) for kind in weights)),
-            repeat(rounds, complicate_all(together, examples), filters.check, verify_all(votes, together)),
+            branch(*(synthesize(kind, allocate_samples(weights, total, kind), shots) for kind in weights)),
+            repeat(rounds, complicate_all(together, shots), filters.check, verify_all(votes, together)),
             *judging,
             reformulate(formats, together),
         ),
@@ -68,7 +69,7 @@ def comvint(
             "count": count,
             "votes": votes,
             "together": together,
-            "examples": examples,
+            "shots": shots,
         },
         citation="What Makes for Good Visual Instructions? (ComVint), 2023, [arXiv:2311.01487](https://arxiv.org/abs/2311.01487)",
         figures=load_figures(Path(__file__).parent),

@@ -49,7 +49,7 @@ LETTER_TEMPLATES: tuple[str, ...] = (
 )
 
 
-def synthesize(kind: Kind, count: Callable[[Sample], int] | int, examples: bool = True) -> Stage:
+def synthesize(kind: Kind, count: Callable[[Sample], int] | int, shots: int = 1) -> Stage:
     """Make the stage that writes `count` first samples of one kind; the number may depend on the scene."""
 
     @stage("comvint/synthesize")
@@ -63,7 +63,7 @@ def synthesize(kind: Kind, count: Callable[[Sample], int] | int, examples: bool 
 
         try:
             form = partial(synthesis_form, sample)
-            blanks = {"scene": sample.scene, "kind": kind, "examples": examples}
+            blanks = {"scene": sample.scene, "kind": kind, "shots": shots}
             return await ask_until_clean(llms.writer, "comvint/synthesize", Syntheses, read, wanted, CHECKS, form, **blanks)
         except ReplyError as error:
             return [reject_empty(sample, missing_reply_reason(error), kind)]
@@ -100,13 +100,13 @@ def allocate_samples(weights: Mapping[Kind, float], total: int, kind: Kind) -> C
     return count
 
 
-def complicate_all(together: int = TOGETHER, examples: bool = True) -> GroupStage:
+def complicate_all(together: int = TOGETHER, shots: int = 1) -> GroupStage:
     """Make the stage that asks for one more hop of reasoning, or one more piece of knowledge, of `together` samples a request."""
 
     @stage("comvint/complicate", group=True)
     async def rewrite(samples: Sequence[Sample], llms: LLMs) -> list[list[Sample]]:
         cases = [{"sample": sample} for sample in samples]
-        replies = await ask_each(llms.writer, "comvint/complicate", Rewrite, cases, rewrite_form, together, examples=examples)
+        replies = await ask_each(llms.writer, "comvint/complicate", Rewrite, cases, rewrite_form, together, shots=shots)
         return [
             [sample.reject(missing_reply_reason(reply)) if isinstance(reply, ReplyError) else _make_harder(sample, reply)]
             for sample, reply in zip(samples, replies, strict=True)
