@@ -20,6 +20,7 @@ def test_a_lasting_fault_leaves_a_whole_version_and_one_sentence(endpoint, hub, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("passing", [False, True], ids=["lasting", "passing"])
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_every_fault_leaves_a_whole_version_and_one_sentence(endpoint, passing, hub, client, versions, record_property) -> None:
