@@ -84,7 +84,7 @@ def main() -> None:
             result = trainer.train(resume_from_checkpoint=checkpoint)
 
     # Save
-    with explain_saving_error(training_args.output_dir, training_args.output_dir):
+    with explain_saving_error(training_args.output_dir):
         if trainer.was_finished:
             print(f"The run is finished: {checkpoint} holds step {result.global_step:,}, the last one, so no step was added.")
         else:

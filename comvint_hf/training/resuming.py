@@ -14,7 +14,7 @@ from typing import Any
 from transformers import Trainer, TrainerCallback
 
 from comvint_hf.errors import ComvintError, InputError, find_disk_error, first_line
-from comvint_hf.training.checkpoints import find_whole
+from comvint_hf.training.checkpoints import find_damage, find_whole
 
 
 class ResumableTrainer(Trainer):
@@ -43,12 +43,15 @@ class ResumableTrainer(Trainer):
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         folder = Path(str(self.args.output_dir), f"checkpoint-{self.state.global_step}")
-        with explain_saving_error(folder, folder.parent):
-            try:
-                super()._save_checkpoint(*args, **kwargs)
-            except Exception:
-                shutil.rmtree(folder, ignore_errors=True)  # half-written: no run could go on from it, and the disk may be full
+        try:
+            super()._save_checkpoint(*args, **kwargs)
+        except Exception as error:
+            if find_damage(folder) is None:  # it was written, and something after that failed, such as its upload
                 raise
+            shutil.rmtree(folder, ignore_errors=True)  # no run could go on from it, and the disk may be full
+            if (explained := _find_saving_error(error, folder, folder.parent)) is None:
+                raise
+            raise explained from error
 
 
 class StopCallback(TrainerCallback):
@@ -109,16 +112,21 @@ def describe_resuming(output_dir: Path | str) -> str:
 
 
 @contextmanager
-def explain_saving_error(folder: Path | str, output_dir: Path | str) -> Iterator[None]:
-    """Say what to do where a checkpoint, or another folder in a run's folder, cannot be written. Raises `InputError`."""
+def explain_saving_error(folder: Path | str) -> Iterator[None]:
+    """Say what to do where a file of a run's folder cannot be written. Raises `InputError`."""
     try:
         yield
     except ComvintError:
         raise
     except Exception as error:
-        refusal = find_disk_error(error)
-        if refusal is None and not isinstance(error, OSError):
+        if (explained := _find_saving_error(error, folder, folder)) is None:
             raise
-        raise InputError(
-            f"{folder} cannot be written. {refusal or first_line(error).rstrip('.') + '.'} {describe_resuming(output_dir)}"
-        ) from error
+        raise explained from error
+
+
+def _find_saving_error(error: Exception, folder: Path | str, output_dir: Path | str) -> InputError | None:
+    refusal = find_disk_error(error)
+    if refusal is None and not isinstance(error, OSError):
+        return None
+    found = refusal or f"{first_line(error).rstrip('.')}."
+    return InputError(f"{folder} cannot be written. {found} {describe_resuming(output_dir)}")

@@ -26,7 +26,7 @@ from train.conftest import QUIET, SFT, SMALL
 from comvint_hf.training.checkpoints import find_whole
 
 ROOT = Path(__file__).parents[2]
-KILLS = {"build": 20, "workers": 20, "mix": 16, "push": 16, "train": 10}
+KILLS = {"build": 22, "workers": 22, "mix": 16, "push": 16, "train": 6}
 PATIENCE = 900
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 

@@ -190,3 +190,13 @@ def test_a_full_disk_at_a_checkpoint_is_one_sentence_and_the_earlier_ones_stay(w
     )
     assert said.endswith("To continue from checkpoint-3, run the same command with --resume_from_checkpoint true.\n")
     assert content(out) == before
+
+
+def test_a_checkpoint_that_was_written_stays_whatever_fails_after_it(tune, tmp_path, monkeypatch, capsys) -> None:
+    def failing(**_: object) -> None:
+        raise ConnectionError("the upload failed")
+
+    monkeypatch.setattr("transformers.trainer.rotate_checkpoints", failing)
+    with pytest.raises(SystemExit):
+        tune(tmp_path, *STEPS)
+    assert find_damage(tmp_path / "checkpoint-1") is None and "the upload failed" in capsys.readouterr().err
