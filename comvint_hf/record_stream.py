@@ -103,7 +103,7 @@ def _open_zip(raw: BinaryIO, what: str) -> Any:
         names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
         if len(names) == 1:
             return archive.open(names[0])
-    except (BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (BadZipFile, OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{what} cannot be unpacked ({error}): it is damaged or cut short. Download it again.") from error
     raise InputError(f"{what} holds {len(names)} files; expected one. Unpack it.")
 

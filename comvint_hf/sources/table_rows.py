@@ -107,10 +107,13 @@ class TableReader:
     def _open(self, row: Row) -> Picture:
         value = resolve(row, self.paths.get("image", self.paths.get("file_name", "")))
         if isinstance(value, list):
-            if len(value) > 1:
-                self.counts.skip("images left out: a row's first image is its scene", self._read_id(row), len(value) - 1)
             value = value[0] if value else None
         return None if value is None else self.open_image(value)
+
+    def _count_further_images(self, row: Row) -> None:
+        value = resolve(row, self.paths.get("image", self.paths.get("file_name", "")))
+        if isinstance(value, list) and len(value) > 1:
+            self.counts.skip("images left out: a row's first image is its scene", self._read_id(row), len(value) - 1)
 
     def _read_size(self, row: Row, image: Picture) -> Size | None:
         annotated = read_size((self._read_value(row, "width"), self._read_value(row, "height")))
@@ -122,6 +125,7 @@ class TableReader:
     def _build_scene(self, rows: list[Row]) -> Scene | None:
         first = rows[0]
         image = self._open(first)
+        self._count_further_images(first)  # not where a sample is looked at: those rows come again
         size = self._read_size(first, image)
         if size is None:
             self.counts.skip("images skipped: no readable image, and no width and height", self._read_id(first))
