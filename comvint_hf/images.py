@@ -8,7 +8,7 @@ import io
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,7 +22,7 @@ from comvint_hf.strict_reader import LIMITS, open_regular, read_file
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from comvint_hf.types import Scene
+    from comvint_hf.types import Box, Scene
 
 ImageLike: TypeAlias = "Image | bytes | str | Path | Mapping[str, Any]"
 """A PIL image, an encoded image, the path of a file, or an undecoded image of datasets: {"bytes": ..., "path": ...}."""
@@ -295,6 +295,20 @@ def encode_image(image: Image, format: str, **settings: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=format, **settings)
     return buffer.getvalue()
+
+
+def outline_boxes(encoded: bytes, boxes: Iterable[Box]) -> bytes:
+    """Draw the outlines of boxes (fractions of the image) in red on an encoded image; a JPEG stays one, all else becomes PNG."""
+    from PIL import ImageDraw
+
+    image = decode_image(encoded).copy()
+    pen, width = ImageDraw.Draw(image), max(2, max(image.size) // 200)
+    for box in boxes:
+        left, top, right, bottom = box.xyxy
+        corners = (left * image.width, top * image.height, right * image.width - 1, bottom * image.height - 1)
+        pen.rectangle((*corners[:2], max(corners[0], corners[2]), max(corners[1], corners[3])), outline=(255, 0, 0), width=width)
+    is_jpeg = encoded[:2] == b"\xff\xd8"
+    return encode_image(image, "JPEG", quality=95) if is_jpeg else encode_image(image, "PNG")
 
 
 def to_data_url(image: Image, format: str = "JPEG", **settings: Any) -> str:

@@ -271,3 +271,18 @@ def test_names_that_leave_their_folder_are_recognised(name):
 @pytest.mark.parametrize("name", ["1.jpg", "val2017/1.jpg", "a..b.jpg", "...jpg"])
 def test_ordinary_names_are_not(name):
     assert is_inside(name)
+
+
+def test_boxes_are_outlined_and_the_rest_of_the_image_stays():
+    import io
+
+    from PIL import Image
+
+    from comvint_hf.images import outline_boxes
+    from comvint_hf.types import Box
+
+    plain = io.BytesIO()
+    Image.new("RGB", (100, 50), "white").save(plain, "PNG")
+    drawn = Image.open(io.BytesIO(outline_boxes(plain.getvalue(), [Box(x1=0.1, y1=0.2, x2=0.5, y2=0.8)])))
+    assert drawn.getpixel((10, 10)) == drawn.getpixel((49, 39)) == (255, 0, 0)
+    assert drawn.getpixel((30, 25)) == drawn.getpixel((70, 25)) == (255, 255, 255)

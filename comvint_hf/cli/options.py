@@ -290,7 +290,8 @@ BUILD_FLAGS: dict[str, tuple[click.Option, ...]] = {
         _flag("--out", "The dataset folder.", required=True, type=click.Path(path_type=Path, file_okay=False)),
         _flag(
             "--store-images",
-            "Store images in each row, once for each image in the config `images` (table), or not at all.",
+            "Store images in each row, there with the regions drawn that its first question points at (marked), once for each "
+            "image in the config `images` (table), or not at all.",
             default="rows",
             type=click.Choice(list(IMAGE_STORAGE)),
         ),

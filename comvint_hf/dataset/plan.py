@@ -17,8 +17,9 @@ from comvint_hf.errors import InputError
 from comvint_hf.strict_reader import read_json_file
 from comvint_hf.types import Scene
 
-# Where images are stored: `True` in each row, "table" in the config `images`, `False` nowhere.
-ImageStorage = bool | Literal["table"]
+# Where images are stored: `True` in each row, "marked" there with the regions of the question drawn, "table" in the config
+# `images`, `False` nowhere.
+ImageStorage = bool | Literal["table", "marked"]
 # Whether to replace a dataset, or to continue with what an earlier call began to write in its place.
 Overwrite = bool | Literal["continue"]
 
@@ -55,8 +56,8 @@ class Plan:
             raise InputError(f"shard_scenes is {self.shard_scenes}: expected at least one scene a shard.")
         if self.split is not None and not 0 <= self.split < 1:
             raise InputError(f"split is {self.split}: expected the share of images to hold out, at least 0 and below 1.")
-        if self.images not in (True, False, "table"):
-            raise InputError(f"images is {self.images!r}: expected True, False or 'table'.")
+        if self.images not in (True, False, "table", "marked"):
+            raise InputError(f"images is {self.images!r}: expected True, False, 'table' or 'marked'.")
 
     def assign_split(self, scene: Scene) -> str:
         """Return the split of a scene under this plan."""

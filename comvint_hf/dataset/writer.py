@@ -15,7 +15,8 @@ from comvint_hf.dataset.splits import TRAIN
 from comvint_hf.dataset.statistics import Statistics
 from comvint_hf.dataset.verification import VerificationStatistics
 from comvint_hf.errors import RowError, UnknownTagError
-from comvint_hf.images import read_checked
+from comvint_hf.grounding import parse
+from comvint_hf.images import outline_boxes, read_checked
 from comvint_hf.strict_reader import redact
 from comvint_hf.types import Sample, Scene
 
@@ -86,7 +87,7 @@ class ShardWriter:
         """Write a sample as a row or a rejected row, and return whether it was kept."""
         # Stages that ask no LLM leave the generator empty.
         sample = sample if sample.generator else sample.model_copy(update={"generator": self._plan.generator})
-        embedded = image if self._plan.images is True else None
+        embedded = image if self._plan.images in (True, "marked") else None
         reason = sample.reason
         if reason is None:
             try:
@@ -96,6 +97,8 @@ class ShardWriter:
             except RowError as error:
                 reason = str(error)
             else:
+                if embedded is not None and self._plan.images == "marked":
+                    row["images"] = [{"bytes": mark_regions(embedded, row), "path": None}]
                 self._statistics.add(row, split)
                 folder = shards.WITHOUT_IMAGES if embedded is None else shards.WITH_IMAGES
                 self._shard.add(folder, sample.task, split, row)
@@ -110,6 +113,13 @@ class ShardWriter:
         if reason not in self._reasons:  # many samples have the same one, and cleaning takes longer than writing
             self._reasons[reason] = redact(reason)
         return self._reasons[reason]
+
+
+def mark_regions(image: bytes, row: Row) -> bytes:
+    """Draw the boxes that a row's first question points at onto its encoded image (PAPERS section 4: marked regions)."""
+    asked = row["messages"][0]["content"]
+    boxes = [box for found in parse(asked) for box in found.boxes]
+    return outline_boxes(image, boxes) if boxes else image
 
 
 def _image_row(scene: Scene, image: bytes, plan: Plan) -> Row:

@@ -17,7 +17,7 @@ ANNOTATIONS = "annotations"
 """The name that `llm` and `judge` have where no language model is asked."""
 SCENES_PER_REQUEST = 2
 """Scenes in progress for each concurrent request: enough that one is always ready to be sent, whatever a scene asks."""
-IMAGE_STORAGE = {"rows": True, "table": "table", "none": False}
+IMAGE_STORAGE = {"rows": True, "marked": "marked", "table": "table", "none": False}
 """The values of `store_images`, and what plans call them."""
 
 
