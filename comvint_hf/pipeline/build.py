@@ -26,6 +26,7 @@ from comvint_hf.errors import InputError
 from comvint_hf.generation.client.usage import CostRecord
 from comvint_hf.generation.llm import LLMs
 from comvint_hf.generation.stage import NO_REPLY
+from comvint_hf.pipeline.balance import balance_answers
 from comvint_hf.pipeline.plan import BuildState, count_expected, make_plan
 from comvint_hf.pipeline.progress import Progress
 from comvint_hf.pipeline.resume import check_finished_shards
@@ -140,6 +141,7 @@ async def run_build(
     # The card is written under the lock too: it must describe exactly the shards that lie there.
     with lock_folder(out, plan.to_json(), overwrite) as folder:
         state = replace(state, out=folder)
+        await balance_answers(state.llms, plan, state.recipe, scenes, folder, shown)
         with Progress(f"{plan.recipe} on {plan.source}", total, shown, state.format_note) as progress:
             check_finished_shards(state, scenes)
             await write_shards(state, scenes, progress)
@@ -174,6 +176,7 @@ async def build_shards(state: BuildState, scenes: Iterable[Scene], progress: Pro
         InputError: If the folder holds the rows of another plan.
     """
     claim_folder(state.out, state.plan.to_json())
+    await balance_answers(state.llms, state.plan, state.recipe, scenes, state.out)
     with progress:
         await write_shards(state, scenes, progress)
 

@@ -24,6 +24,7 @@ from comvint_hf.dataset.swap_folder import new_folder
 from comvint_hf.errors import ComvintError, InputError, first_line
 from comvint_hf.generation.client import cache_files
 from comvint_hf.generation.client.usage import Usage
+from comvint_hf.pipeline.balance import TABLES
 from comvint_hf.pipeline.executor import launch
 from comvint_hf.pipeline.executor.config import EXECUTORS
 from comvint_hf.pipeline.options import BuildOptions
@@ -118,6 +119,8 @@ def _open_worker(options: BuildOptions, rank: int, num_workers: int) -> Iterator
         with tempfile.TemporaryDirectory() as folder:
             remote, out = RemoteFolder(remote_url(options)), Path(folder)
             snapshot_copy = remote.download(out, SNAPSHOT) if SNAPSHOT in remote.list_files(REPLIES) else None
+            for name in remote.list_files(TABLES):
+                remote.download(out, name)
             options = _with_llm(replace(options, out=out), cache=_own_cache(out, rank))
             yield Worker(ShardSubset(rank, num_workers, remote.finished_shards()), options, snapshot_copy, remote)
 
@@ -235,6 +238,8 @@ def _upload_build(options: BuildOptions, plan: dict[str, Any]) -> None:
             remote.upload(out, markers.marker_path(Path(), number).as_posix())
     if (out / SNAPSHOT).exists():
         remote.upload(out, SNAPSHOT)
+    for path in sorted((out / TABLES).glob("*.json")):
+        remote.upload(out, f"{TABLES}/{path.name}")
 
 
 def _download_results(options: BuildOptions) -> None:

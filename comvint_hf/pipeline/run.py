@@ -21,6 +21,7 @@ from comvint_hf.generation.client.batch import run_in_batches
 from comvint_hf.generation.client.estimate import SAMPLE, estimate_build, sample_scenes
 from comvint_hf.generation.client.pilot import Projection, measure_scene, project
 from comvint_hf.generation.client.settings import LLMSettings
+from comvint_hf.pipeline.balance import balance_answers
 from comvint_hf.pipeline.build import BuildReport, build_shards, run_build
 from comvint_hf.pipeline.concurrency import run_in_order
 from comvint_hf.pipeline.distributed import Worker, merge_worker_caches, run_workers, submit_workers
@@ -207,9 +208,11 @@ class WorkersRun(BuildRun):
         build = PickledCall(build_in_worker, self.recipe)
         with stop_errors(options.out):
             self.open_llms()  # a missing key or price must be an error before anything is started
-            plan = self.make_state().plan.to_json()
+            state = self.make_state()
+            plan = state.plan.to_json()
             asyncio.run(self.llms.close())  # the workers open the cache themselves
             with lock_folder(options.out, plan, options.overwrite) as folder:
+                asyncio.run(balance_answers(self.llms, state.plan, self.recipe, self.scenes, folder, shown=True))
                 shared = _move_output(replace(options, **self._workers_serve), folder)
                 check_finished_shards(replace(self.make_state(), out=folder), self.scenes)
                 if executor.waits:

@@ -228,10 +228,11 @@ def _terms(text: str, mark: str = "") -> list[str]:
 def _fit_scores(features: list[list[str]], labels: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.float64]:
     """Scores of being right or "yes", each from a classifier that was fitted without the question's fold."""
     import numpy as np
-    from sklearn.feature_extraction import FeatureHasher
+    from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    table = FeatureHasher(2**18, input_type="string", alternate_sign=False).transform(features)
+    # What occurs once cannot help on other images.
+    table = CountVectorizer(analyzer=list, binary=True, min_df=2, dtype=np.float64).fit_transform(features)
     scores = np.zeros(len(labels))
     for fold in range(FOLDS):
         fitted, held_out = folds != fold, folds == fold

@@ -51,6 +51,11 @@ class SceneStream:
         location = self.spec.partition(":")[2]
         return self.source.licence_of(location) if self.source.licence_of else self.source.licence
 
+    def without_limit(self) -> SceneStream:
+        """The same scenes, all of them."""
+        start: Callable[..., Iterable[Scene]] = self.start  # load_scenes gave it its limit
+        return SceneStream(self.spec, self.source, partial(start, limit=None))
+
     def __iter__(self) -> Iterator[Scene]:
         counts = self.counts = ReadCounts()
         found = False

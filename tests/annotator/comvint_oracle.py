@@ -13,10 +13,10 @@ from comvint_hf import annotator
 from comvint_hf.generation.recipes.comvint.stages import LETTER_TEMPLATES, YES_NO_TEMPLATES
 
 TABLES = Path(annotator.__file__).parent
-FORMS = tomllib.loads((TABLES / "wording/comvint_questions.toml").read_text())["form"]
-KINDS = tomllib.loads((TABLES / "wording/comvint_kinds.toml").read_text())
-RELATIONS = tomllib.loads((TABLES / "wording/comvint_relations.toml").read_text())["relation"]
-SHORT = tomllib.loads((TABLES / "wording/comvint_knowledge.toml").read_text())
+FORMS = tomllib.loads((TABLES / "wording/questions.toml").read_text())["form"]
+KINDS = tomllib.loads((TABLES / "wording/kinds.toml").read_text())
+RELATIONS = tomllib.loads((TABLES / "wording/relations.toml").read_text())["relation"]
+SHORT = tomllib.loads((TABLES / "wording/short_knowledge.toml").read_text())
 KNOWN = tomllib.loads((TABLES / "knowledge.toml").read_text())
 NUMBERS = [
     "none",

@@ -6,23 +6,23 @@ import re
 from random import Random
 
 import pytest
+from annotator.toys import draws
 
-from comvint_hf.annotator.comvint import candidates, templates, wrong_answers
-from comvint_hf.annotator.comvint.answers import UNCLAIMED, boolean
-from comvint_hf.annotator.comvint.complicate import complicate_program
-from comvint_hf.annotator.comvint.references import unique_references
+from comvint_hf.annotator.answers import description
+from comvint_hf.annotator.answers.closed import wrong_options
+from comvint_hf.annotator.answers.conversation import conversation
+from comvint_hf.annotator.answers.subjects import view_of
 from comvint_hf.annotator.facts.scene import Facts, facts_of
-from comvint_hf.annotator.programs.execute import evaluate
+from comvint_hf.annotator.language import templates
+from comvint_hf.annotator.programs import candidates
+from comvint_hf.annotator.programs.complicate import complicate_program
 from comvint_hf.annotator.programs.knowledge import lookup, similar_uses
 from comvint_hf.annotator.programs.program import parse_program
+from comvint_hf.annotator.programs.references import unique_references
 from comvint_hf.annotator.programs.search import known_of, resolve
-from comvint_hf.annotator.svit import description, turns
-from comvint_hf.annotator.svit.context import Context
-from comvint_hf.annotator.svit.conversation import conversation
-from comvint_hf.annotator.svit.view import view_of
 from comvint_hf.errors import ReplyError
 from comvint_hf.generation.prompt import Prompt
-from comvint_hf.types import Box, Object, Sample, Scene
+from comvint_hf.types import Box, Object, Scene
 
 MARK = re.compile(r"\[([^/\]]+)/(\w+)\]")
 CLOTHES = ("shirt", "shirts", "hat", "cap", "dress", "skirt", "jacket", "vest", "shorts", "visor")
@@ -71,7 +71,7 @@ def described(scene: Scene, seeds: range = range(30)) -> list[str]:
     found = []
     for seed in seeds:
         try:
-            found.append(description.detail_description(Prompt("svit/x", scene=scene), Random(seed)).description)
+            found.append(description.detail_description(Prompt("svit/x", scene=scene), draws(seed)).description)
         except ReplyError:
             continue
     return found
@@ -163,7 +163,7 @@ def test_a_description_lists_what_its_caption_did_not_tell():
     assert opened
     for text in opened:
         assert len(re.findall(r"\b[Aa] (?:man|bike|shirt)\b", text)) == 3, text
-        assert "a bench" in text and "a large tree" in text.lower()
+        assert "a bench" in text.lower() and "a large tree" in text.lower()
 
 
 def test_a_description_calls_one_thing_by_one_name():
@@ -197,20 +197,9 @@ def test_sentences_are_joined_as_a_person_would():
 def test_who_sits_under_a_cart_has_no_hat_above_it():
     captions = ("[A girl/o1] in [a hat/o2] is sitting under [a cart/o3] .",)
     boxes = {"o1": (0.3, 0.2, 0.6, 0.9), "o2": (0.4, 0.1, 0.5, 0.2), "o3": (0.35, 0.6, 0.55, 0.95)}
-    context = Context(Prompt("svit/x", scene=scene_of(*captions, **boxes)), Random(0), "svit_description")
-    assert {"o2", "o3"} <= context.view.by_tag.keys()
-    assert not [pair for pair in context.position_pairs() if {pair[0].tag, pair[1].tag} == {"o2", "o3"}]
-
-
-def test_nobody_asks_where_it_is_once_that_is_told():
-    scene = scene_of("[A bench/o1] and [a bike/o2] .", o1=(0.02, 0.6, 0.2, 0.8), o2=(0.7, 0.4, 0.9, 0.6))
-    orders = set()
-    for seed in range(60):
-        for dialogue in conversation(Prompt("svit/x", scene=scene, count=3, turns=5), Random(seed)).dialogues:
-            topics = [turn.topic for turn in dialogue.turns]
-            if dialogue.topic in ("bench", "bike") and {"position", "relation"} <= set(topics):
-                orders.add(topics.index("position") < topics.index("relation"))
-    assert orders == {True}
+    view = view_of(scene_of(*captions, **boxes))
+    assert {"o2", "o3"} <= view.by_tag.keys()
+    assert not [pair for pair in view.position_pairs(draws()) if {pair[0].tag, pair[1].tag} == {"o2", "o3"}]
 
 
 def test_a_man_and_again_a_man_would_be_two():
@@ -225,9 +214,8 @@ def test_the_woman_is_one_of_the_women():
     over = {"o1": (0.3, 0.2, 0.5, 0.9), "o2": (0.28, 0.2, 0.52, 0.92), "o3": (0.0, 0.5, 0.2, 0.9), "o4": (0.7, 0.5, 0.9, 0.9)}
     scene = scene_of("[A woman/o1] by [a tree/o3] and [a bench/o4] .", "[The women/o2] by [a tree/o3] .", **over)
     view = view_of(scene)
-    context = Context(Prompt("svit/x", scene=scene), Random(0), "svit_description")
     assert {"o1", "o2"} <= {item.tag for item in view.all_subjects} | view.facts.second_names.keys()
-    assert len({item.tag for item in description._different(context, [])} & {"o1", "o2"}) == 1
+    assert len({item.tag for item in description._Photo(view, draws())._others()} & {"o1", "o2"}) == 1
 
 
 def test_one_talks_to_somebody_and_not_to_something():
@@ -235,24 +223,16 @@ def test_one_talks_to_somebody_and_not_to_something():
     told = [
         turn.question
         for seed in range(40)
-        for dialogue in conversation(Prompt("svit/x", scene=scene, count=3, turns=5), Random(seed)).dialogues
+        for dialogue in conversation(Prompt("svit/x", scene=scene, count=3, turns=5), draws(seed)).dialogues
         for turn in dialogue.turns
     ]
     assert told and not any("talking" in text for text in told)
 
 
-def test_a_house_is_not_told_by_the_pants():
-    scene = scene_of("[A house/o1] and [pants/o2] .", o1=(0.6, 0.0, 1.0, 0.6), o2=(0.1, 0.5, 0.2, 0.7))
-    context = Context(Prompt("svit/x", scene=scene), Random(0), "svit_conversation")
-    house, pants = (context.view.by_tag[tag] for tag in ("o1", "o2"))
-    assert turns.side(context, house, False) is None
-    assert turns.side(context, pants, False)
-
-
 def test_an_overview_does_not_ask_what_somebody_holds_once_that_is_told():
     scene = scene_of("[A man/o1] is holding [a book/o2] in a small room .", o1=(0.3, 0.2, 0.7, 0.9), o2=(0.4, 0.5, 0.5, 0.6))
     for seed in range(60):
-        for dialogue in conversation(Prompt("svit/x", scene=scene, count=3, turns=5), Random(seed)).dialogues:
+        for dialogue in conversation(Prompt("svit/x", scene=scene, count=3, turns=5), draws(seed)).dialogues:
             texts = [turn.question for turn in dialogue.turns]
             if dialogue.topic == "overview" and "is holding a book" in dialogue.turns[0].answer:
                 assert not any("holding" in text for text in texts), texts
@@ -268,39 +248,12 @@ def test_a_swim_cap_shades_no_eyes():
 # Questions of ComVint ----------------------------------------------------------------------------------------------------
 
 
-def test_what_serves_a_use_is_not_claimed_of_a_bottle():
-    """Nobody need look to know that the bottle is not what one travels through a town with."""
-    scene = scene_of("[A bus/o1] and [a bottle/o2] and [a bench/o3] .")
-    assert "tool" in UNCLAIMED
-    sample = Sample(scene=scene, task="outside_knowledge", reasoning="tool(travel through a town together with many others)")
-    asked = {
-        boolean(Prompt("comvint/boolean", sample=sample, wanted=wanted), Random(seed)).reasoning
-        for seed in range(30)
-        for wanted in ("yes", "no")
-    }
-    assert asked and not any("is(tool" in reasoning for reasoning in asked)
-
-
-def test_who_walks_on_something_walks_on_no_bed():
-    known = facts("[A man/o1] is walking on [a path/o2] .")
-    for seed in range(20):
-        wrong = wrong_answers.wrong_values(parse_program("what(the(man), walking on)"), known, Random(seed), 6)
-        assert not {"bed", "bus", "tractor", "couch"} & set(wrong)
-
-
 def test_a_bike_may_do_what_a_scooter_does():
     assert "ride short ways through a town" in similar_uses("bike")
     known = facts("[A man/o1] is riding [a bike/o2] .")
+    uses = (*similar_uses("bike"), "cut food", "tell the time", "play catch")
     for seed in range(20):
-        assert not similar_uses("bike") & set(wrong_answers.wrong_values(parse_program("use(the(bike))"), known, Random(seed), 6))
-
-
-def test_wrong_uses_are_of_the_kind_that_is_asked_for():
-    known = facts("[A man/o1] by [a desk/o2] .")
-    first = [
-        wrong_answers.wrong_values(parse_program("use(the(piece of furniture))"), known, Random(seed), 1) for seed in range(20)
-    ]
-    assert {"keep the upper body warm", "hit a baseball"}.isdisjoint(value for values in first for value in values)
+        assert not similar_uses("bike") & set(wrong_options(parse_program("use(the(bike))"), known, draws(seed, *uses)))
 
 
 def test_a_puppy_has_no_puppy():
@@ -314,12 +267,6 @@ def test_a_metal_cabinet_is_not_of_wood():
     assert known_of(metal.objects[0], "made_of") is None
 
 
-def test_the_sky_is_not_likened_to_a_sky():
-    like = "like(the({0}), a clear sky, coal, fresh snow)"
-    assert evaluate(parse_program(like.format("sky")), facts("[A blue sky/o1] .")) is None
-    assert evaluate(parse_program(like.format("kite")), facts("[A blue kite/o1] .")).value == "a clear sky"
-
-
 def test_a_slip_of_the_pen_is_not_asked_for():
     assert not unique_references(facts("[A red hoddie/o1] ."))
     assert unique_references(facts("[A red bench/o1] ."))
@@ -331,16 +278,8 @@ def test_a_slip_of_the_pen_is_not_asked_for():
 def test_khaki_is_no_other_colour_than_brown():
     known = facts("[A man/o1] in [khaki shorts/o2] .")
     for seed in range(20):
-        assert not {"brown", "tan", "beige"} & set(
-            wrong_answers.wrong_values(parse_program("colour(the(shorts))"), known, Random(seed), 6)
-        )
-
-
-def test_a_screen_is_on_no_airplane():
-    known = facts("[A screen/o1] on [a desk/o2] .")
-    for seed in range(20):
-        wrong = wrong_answers.wrong_values(parse_program("what(the(screen), on)"), known, Random(seed), 6)
-        assert not {"airplane", "bus", "tractor", "helicopter"} & set(wrong)
+        colours = draws(seed, "brown", "tan", "beige", "red", "blue", "pink")
+        assert set(wrong_options(parse_program("colour(the(shorts))"), known, colours)) == {"red", "blue", "pink"}
 
 
 def test_nobody_asks_what_the_man_wearing_the_cap_is_on():

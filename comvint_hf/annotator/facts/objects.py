@@ -58,7 +58,7 @@ class SceneObject:
 @cache
 def attribute_types() -> dict[str, str]:
     """Attribute word -> what it describes ("wooden" -> "material"); colours included."""
-    table = {word: kind for kind, words in vocabulary.read_table("comvint_attributes").items() for word in words}
+    table = {word: kind for kind, words in vocabulary.read_table("attributes").items() for word in words}
     return {**table, **dict.fromkeys(COLOURS, "colour"), **dict.fromkeys(COLOURS.values(), "colour")}
 
 

@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from random import Random
 from typing import Any, NamedTuple
 
 from comvint_hf.annotator.facts import duplicates, relations
@@ -24,11 +23,10 @@ from comvint_hf.annotator.facts.objects import (
     is_different_colour,
     is_picture,
     read_object,
-    word_of,
 )
 from comvint_hf.annotator.words import vocabulary
-from comvint_hf.annotator.words.english import COLLECTIVES, COLOURS, NounPhrase, core, noun_phrase, words
-from comvint_hf.annotator.words.vocabulary import all_classes_of, could_be, is_a
+from comvint_hf.annotator.words.english import COLLECTIVES, COLOURS, NUMBER_OF_WORD, NounPhrase, core, noun_phrase, words
+from comvint_hf.annotator.words.vocabulary import all_classes_of, could_be
 from comvint_hf.grounding import find_tags
 from comvint_hf.registry import find_traits
 from comvint_hf.text import plural, singular
@@ -171,7 +169,18 @@ class Facts:
         if any(could_be(phrase.core, noun) for phrase in self.names_without_box):
             return None
         sure = all(noun in obj.possible_names and obj.box.area >= SMALLEST for obj in found)
-        return len(found) if sure else None
+        return len(found) if sure and self._said_numbers(noun) <= {len(found)} else None
+
+    def _said_numbers(self, noun: str) -> set[int]:
+        """How many of a kind the captions speak of, where they say a number: one that differs makes any count doubtful."""
+        said = set()
+        for caption in self.scene.captions:
+            words = _WORD.findall(caption.lower())
+            for place, word in enumerate(words):
+                number = NUMBER_OF_WORD.get(word, 0)
+                if number > 1 and any(could_be(after, noun) for after in words[place + 1 : place + 4]):
+                    said.add(number)
+        return said
 
     def has_unknown_number(self, noun: str) -> bool:
         """Whether a crowd of this kind stands for an unknown number."""
@@ -323,32 +332,12 @@ class Facts:
         if self.rendered:
             return not any(noun in obj.possible_names for obj in self.objects)
         meant = vocabulary.classes_of(noun)
-        return meant.isdisjoint(self.mentioned_classes) and all_classes_of(noun).isdisjoint(self._general_classes)
+        return meant.isdisjoint(self.mentioned_classes) and all_classes_of(noun).isdisjoint(self.general_classes)
 
     @cached_property
-    def _general_classes(self) -> frozenset[str]:
+    def general_classes(self) -> frozenset[str]:
         """Broad kinds that were said as such ("a vehicle", "some animal"): any narrower kind may be meant."""
         return frozenset().union(*map(vocabulary.classes_of, self.all_words)) if self.all_words else frozenset()
-
-    @cached_property
-    def absent_nouns(self) -> tuple[str, ...]:
-        """Kinds that are certainly absent, the plausible ones (of a setting that the image shares) first."""
-        settings = frozenset().union(
-            *(kind.settings for kind in map(vocabulary.kind_table().get, self.mentioned_classes) if kind)
-        )
-        ranked: list[tuple[int, str]] = []
-        for kind in vocabulary.kind_table().values():
-            if kind.settings and (kind.big or self.exhaustive and kind.coco) and self.is_absent(kind.name):
-                ranked.append((-len(kind.settings & settings), kind.name))
-        return tuple(name for _, name in sorted(ranked))
-
-    def sample_absent(self, random: Random, count: int, kind: str = "", beside: Iterable[str] = ()) -> list[str]:
-        """`count` words for objects that are surely not there, plausible ones preferred, of the broader `kind` if given."""
-        words = [word_of(name) for name in self.absent_nouns if not kind or is_a(name, kind)]
-        words = [word for word in dict.fromkeys(words) if not any(could_be(word, other) for other in beside)]
-        pool = words[: max(12, 3 * count)]
-        random.shuffle(pool)
-        return pool[:count]
 
 
 def _attribute_choices(obj: SceneObject) -> Iterator[tuple[str, ...]]:

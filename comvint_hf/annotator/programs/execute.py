@@ -213,7 +213,7 @@ def is_wrong(question: Program, right: Outcome, value: str, facts: Facts) -> boo
             calls = facts.by_tag[right.tags[0]].possible_names
             return (
                 not could_be(right.value, value)
-                and not _related(right.value, value)
+                and not are_people_alike(right.value, value)
                 and vocabulary.classes_of(value).isdisjoint(calls)
             )
         case "further" | "nearer" | "bigger":
@@ -229,7 +229,7 @@ def is_wrong(question: Program, right: Outcome, value: str, facts: Facts) -> boo
     return value != right.value
 
 
-def _related(first: str, second: str) -> bool:
+def are_people_alike(first: str, second: str) -> bool:
     """Whether two words for people differ in age only, which two viewers may see differently."""
     same = ({"man", "boy"}, {"woman", "girl"}, {"child", "boy", "girl"})
     return any(

@@ -1,6 +1,6 @@
 """What programs may ask of the world: fields of knowledge about a noun, each with one short answer.
 
-Uses and materials come from `knowledge.toml`, the rest from `wording/comvint_knowledge.toml`. It knows no scene.
+Uses and materials come from `knowledge.toml`, the rest from `wording/short_knowledge.toml`. It knows no scene.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from comvint_hf.text import singular
 
 @cache
 def _short_answers() -> dict[str, dict[str, str]]:
-    """Field -> kind -> value, read from `wording/comvint_knowledge.toml`."""
-    return vocabulary.read_table("comvint_knowledge")
+    """Field -> kind -> value, read from `wording/short_knowledge.toml`."""
+    return vocabulary.read_table("short_knowledge")
 
 
 CORNERED = ("triangle", "square")

@@ -153,7 +153,7 @@ def known_of(obj: SceneObject, field: str) -> str | None:
     return _common_value(field, obj.cores)
 
 
-MATERIALS = frozenset(vocabulary.read_table("comvint_attributes")["material"])
+MATERIALS = frozenset(vocabulary.read_table("attributes")["material"])
 
 
 @lru_cache(maxsize=65536)

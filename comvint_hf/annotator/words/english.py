@@ -293,3 +293,35 @@ def _split_article(words: list[str]) -> tuple[int | None, list[str]]:
             break
         words = words[1:]
     return count, words
+
+
+def third_person(verb: str) -> str:
+    """A verb as it follows "she".
+
+    >>> [third_person(word) for word in ("walk", "catch", "carry", "play")]
+    ['walks', 'catches', 'carries', 'plays']
+    """
+    if verb == "have":
+        return "has"
+    if verb.endswith(("ch", "sh", "ss", "x")):
+        return f"{verb}es"
+    return f"{verb[:-1]}ies" if verb.endswith("y") and verb[-2] not in "aeo" else f"{verb}s"
+
+
+def gerund(verb: str) -> str:
+    """A verb as it follows "she is".
+
+    >>> [gerund(word) for word in ("walk", "ride", "sit", "lie", "ski")]
+    ['walking', 'riding', 'sitting', 'lying', 'skiing']
+    """
+    if verb in words("doubling"):
+        return f"{verb}{verb[-1]}ing"
+    if verb.endswith("ie"):
+        return f"{verb[:-2]}ying"
+    return f"{verb[:-1]}ing" if verb.endswith("e") and not verb.endswith("ee") else f"{verb}ing"
+
+
+@cache
+def verbs_by_form(plural: bool) -> dict[str, str]:
+    """The verbs of captions by their form after one or after several, with the base."""
+    return {verb if plural else third_person(verb): verb for verb in words("verbs")}

@@ -1,4 +1,4 @@
-"""What words mean: synonyms and broader kinds, read from `wording/comvint_kinds.toml`. It knows no scene."""
+"""What words mean: synonyms and broader kinds, read from `wording/kinds.toml`. It knows no scene."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Relation:
     place: bool
 
 
+@cache
 def read_table(name: str) -> dict:
     """Read one data file of `wording/`."""
     return tomllib.loads((WORDING / f"{name}.toml").read_text(encoding="utf-8"))
@@ -51,7 +52,7 @@ def kind_table() -> dict[str, Kind]:
             entry.get("big", False),
             entry.get("coco", False),
         )
-        for name, entry in read_table("comvint_kinds").items()
+        for name, entry in read_table("kinds").items()
     }
 
 
@@ -59,11 +60,11 @@ def kind_table() -> dict[str, Kind]:
 def _canonical() -> dict[str, frozenset[str]]:
     """Word -> the kinds it may mean. A word may mean several ("glass": a cup or a wine glass)."""
     meanings: dict[str, set[str]] = {}
-    for name, entry in read_table("comvint_kinds").items():
+    for name, entry in read_table("kinds").items():
         for word in (name, entry.get("word", name), *(word.replace("-", " ") for word in entry.get("words", "").split())):
             meanings.setdefault(word, set()).add(name)
             meanings.setdefault(singular(word), set()).add(name)
-    for parent in {entry["is"] for entry in read_table("comvint_kinds").values() if "is" in entry}:
+    for parent in {entry["is"] for entry in read_table("kinds").values() if "is" in entry}:
         meanings.setdefault(parent, set()).add(parent)
     return {word: frozenset(names) for word, names in meanings.items()}
 
@@ -129,15 +130,13 @@ def relations() -> dict[str, Relation]:
         entry["verb"]: Relation(
             entry["verb"], frozenset(entry.get("asks", "").split()), entry.get("animate", False), entry.get("place", False)
         )
-        for entry in read_table("comvint_relations")["relation"]
+        for entry in read_table("relations")["relation"]
     }
 
 
 @cache
 def _predicate_table() -> dict[str, str]:
-    return {
-        form: entry["verb"] for entry in read_table("comvint_relations")["relation"] for form in (entry["verb"], *entry["forms"])
-    }
+    return {form: entry["verb"] for entry in read_table("relations")["relation"] for form in (entry["verb"], *entry["forms"])}
 
 
 @lru_cache(maxsize=16384)

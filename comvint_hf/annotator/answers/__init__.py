@@ -1,0 +1,1 @@
+"""The answers to the prompts of the three recipes: each puts programs of one scene into words."""

@@ -1,1 +1,0 @@
-"""Answers to ComVint's and the VLIT review's prompts."""

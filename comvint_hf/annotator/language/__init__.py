@@ -1,0 +1,1 @@
+"""Programs in words: templates, the slots they take, and captions as sentences."""

@@ -1,1 +1,0 @@
-"""Answers to SVIT's four prompts."""
