@@ -104,11 +104,11 @@ def load_default_tables() -> Tables:
     return Tables.read(DEFAULT_TABLES)
 
 
-async def count_corpus(scenes: Iterable[Scene], recipe: Recipe, seed: int = 0) -> Tables:
+async def count_corpus(scenes: Iterable[Scene], recipe: Recipe, seed: int = 0, fewest: int | None = None) -> Tables:
     """Count the answers that a recipe's closed questions would have over a corpus, and fit the tables that balance them.
 
-    The recipe is run once over all scenes, with every closed question noted and left out. Drawn scenes need no balance. Fewer than
-    `FEWEST_SCENES` photos say too little about a kind: for them the shipped tables are returned.
+    The recipe is run once over all scenes, with every closed question noted and left out. Drawn scenes need no balance. Of fewer
+    than `fewest` photos (by default `FEWEST_SCENES`) the shipped tables are returned.
     """
     from comvint_hf.annotator.answers.closed import may_both_be_right
     from comvint_hf.annotator.answers.presence import survey
@@ -123,7 +123,11 @@ async def count_corpus(scenes: Iterable[Scene], recipe: Recipe, seed: int = 0) -
             counter.see(*survey(facts))
             await recipe.run(scene, llms)
             await asyncio.sleep(0)  # a stop can come in between
-    return counter.fit(may_both_be_right) if counter.scenes >= FEWEST_SCENES else load_default_tables()
+    return (
+        counter.fit(may_both_be_right)
+        if counter.scenes >= (FEWEST_SCENES if fewest is None else fewest)
+        else load_default_tables()
+    )
 
 
 def _answer(name: str) -> Answer:

@@ -21,6 +21,8 @@ Row = dict[str, Any]
 IMAGE_MARKER = "<image>"
 SEEN = "seen"
 """Tag and key of evidence that is no annotation: the writer saw the image, and named it with its box."""
+EVIDENT_TASKS = ("cross_modal", "outside_knowledge")
+"""Tasks whose texts point at nothing: their rows carry the boxes of their evidence, so that a viewer can draw them."""
 
 
 @cache
@@ -86,11 +88,20 @@ def to_row(sample: Sample, id: str, image: bytes | None = None) -> Row:
         messages.append({"role": message.role, "content": rendered.text})
         boxes.extend(box.xyxy for box in rendered.boxes)
         phrases.extend(rendered.phrases)
+    if not boxes and sample.task in EVIDENT_TASKS:
+        boxes, phrases = _evidence_boxes(sample)
     row = _row(sample, id, messages, boxes, phrases)
     # A row without its image has no column `images`, so that trainers notice.
     if image is not None:
         row["images"] = [{"bytes": image, "path": None}]
     return row
+
+
+def _evidence_boxes(sample: Sample) -> tuple[list[tuple[float, float, float, float]], list[str]]:
+    """The boxes of the objects that an answer rests on, and their names; the text stays without coordinates."""
+    found = [sample.scene.by_tag[tag] for tag in sample.evidence if tag in sample.scene.by_tag]
+    named = [(box.xyxy, item.name) for item in found if isinstance(item, Object) for box in item.boxes]
+    return [box for box, _ in named], [name for _, name in named]
 
 
 def to_rejected_row(sample: Sample, id: str, reason: str) -> Row:

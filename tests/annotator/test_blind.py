@@ -39,7 +39,7 @@ def corpus():
 def made(request, corpus):
     """A recipe, its tables, and its samples on the whole corpus."""
     recipe = RECIPES[request.param]
-    tables = asyncio.run(count_corpus(corpus, recipe))
+    tables = asyncio.run(count_corpus(corpus, recipe, fewest=COUNT))
     return recipe, tables, write(recipe, corpus, tables)
 
 

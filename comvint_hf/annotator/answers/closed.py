@@ -35,7 +35,7 @@ PAINTS = ("red and yellow", "blue and yellow", "blue and red", "black and white"
 def claimed_value(program: Program, facts: Facts, draws: Draws, truth: bool) -> str | None:
     """The value that a yes/no question claims, the right one if `truth`; `None` where it would tell, or nothing is surely wrong."""
     right = evaluate(program, facts)
-    if right is None or program.head in ("exists", "tool") or not facts.rendered and program.head in OPEN_ONLY:
+    if right is None or program.head == "exists" or not facts.rendered and program.head in OPEN_ONLY:
         return None
     if facts.rendered or program.head in AMONG or program.head == "across":
         return right.value if truth else next(iter(_wrong_values(program, right, facts, draws, 1)), None)
@@ -45,7 +45,7 @@ def claimed_value(program: Program, facts: Facts, draws: Draws, truth: bool) -> 
 def wrong_options(program: Program, facts: Facts, draws: Draws) -> list[str]:
     """Three wrong values for a multiple choice; [] where there are none, or they would tell."""
     right = evaluate(program, facts)
-    if right is None or program.head == "exists" or not facts.rendered and program.head in OPEN_ONLY | {"across", "tool"}:
+    if right is None or program.head == "exists" or not facts.rendered and program.head in OPEN_ONLY | {"across"}:
         return []
     if facts.rendered or program.head in AMONG:
         return _wrong_values(program, right, facts, draws, 3)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from comvint_hf.annotator.answers import presence
 from comvint_hf.annotator.answers.offers import Offer, follow, offers
-from comvint_hf.annotator.answers.reasoning import tags_of
-from comvint_hf.annotator.answers.subjects import View, view_of
-from comvint_hf.annotator.answers.turns import make_pair, turn
+from comvint_hf.annotator.answers.pairs import make_pair
+from comvint_hf.annotator.answers.subjects import View, tags_of, view_of
+from comvint_hf.annotator.answers.turns import turn
 from comvint_hf.annotator.draws import Draws
 from comvint_hf.annotator.language import captions
 from comvint_hf.annotator.language.prose import say

@@ -12,6 +12,7 @@ from comvint_hf.annotator.language.prose import prose, say
 from comvint_hf.annotator.language.regions import common_words, has_common_words, region_text
 from comvint_hf.annotator.words import vocabulary
 from comvint_hf.annotator.words.english import (
+    NUMBER_OF_WORD,
     ONLY_ONES,
     add_article,
     be,
@@ -93,8 +94,7 @@ class _Photo:
     def _named(self, caption: str) -> list[Subject]:
         """What a caption names: by its tags, or by words for a kind of which there is one."""
         if self.facts.traits.category_names:
-            words = [word for word in caption.lower().rstrip(".").replace(",", "").split() if word in vocabulary.known_words()]
-            return [item for item in self.view.subjects if any(could_be(word, item.obj.phrase.core) for word in words)]
+            return [item for item in self.view.subjects if _names(caption, item)]
         tags = {self.facts.second_names.get(tag, tag) for tag in captions.named_tags(self.view.scene, caption)}
         return [item for item in self.view.all_subjects if item.tag in tags]
 
@@ -166,9 +166,7 @@ class _Photo:
             return True
         words = caption.lower().rstrip(".").replace(",", "").split()
         if not captions.named_tags(self.view.scene, caption):
-            return self.facts.traits.category_names and any(
-                could_be(word, item.obj.phrase.core) for word in words if word in vocabulary.known_words()
-            )
+            return self.facts.traits.category_names and _names(caption, item)
         named = any(known.obj.noun == item.obj.noun for known in self._named(caption))
         return not named and head_word(item.obj.noun).lower() in words
 
@@ -193,7 +191,7 @@ class _Photo:
             items = [item for _, members in chunk for item in members]
             self.known |= {item.tag for item in items}
             phrases = [self._several(noun, members) for noun, members in chunk]
-            plainly = "are" if len(chunk[0][1]) > 1 or chunk[0][1][0].be_a == "are" else "is"
+            plainly = "are" if _is_several(phrases[0]) else "is"
             form = self.table["count"]["more" if before or number else "say"]
             yield prose(self.draws.choice(form).format(list=join_phrases(phrases), are=plainly)), [item.tag for item in items]
 
@@ -256,9 +254,17 @@ def _has_relation(text: str, verb: str, target: Subject) -> bool:
     return named and (verb in ("on", "in", "at") or any(word.startswith(starts) for word in words))
 
 
+def _is_several(phrase: str) -> bool:
+    """Whether "there are" goes before a phrase: "some handbags", "two sheep", not "some snow"."""
+    first = phrase.partition(" ")[0]
+    return NUMBER_OF_WORD.get(first, 0) > 1 or first == "some" and number_of(phrase) != "mass" or number_of(phrase) == "plural"
+
+
 def _names(text: str, item: Subject) -> bool:
     """Whether a text has a word for an object."""
-    return any(could_be(word, item.obj.phrase.core) for word in _known(text.lower().rstrip(".").split()))
+    return any(
+        could_be(word, item.obj.phrase.core) for word in _known(map(singular, text.lower().rstrip(".").replace(",", "").split()))
+    )
 
 
 def _known(words: Iterable[str]) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from comvint_hf.annotator.answers import presence
 from comvint_hf.annotator.answers.closed import AMONG
 from comvint_hf.annotator.answers.offers import Offer, follow, offers
-from comvint_hf.annotator.answers.turns import make_pair, open_turn, topic_of, turn
+from comvint_hf.annotator.answers.pairs import make_pair
+from comvint_hf.annotator.answers.turns import open_turn, topic_of, turn
 from comvint_hf.annotator.balance.cases import draw
 from comvint_hf.annotator.draws import Draws
 from comvint_hf.annotator.facts.scene import Facts, facts_of

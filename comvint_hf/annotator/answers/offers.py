@@ -17,6 +17,7 @@ from comvint_hf.annotator.programs.knowledge import fields
 from comvint_hf.annotator.programs.program import Outcome, Program
 
 MOST_PROGRAMS = 32
+NUMBERS = frozenset(("count", "total", "difference", "more", "all_legs", "all_wheels"))
 
 
 class Offer(NamedTuple):
@@ -25,6 +26,12 @@ class Offer(NamedTuple):
     program: Program
     outcome: Outcome
     knows: bool
+
+    @property
+    def form(self) -> tuple[str, ...]:
+        """What makes two questions sound alike: numbers of any kind do."""
+        program = self.program
+        return ("number",) if program.head in NUMBERS else (program.head, *program.words)
 
     @property
     def tags(self) -> frozenset[str]:
@@ -53,13 +60,13 @@ def follow(pool: list[Offer], tags: Collection[str], most: int) -> Iterator[Offe
     known, tags = False, set(tags)
     asked: set[tuple[str, ...]] = set()
     for _ in range(most):
-        new = [offer for offer in pool if not (offer.knows and known) and (offer.program.head, *offer.program.words) not in asked]
+        new = [offer for offer in pool if not (offer.knows and known) and offer.form not in asked]
         fitting = [offer for offer in new if not tags or not tags.isdisjoint(offer.tags)]
         offer = next((offer for offer in fitting if not offer.knows), next(iter(fitting), None))
         if offer is None:
             return
         pool.remove(offer)
         known |= offer.knows
-        asked.add((offer.program.head, *offer.program.words))
+        asked.add(offer.form)
         tags |= offer.tags
         yield offer

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from random import Random
 
-from comvint_hf.annotator.answers.turns import make_pair
+from comvint_hf.annotator.answers.pairs import make_pair
 from comvint_hf.annotator.balance.cases import Case, coin, energy
 from comvint_hf.annotator.balance.counting import PRESENCE
 from comvint_hf.annotator.draws import Draws

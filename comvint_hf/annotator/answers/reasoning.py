@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
-from comvint_hf.annotator.answers.subjects import Subject, View, matching_rules, use_clause, view_of
-from comvint_hf.annotator.answers.turns import make_pair, open_turn
+from comvint_hf.annotator.answers.pairs import make_pair
+from comvint_hf.annotator.answers.subjects import Subject, View, matching_rules, tags_of, use_clause, view_of
+from comvint_hf.annotator.answers.turns import open_turn
 from comvint_hf.annotator.draws import Draws
 from comvint_hf.annotator.language import captions
 from comvint_hf.annotator.language.captions import Doing
@@ -32,8 +33,6 @@ OF_OTHERS = ("next", "aim", "risk")
 """What is asked of people, and of animals and vehicles, which nobody gives advice to."""
 TELLING_VERBS = ("holding", "carrying", "riding", "using", "wearing", "pushing", "sitting on", "playing")
 HIDING_VERBS = ("holding", "carrying", "riding", "using", "pushing", "playing")
-FIXTURES = frozenset(("signal", "traffic sign", "display"))
-"""Kinds that serve everybody and that nobody reaches for."""
 INSIDE, OUTSIDE, SURFACES = words("inside"), words("outside"), words("surfaces")
 LONGEST_DOING = 10
 _WORD = re.compile(r"[a-z]+")
@@ -134,21 +133,6 @@ def _value(known: str) -> dict[str, str]:
     return {"value": known, "value_first": f"{known[:1].upper()}{known[1:]}"}
 
 
-def tags_of(doing: Doing, view: View) -> list[str]:
-    """The objects that a caption names: by its own tags, else the largest of each kind that it has a word for."""
-    tied = captions.named_tags(view.scene, doing.sentence)
-    if tied:
-        return [tag for tag in dict.fromkeys(tied) if tag in view.facts.by_tag]
-    said = [
-        word for word in _WORD.findall(doing.sentence.lower()) if vocabulary.classes_of(word) & vocabulary.kind_table().keys()
-    ]
-    found: dict[str, str] = {}
-    for obj in sorted(view.facts.objects, key=lambda obj: -obj.box.area):
-        if any(vocabulary.could_be(word, obj.phrase.core) for word in said):
-            found.setdefault(obj.phrase.head, obj.tag)
-    return list(found.values())
-
-
 # From relations and knowledge -----------------------------------------------------------------------------------------
 
 
@@ -174,8 +158,6 @@ def reasons(view: View, draws: Draws) -> Iterator[tuple[str, Pair]]:
 PROTECTIVE = words("protective")
 PLAIN_KINDS = frozenset(("bag", "container"))
 """Kinds that nobody wonders why somebody carries."""
-MOVABLE = 2.5
-"""Metres up to which an object is one that somebody turns to."""
 
 
 def hidden_uses(view: View, draws: Draws) -> Iterator[tuple[str, Pair]]:
@@ -198,22 +180,6 @@ def _link_pair(kind: str, subject: Subject, verb: str, target: Subject, draws: D
         seen_clause=seen,
         odoes=target.does,
     )
-
-
-def serving(view: View, draws: Draws) -> Iterator[tuple[str, Pair]]:
-    """Which object in view would serve somebody who is there."""
-    people = [item for item in view.subjects if item.person and not item.outer]
-    useful = [
-        item
-        for item in view.subjects
-        if item.noun and item.noun.use and not item.person and not item.is_clothing and "edible" not in item.noun.traits
-        and item.noun.kind not in FIXTURES and item.obj.phrase.head not in SURFACES and 0 < item.noun.size <= MOVABLE
-    ]  # fmt: skip
-    linked = {(link.subject, link.object) for link in view.links}
-    for person, item in zip(draws.shuffled(people), draws.shuffled(useful), strict=False):
-        if (person.tag, item.tag) not in linked:
-            blanks = {"the": person.the, "use": item.known_noun.use, "a": item.a, "are": item.be_a, "object": item.the}
-            yield "serve", _pair("serve", [person.tag, item.tag], draws, **blanks, known=sentence(use_clause(item)))
 
 
 # From several things in view ------------------------------------------------------------------------------------------
@@ -266,4 +232,4 @@ def _pair(kind: str, tags: Iterable[str], draws: Draws, **blanks: str) -> Pair:
     return make_pair(table["topic"], tags, question, answer)
 
 
-MAKERS: tuple[_Maker, ...] = (from_doings, reasons, hidden_uses, serving, settings, pursuits, weathers)
+MAKERS: tuple[_Maker, ...] = (from_doings, reasons, hidden_uses, settings, pursuits, weathers)

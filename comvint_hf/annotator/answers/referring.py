@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from random import Random
 
 from comvint_hf.annotator.answers.offers import offers
+from comvint_hf.annotator.answers.pairs import make_pair
 from comvint_hf.annotator.answers.subjects import Subject, View, counts, part_of, view_of
-from comvint_hf.annotator.answers.turns import make_pair, turn
+from comvint_hf.annotator.answers.turns import turn
 from comvint_hf.annotator.draws import Draws
 from comvint_hf.annotator.language.prose import say
 from comvint_hf.annotator.language.regions import common_words, has_common_words, region_text

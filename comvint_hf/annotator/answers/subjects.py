@@ -15,6 +15,8 @@ from random import Random
 from comvint_hf.annotator.facts.geometry import SIDE_WORDS, overlap
 from comvint_hf.annotator.facts.objects import SceneObject, attribute_types
 from comvint_hf.annotator.facts.scene import SMALLEST, Link, facts_of
+from comvint_hf.annotator.language import captions
+from comvint_hf.annotator.language.captions import Doing
 from comvint_hf.annotator.words import knowledge, vocabulary
 from comvint_hf.annotator.words.english import COLLECTIVES, ONLY_ONES, PAIRS, article, be, words
 from comvint_hf.annotator.words.knowledge import Noun, Rule
@@ -22,6 +24,7 @@ from comvint_hf.annotator.words.vocabulary import is_a
 from comvint_hf.text import PLURAL_ONLY, plural
 from comvint_hf.types import Box, Object, Scene
 
+_LETTERS = re.compile(r"[a-z]+")
 _MANY = re.compile(r"\b(?:it|its)\b")
 MATERIAL_NOUNS = frozenset(["wood", "metal", "plastic", "glass", "brick", "stone", "concrete", "leather", "cardboard"])
 MALE, FEMALE = frozenset(("man", "boy")), frozenset(("woman", "girl", "bride"))
@@ -65,11 +68,6 @@ class Subject:
         return self.noun
 
     @property
-    def with_article(self) -> str:
-        """With the article that fits: "the dog", or "a dog" where there may be others."""
-        return self.the if self.unique else self.a
-
-    @property
     def a(self) -> str:
         """As first mentioned; told apart by its attributes where it needs them, never by where it stands."""
         return f"{self._lead}{self.bare}"
@@ -104,10 +102,6 @@ class Subject:
         return "is" if self._lead.startswith("a pair") else self.be
 
     @property
-    def has(self) -> str:
-        return "have" if self.obj.plural else "has"
-
-    @property
     def does(self) -> str:
         return "do" if self.obj.plural else "does"
 
@@ -115,10 +109,6 @@ class Subject:
     def it(self) -> str:
         """The pronoun; a person of unknown sex is called one."""
         return self._pronoun("he", "she", "it", "they")
-
-    @property
-    def object_pronoun(self) -> str:
-        return self._pronoun("him", "her", "it", "them")
 
     def _pronoun(self, male: str, female: str, neuter: str, many: str) -> str:
         core = self.obj.phrase.core
@@ -129,12 +119,6 @@ class Subject:
         if self.noun and self.noun.name in FEMALE:
             return female
         return "this person" if is_a(core, "person") and not self.group else neuter
-
-    @property
-    def care(self) -> str:
-        """What one should mind about it, or about them."""
-        care = self.known_noun.care
-        return _MANY.sub(lambda word: {"it": "them", "its": "their"}[word[0]], care) if self.obj.plural else care
 
     @property
     def kind(self) -> str:
@@ -264,10 +248,6 @@ class View:
         worn = target.category.startswith("clothing")
         return subject.noun == target.noun or worn and link.verb.endswith((" in", " on", " at"))
 
-    def links_of(self, tag: str, asks: str) -> list[Link]:
-        """Relations from an object whose object one may ask for, to objects one may speak of."""
-        return [link for link in self.links if link.subject == tag and asks in vocabulary.relations()[link.verb].asks]
-
     def _is_relevant_tag(self, tag: str) -> bool:
         return self.is_relevant(self.facts.by_tag[tag])
 
@@ -344,10 +324,6 @@ def _axis_part(low: float, high: float, first: str, last: str) -> str | None:
     if centre > 0.64 and low >= 0.42:
         return last
     return "" if 0.4 <= centre <= 0.6 and high - low < 0.5 else None
-
-
-def generic_be(noun: Noun) -> str:
-    return "is" if noun.mass else "are"
 
 
 def use_clause(subject: Subject) -> str:
@@ -439,3 +415,18 @@ def counts(view: View) -> list[tuple[str, int, list[str]]]:
         for noun in nouns
         if (number := view.facts.count(noun))
     ]
+
+
+def tags_of(doing: Doing, view: View) -> list[str]:
+    """The objects that a caption names: by its own tags, else the largest of each kind that it has a word for."""
+    tied = captions.named_tags(view.scene, doing.sentence)
+    if tied:
+        return [tag for tag in dict.fromkeys(tied) if tag in view.facts.by_tag]
+    said = [
+        word for word in _LETTERS.findall(doing.sentence.lower()) if vocabulary.classes_of(word) & vocabulary.kind_table().keys()
+    ]
+    found: dict[str, str] = {}
+    for obj in sorted(view.facts.objects, key=lambda obj: -obj.box.area):
+        if any(vocabulary.could_be(word, obj.phrase.core) for word in said):
+            found.setdefault(obj.phrase.head, obj.tag)
+    return list(found.values())

@@ -5,9 +5,8 @@ Every question of the three recipes that has a program is put into words here, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from comvint_hf.annotator.answers import closed
+from comvint_hf.annotator.answers.pairs import make_pair
 from comvint_hf.annotator.draws import Draws
 from comvint_hf.annotator.facts.scene import Facts
 from comvint_hf.annotator.language import templates
@@ -27,11 +26,6 @@ TOPICS = {
     "all_legs": "count", "all_wheels": "count",
 }  # fmt: skip
 """SVIT's topic of each head; what is left out is knowledge."""
-
-
-def make_pair(topic: str, tags: Iterable[str], question: str, answer: str) -> Pair:
-    """A question with its answer and the tags it rests on, each once."""
-    return Pair.model_construct(topic=topic, evidence=list(dict.fromkeys(tags)), question=question, answer=answer)
 
 
 def topic_of(program: Program) -> str:

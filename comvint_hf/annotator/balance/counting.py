@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Lists = Mapping[str, Sequence[str]]
 PRESENCE = "presence"
 """The group of questions whether something is there."""
-FEWEST_SCENES = 300
+FEWEST_SCENES = 1000
+"""Photos below which a corpus says too little of a kind, and the shipped tables are better."""
 FEWEST_RIGHT = 3
 """Right answers of a kind below which nothing is claimed of it: a word of one side alone would tell."""
 FEWEST_CASES = 60

@@ -60,13 +60,11 @@ def uncertain_relations(facts: Facts) -> frozenset[tuple[str, str, str]]:
     """What Visual Genome's annotators stated and a viewer might not confirm: nothing is said of it, nor of the contrary."""
     if facts.traits.reliable_relations:
         return frozenset()
-    if uncertain_relations not in facts.memory:
-        stated = (
-            (relation.subject, vocabulary.normalise_predicate(relation.predicate), relation.object)
-            for relation in facts.scene.relations
-        )
-        facts.memory[uncertain_relations] = frozenset(link for link in stated if link[1]) - {tuple(link) for link in facts.links}
-    return facts.memory[uncertain_relations]
+    stated = (
+        (relation.subject, vocabulary.normalise_predicate(relation.predicate), relation.object)
+        for relation in facts.scene.relations
+    )
+    return frozenset(link for link in stated if link[1]) - {tuple(link) for link in facts.links}
 
 
 def _caption_relations(facts: Facts, caption: str, named: list[Named]) -> Iterator[tuple[str, str, str]]:

@@ -126,6 +126,11 @@ class Facts:
         return tuple(link for link in found if link.verb != "wearing" or link.object not in shared)
 
     @cached_property
+    def doubtful_links(self) -> frozenset[tuple[str, str, str]]:
+        """What annotators stated and a viewer might not confirm: neither it nor its contrary is said."""
+        return relations.uncertain_relations(self)
+
+    @cached_property
     def links_from(self) -> dict[str, list[Link]]:
         return _group_links(self.links, 0)
 

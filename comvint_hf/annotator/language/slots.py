@@ -43,8 +43,6 @@ def clause_variants(where: Where | None, noun: str, inner: bool = False) -> tupl
     """Every way to say what narrows a reference, with a blank before it; "" for nothing."""
     if where is None or where.how == "furthest":
         return ("",)
-    if where.how == "for":
-        return (f" used to {where.word}", f" that is used to {where.word}")
     if where.how == "like":
         shaped = any(where.word == shape.like for shape in knowledge.shapes().values())
         return (f" that is shaped like {where.word}",) if shaped else (f" with the colour of {where.word}",)

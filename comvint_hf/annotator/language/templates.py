@@ -113,7 +113,8 @@ def answer(program: Program, facts: Facts, random: Random, manner: Manner = "nam
 def reply(program: Program, facts: Facts, random: Random, truth: bool, manner: Manner = "named") -> str:
     """The answer to a yes/no question about a program's value: yes or no, and what is so."""
     said = fill(answers(program, facts)[0], make_slots(program, facts, random, manner))
-    return f"{'Yes' if truth else 'No'}, {said[:1].lower()}{said[1:]}"
+    lead = len("<st>") if said.startswith("<st>") else 0
+    return f"{'Yes' if truth else 'No'}, {said[:lead]}{said[lead].lower()}{said[lead + 1 :]}"
 
 
 def _remember(how: str, program: Program, facts: Facts, text: str) -> str:
@@ -155,7 +156,7 @@ def _exclude(odd: re.Pattern[str], templates: tuple[Template, ...]) -> tuple[Tem
 def answers(program: Program, facts: Facts) -> tuple[Template, ...]:
     """The templates that state a program's value; "it is a wall that the board is against" and "it is girls who" are none."""
     form = form_of(program)
-    if program.head in ("exists", "serves"):
+    if program.head == "exists":
         outcome = evaluate(program, facts)
         return form.answer[:1] if outcome and outcome.value == "yes" else form.answer[1:]
     outcome = evaluate(program, facts) if program.head == "who" else None

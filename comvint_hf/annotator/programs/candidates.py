@@ -260,7 +260,7 @@ def _photo_knowledge(facts: Facts, random: Random) -> Iterator[Program]:
 def _indirect_references(obj: SceneObject, facts: Facts, random: Random) -> Iterator[Ref]:
     """References that do not name the object, so that it must be recognised: by a relation, or by its broad kind and its place."""
     for ref in relational(obj, facts, random):
-        if ref.noun not in (obj.noun, obj.phrase.core) and ref.where and ref.where.how != "for":
+        if ref.noun not in (obj.noun, obj.phrase.core) and ref.where:
             yield ref
     for kind in (kind for found, kind in _objects_by_class(facts) if found is obj):
         outcome = resolve(the(kind), facts)

@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from comvint_hf.annotator.facts.geometry import overlap
-from comvint_hf.annotator.facts.objects import SceneObject
 from comvint_hf.annotator.programs.program import THEN, Outcome, Program
 from comvint_hf.annotator.programs.search import all_of
 
 if TYPE_CHECKING:
+    from comvint_hf.annotator.facts.objects import SceneObject
     from comvint_hf.annotator.facts.scene import Facts
 
 

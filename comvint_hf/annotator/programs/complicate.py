@@ -249,8 +249,6 @@ def _refer_to_answer(program: Program, facts: Facts) -> Ref | None:
             return the(outcome.value, where=Where("does", program.words[0], program.refs[0]))
         case "name":
             return program.refs[0]._replace(article="the")
-        case "tool" if not facts.by_tag[outcome.tags[0]].plural:
-            return the(THING, where=Where("for", program.words[0]))
     return None
 
 

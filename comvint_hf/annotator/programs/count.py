@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from comvint_hf.annotator.facts.scene import Facts
 from comvint_hf.annotator.programs.knowledge import lookup
 from comvint_hf.annotator.programs.program import Outcome, Program, Ref
 from comvint_hf.annotator.programs.search import find
 from comvint_hf.annotator.words.vocabulary import could_be
+
+if TYPE_CHECKING:
+    from comvint_hf.annotator.facts.scene import Facts
 
 
 def count_certain(ref: Ref, facts: Facts) -> tuple[int, tuple[str, ...]] | None:

@@ -9,16 +9,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from comvint_hf.annotator.facts import relations
 from comvint_hf.annotator.facts.objects import SceneObject, is_different_colour
 from comvint_hf.annotator.programs import compare, count
-from comvint_hf.annotator.programs.knowledge import CORNERED, fields, lookup, nouns_with_use, overlap, similar_uses
-from comvint_hf.annotator.programs.program import THING, Outcome, Program, Ref, Where, parse_ref, the
-from comvint_hf.annotator.programs.search import find, hidden_kind, known_of, one, resolve, use_of
+from comvint_hf.annotator.programs.knowledge import CORNERED, fields, lookup, overlap, similar_uses
+from comvint_hf.annotator.programs.program import Outcome, Program, Ref, parse_ref
+from comvint_hf.annotator.programs.search import find, hidden_kind, known_of, one
 from comvint_hf.annotator.words import knowledge, vocabulary
 from comvint_hf.annotator.words.english import COLLECTIVES, ONLY_ONES
 from comvint_hf.annotator.words.vocabulary import could_be, is_a
-from comvint_hf.text import singular
 
 if TYPE_CHECKING:
     from comvint_hf.annotator.facts.scene import Facts
@@ -112,7 +110,7 @@ def _find_object(program: Program, facts: Facts) -> Outcome | None:
     if found is None:
         return None
     objects = {link.object for link in facts.links_from.get(found[0].tag, ()) if link.verb == program.words[0]}
-    doubts = any((subject, verb) == (found[0].tag, program.words[0]) for subject, verb, _ in relations.uncertain_relations(facts))
+    doubts = any((subject, verb) == (found[0].tag, program.words[0]) for subject, verb, _ in facts.doubtful_links)
     if len(objects) != 1 or found[0].plural or doubts:
         return None
     obj = facts.by_tag[objects.pop()]
@@ -124,39 +122,16 @@ def _find_subject(program: Program, facts: Facts) -> Outcome | None:
     if found is None:
         return None
     subjects = {link.subject for link in facts.links_to.get(found[0].tag, ()) if link.verb == program.words[0]}
-    doubts = any((verb, target) == (program.words[0], found[0].tag) for _, verb, target in relations.uncertain_relations(facts))
+    doubts = any((verb, target) == (program.words[0], found[0].tag) for _, verb, target in facts.doubtful_links)
     if len(subjects) != 1 or doubts:
         return None
     obj = facts.by_tag[subjects.pop()]
     return Outcome(obj.noun, (obj.tag, *found[1])) if obj.animate and obj.phrase.head not in COLLECTIVES else None
 
 
-def _visible_class(program: Program, facts: Facts) -> Outcome | None:
-    """Which one of some kinds is in the image: one is, the others are surely not."""
-    there = [word for word in program.words if any(word in obj.possible_names for obj in facts.objects)]
-    if len(there) != 1 or not all(facts.is_absent(word) for word in program.words if word != there[0]):
-        return None
-    return Outcome(there[0], tuple(obj.tag for obj in facts.objects if there[0] in obj.possible_names)[:1])
-
-
 def _written(program: Program, facts: Facts) -> Outcome | None:
     texts = facts.scene.texts
     return Outcome(texts[0].text, ()) if len(texts) == 1 and program else None
-
-
-def _tool(program: Program, facts: Facts) -> Outcome | None:
-    """The one object in the image that serves a use."""
-    found = resolve(the(THING, where=Where("for", program.words[0])), facts)
-    return Outcome(found[0].noun, found[1]) if found else None
-
-
-def _has_use(program: Program, facts: Facts) -> Outcome | None:
-    """Whether anything in the image serves a use."""
-    use = program.words[0]
-    for obj in facts.objects:
-        if use_of(obj) == use:
-            return Outcome("yes", (obj.tag,))
-    return Outcome("no", ()) if all(map(facts.is_absent, nouns_with_use(use))) else None
 
 
 def _know(program: Program, facts: Facts) -> Outcome | None:
@@ -182,12 +157,10 @@ def _mixed(program: Program, facts: Facts) -> Outcome | None:
 
 def _like(program: Program, facts: Facts) -> Outcome | None:
     """Which of the words has the object's colour ("ripe tomatoes") or shape ("a coin")."""
-    found = one(program, facts) if facts.rendered or program.head == "like" else None
+    found = one(program, facts) if facts.rendered else None
     if found is None:
         return None
     obj = found[0]
-    if not facts.rendered and any(obj.phrase.head in map(singular, word.split(" ")) for word in program.words):
-        return None  # the sky has the colour of a clear sky
     colour, shape = knowledge.colours().get(_plain_colour(obj) or ""), knowledge.shapes().get(obj.noun)
     value = (colour.hint if colour else None) if program.head == "like" else (shape.like if shape else None)
     return Outcome(value, found[1]) if value in program.words else None
@@ -218,7 +191,7 @@ def is_wrong(question: Program, right: Outcome, value: str, facts: Facts) -> boo
             )
         case "further" | "nearer" | "bigger":
             return value in map(str, question.refs) or facts.is_absent(parse_ref(value).noun)
-        case "name" | "what" | "tool":
+        case "name" | "what":
             objects = facts.candidates_for(value)
             linked = question.head == "what" and _is_related(right, objects, facts)
             return not could_be(right.value, value) and (facts.is_absent(value) or bool(objects) and not linked)
@@ -245,8 +218,8 @@ def _is_related(right: Outcome, objects: list[SceneObject], facts: Facts) -> boo
 
 
 EVALUATE: dict[str, Callable[[Program, Facts], Outcome | None]] = {
-    "colour": _colour, "shape": _shape, "size": _size, "exists": _exists, "seen": _visible_class, "written": _written,
-    "name": _name, "what": _find_object, "who": _find_subject, "tool": _tool, "serves": _has_use,
+    "colour": _colour, "shape": _shape, "size": _size, "exists": _exists, "written": _written,
+    "name": _name, "what": _find_object, "who": _find_subject, 
     "corners": _corners, "mixed": _mixed, "like": _like, "twin": _like, "is": _is,
     "count": count.count, "total": count.total, "difference": count.difference, "more": count.more,
     "all_legs": count.multiply_by("legs"), "all_wheels": count.multiply_by("wheels"), "all_corners": count.multiply_by("corners"),
@@ -254,7 +227,7 @@ EVALUATE: dict[str, Callable[[Program, Facts], Outcome | None]] = {
     "further": compare.furthest, "nearer": compare.nearest, "bigger": compare.largest,
 }  # fmt: skip
 """Every head that is not a field of knowledge."""
-KNOWING = frozenset(("tool", "serves", "all_legs", "all_wheels", "all_corners", "corners", "mixed", "like", "twin"))
+KNOWING = frozenset(("all_legs", "all_wheels", "all_corners", "corners", "mixed", "like", "twin"))
 
 
 @lru_cache(maxsize=65536)

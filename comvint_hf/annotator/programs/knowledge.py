@@ -100,9 +100,3 @@ def similar_uses(noun: str) -> frozenset[str]:
         return frozenset()
     similar = (other for other in knowledge.nouns().values() if (other.kind, other.wheels) == (known.kind, known.wheels))
     return frozenset(other.use for other in similar if other.use)
-
-
-@lru_cache(maxsize=4096)
-def nouns_with_use(use: str) -> tuple[str, ...]:
-    """Every noun that may serve a use."""
-    return tuple(name for name, noun in knowledge.nouns().items() if noun.use and overlap(noun.use, use))

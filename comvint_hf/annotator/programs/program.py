@@ -27,13 +27,13 @@ THING = "thing"
 
 
 class Where(NamedTuple):
-    """What narrows a reference. `word` is a side, a verb, "left"/"right" (furthest), a use or a likeness; `anchor` the other object.
+    """What narrows a reference. `word` is a side, a verb, "left"/"right" (furthest) or a likeness; `anchor` the other object.
 
     `does`: it is the subject of the verb ("holding the umbrella"); `done`: its object ("which the man is holding");
     `like`: it has the colour or the shape of something well known ("a coin").
     """
 
-    how: Literal["furthest", "side", "does", "done", "for", "like"]
+    how: Literal["furthest", "side", "does", "done", "like"]
     word: str
     anchor: Ref | None = None
 
@@ -41,7 +41,7 @@ class Where(NamedTuple):
         match self.how:
             case "furthest":
                 return f"furthest {self.word}"
-            case "for" | "like":
+            case "like":
                 return f"{self.how} {self.word}"
             case "done":
                 return f"which {self.anchor} is {self.word}"
@@ -169,14 +169,14 @@ def parse_ref(text: str) -> Ref:
     if article not in ("the", "any"):
         raise InputError(f"Expected the(...) or any(...), found {text!r}.")
     where = None
-    if rest and ("(" in rest[-1] or rest[-1].startswith(("furthest ", "for ", "like "))):
+    if rest and ("(" in rest[-1] or rest[-1].startswith(("furthest ", "like "))):
         where = _where(rest.pop())
     return Ref("the" if article == "the" else "any", noun, tuple(rest), where)
 
 
 def _where(text: str) -> Where:
-    how: Literal["furthest", "for", "like"]
-    for how in ("furthest", "for", "like"):
+    how: Literal["furthest", "like"]
+    for how in ("furthest", "like"):
         if text.startswith(f"{how} "):
             return Where(how, text.removeprefix(f"{how} "))
     if text.startswith("which "):

@@ -161,20 +161,5 @@ def is_common(obj: SceneObject) -> bool:
     return known or knowledge.find_noun(obj.phrase.core) is not None
 
 
-def is_known_by_use(obj: SceneObject, use: str) -> bool:
-    """Whether an object is known by its use: a clock is, a shirt, a wall or a table is not."""
-    plain = any(
-        is_a(obj.phrase.core, kind)
-        for kind in (*SCENERY, "piece of clothing", "table", "dining table", "person", "animal", "food")
-    )
-    return (
-        not plain
-        and "thing" not in use
-        and obj.phrase.head not in PARTS
-        and " " in use
-        and not use.endswith((" with", " on", " in", " up"))
-    )
-
-
 def is_answerable(obj: SceneObject) -> bool:
     return obj.phrase.head not in PARTS and len(obj.noun.split(" ")) <= 4

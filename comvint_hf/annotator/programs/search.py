@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from comvint_hf.annotator.facts import relations
-from comvint_hf.annotator.facts.objects import SceneObject
-from comvint_hf.annotator.programs.knowledge import lookup, nouns_with_use
+from comvint_hf.annotator.programs.knowledge import lookup
 from comvint_hf.annotator.programs.program import THING, Program, Ref, Where
 from comvint_hf.annotator.words import knowledge, vocabulary
 from comvint_hf.annotator.words.vocabulary import could_be, is_a
 
 if TYPE_CHECKING:
+    from comvint_hf.annotator.facts.objects import SceneObject
     from comvint_hf.annotator.facts.scene import Facts
 
 
@@ -66,19 +65,12 @@ def _resolve(ref: Ref, facts: Facts) -> tuple[SceneObject, tuple[str, ...]] | No
     pinned = ref.where is not None and ref.where.how in ("does", "done") and _is_complete(ref.where, facts)
     if not pinned and ref.noun != THING and (facts.hidden_more(obj, ref.noun) or hidden_kind(obj, ref.noun, facts)):
         return None
-    if ref.where and ref.where.how == "for" and not has_unique_use(obj, ref.where.word, facts):
-        return None
     return obj, (obj.tag, *found.anchors)
 
 
 def _is_complete(where: Where, facts: Facts) -> bool:
     """Whether a relation was noted of whatever it holds for: Visual Genome notes of one car that it is on the street, not of the next."""
     return facts.traits.reliable_relations or vocabulary.relations()[where.word].animate
-
-
-def has_unique_use(obj: SceneObject, use: str, facts: Facts) -> bool:
-    """Whether nothing else that is spoken of may serve the use."""
-    return all(could_be(obj.phrase.core, noun) or facts.is_absent(noun) for noun in nouns_with_use(use))
 
 
 def hidden_kind(obj: SceneObject, noun: str, facts: Facts) -> bool:
@@ -109,15 +101,15 @@ def _check_location(obj: SceneObject, where: Where, anchor: SceneObject | None, 
         case "does":
             assert anchor is not None
             linked = any(link.verb == where.word and link.object == anchor.tag for link in facts.links_from.get(obj.tag, ()))
-            doubted = (obj.tag, where.word, anchor.tag) in relations.uncertain_relations(facts)
+            doubted = (obj.tag, where.word, anchor.tag) in facts.doubtful_links
             return linked or (None if doubted or _has_room(anchor) else False)
         case "done":
             assert anchor is not None
             linked = any(link.verb == where.word and link.subject == anchor.tag for link in facts.links_to.get(obj.tag, ()))
-            return linked or (None if (anchor.tag, where.word, obj.tag) in relations.uncertain_relations(facts) else False)
+            return linked or (None if (anchor.tag, where.word, obj.tag) in facts.doubtful_links else False)
         case "like":
             return where.word in similar_items(obj, facts)
-    return use_of(obj) == where.word
+    return None
 
 
 ROOMY = frozenset(
