@@ -9,6 +9,7 @@ from comvint_hf.annotator.answers.offers import Offer, follow, offers
 from comvint_hf.annotator.answers.pairs import make_pair
 from comvint_hf.annotator.answers.subjects import View, tags_of, view_of
 from comvint_hf.annotator.answers.turns import turn
+from comvint_hf.annotator.balance.cases import draw
 from comvint_hf.annotator.draws import Draws
 from comvint_hf.annotator.language import captions
 from comvint_hf.annotator.language.prose import say
@@ -19,6 +20,8 @@ from comvint_hf.generation.recipes.svit.stages import Dialogue, Dialogues, Pair
 from comvint_hf.text import singular
 
 FEWEST_TURNS = 2
+PRESENCE_SHARE = 0.7
+"""Share of the photos that are asked whether something is there."""
 CLOSED_SHARE = 0.4
 """Share of the questions of a conversation that are asked by yes or no, where the balance allows it."""
 
@@ -60,7 +63,8 @@ def _is_told(offer: Offer, opening: Pair) -> bool:
 def _openings(view: View, pool: list[Offer], draws: Draws) -> Iterator[tuple[str, Pair]]:
     """Ways to begin: with whether something is there, with what somebody does, or with any question."""
     found = list(_contents(view, draws) if view.rendered else _doings(view, draws))
-    there = presence.presence(view.facts, draws, "conversation")
+    asked = view.rendered or draw(f"{draws.corpus_seed}/{view.scene.id}/conversation", "asked") < PRESENCE_SHARE
+    there = presence.presence(view.facts, draws, "conversation") if asked else None
     # Nothing was said yet, so that no earlier answer tells what is there.
     openings = [*found[:2], *([("existence", there)] if there else [])]
     yield from draws.shuffled(openings)

@@ -65,7 +65,8 @@ def _building_on(facts: Facts, draws: Draws) -> list[Pair]:
         if ref and ref.article == "the" and ref.noun != THING and not is_person(ref.noun) and offer.program.head not in AMONG:
             by_subject.setdefault(ref, []).append(offer)
     for found in draws.shuffled(found for found in by_subject.values() if len(found) > 1):
-        first, *others = sorted(found, key=lambda offer: offer.knows)
+        different = {offer.form: offer for offer in found}
+        first, *others = sorted(different.values(), key=lambda offer: offer.knows)
         opening = turn(first.program, facts, draws, CLOSED_SHARE)
         later = [turn(offer.program, facts, draws, CLOSED_SHARE, "it") for offer in others[: MOST_TURNS - 1]]
         kept = [pair for pair in later if pair]
@@ -82,7 +83,8 @@ def _about_region(facts: Facts, draws: Draws) -> list[Pair]:
         same = [offer for offer in pool if offer.program.refs[0] == start.program.refs[0]]
         opening = turn(start.program, facts, draws, CLOSED_SHARE, "pointed")
         if opening and "<st>" in opening.question:
-            later = (turn(offer.program, facts, draws, CLOSED_SHARE, "it") for offer in same if offer is not start)
+            others = {offer.form: offer for offer in same if offer.form != start.form}
+            later = (turn(offer.program, facts, draws, CLOSED_SHARE, "it") for offer in others.values())
             return [opening, *[pair for pair in later if pair][: MOST_TURNS - 1]]
     return []
 
@@ -105,8 +107,10 @@ def _step_by_step(facts: Facts, draws: Draws) -> list[Pair]:
     """Questions whose answers go step by step before they conclude."""
     words = read_table("dialogue")["reasoned"]
     made: list[Pair] = []
+    asked: set[tuple[str, ...]] = set()
     for offer in offers(facts, draws):
-        if offer.program.head in words and len(made) < MOST_TURNS - 1:
+        if offer.program.head in words and len(made) < MOST_TURNS - 1 and offer.form not in asked:
+            asked.add(offer.form)
             template = templates.Template.of(draws.choice(words[offer.program.head]))
             answer = templates.fill(template, templates.make_slots(offer.program, facts, draws))
             made.append(

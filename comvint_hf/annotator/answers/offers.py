@@ -29,9 +29,9 @@ class Offer(NamedTuple):
 
     @property
     def form(self) -> tuple[str, ...]:
-        """What makes two questions sound alike: numbers of any kind do."""
+        """What makes two questions sound alike: numbers of any kind do, and "on" and "sitting on"."""
         program = self.program
-        return ("number",) if program.head in NUMBERS else (program.head, *program.words)
+        return ("number",) if program.head in NUMBERS else (program.head, *(word.split(" ")[-1] for word in program.words))
 
     @property
     def tags(self) -> frozenset[str]:

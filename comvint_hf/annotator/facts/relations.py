@@ -53,7 +53,19 @@ def find_relations(facts: Facts) -> Iterator[tuple[str, str, str]]:
     if facts.traits.category_names:
         for caption in facts.scene.captions:
             text = caption.lower()
-            yield from _caption_relations(facts, text, list(_find_known_names(facts, text)))
+            found = _caption_relations(facts, text, list(_find_known_names(facts, text)))
+            yield from (link for link in found if not _is_held_by_another(facts, *link))
+
+
+def _is_held_by_another(facts: Facts, subject: str, verb: str, target: str) -> bool:
+    """Whether a lifeless object lies in something else first: the broccoli "on the table" is in a bowl."""
+    one, two = facts.by_tag[subject], facts.by_tag[target]
+    if one.animate or not vocabulary.relations()[verb].place:
+        return False
+    return any(
+        other.tag not in (subject, target) and overlap(one.box, other.box) > 0.5 and two.box.area > other.box.area > one.box.area
+        for other in facts.objects
+    )
 
 
 def uncertain_relations(facts: Facts) -> frozenset[tuple[str, str, str]]:

@@ -39,6 +39,8 @@ PILED = frozenset(("book", "banana", "apple", "orange", "carrot", "broccoli"))
 DEPICTED = words("depicted")
 DIAGONAL = 1.5
 """Below this ratio of distances along the two axes, one object is diagonally from another, on no one side."""
+LEAST_COUNTED = 0.004
+"""Share of the image below which an object of a photo is not counted, nor told by being the leftmost: nobody would find it."""
 SMALLEST = 0.002
 """Share of the image below which an object is too small to be asked about."""
 _WORD = re.compile(r"[a-z][a-z'\-]*")
@@ -173,7 +175,7 @@ class Facts:
             return None
         if any(could_be(phrase.core, noun) for phrase in self.names_without_box):
             return None
-        sure = all(noun in obj.possible_names and obj.box.area >= SMALLEST for obj in found)
+        sure = all(noun in obj.possible_names and obj.box.area >= LEAST_COUNTED for obj in found)
         return len(found) if sure and self._said_numbers(noun) <= {len(found)} else None
 
     def _said_numbers(self, noun: str) -> set[int]:
@@ -274,9 +276,10 @@ class Facts:
         for attributes in _attribute_choices(obj):
             if all(self.rules_out(rival, attributes) for rival in rivals):
                 return Description(obj.tag, obj.noun, attributes)
-        if not obj.plural and not any(rival.plural for rival in rivals):
+        large = all(other.box.area >= LEAST_COUNTED for other in (obj, *rivals))
+        if self.exhaustive and not self.rendered and large and not obj.plural and not any(rival.plural for rival in rivals):
             for direction in FURTHEST:
-                if self.exhaustive and not self.rendered and self.find_extreme((obj, *rivals), direction) is obj:
+                if self.find_extreme((obj, *rivals), direction) is obj:
                     return Description(obj.tag, obj.noun, (), direction)
         return None
 
