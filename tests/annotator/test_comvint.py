@@ -367,7 +367,7 @@ def test_every_dialogue_honours_its_constraint(shared):
             said = [message.content for message in sample.messages]
             match sample.topic:
                 case "negatives":
-                    assert sorted(answer[:2] for answer in said[1::2] if answer.startswith(("Yes, ", "No, "))) == ["No", "Ye"]
+                    assert {"No", "Ye"} <= {answer[:2] for answer in said[1:4:2]}
                 case "one_region":
                     assert "<st>" in said[0]
                 case "multi_turn":

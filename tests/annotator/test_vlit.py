@@ -32,7 +32,7 @@ def dialogues(request):
 
 
 def yes_or_no(dialogue):
-    return [(question, answer[:2] == "Ye") for question, answer in dialogue if answer.startswith(("Yes, ", "No, "))]
+    return [(question, answer[:2] == "Ye") for question, answer in dialogue if re.match(r"(?:Yes|No)\b", answer)]
 
 
 def test_yes_and_no_come_equally_often(dialogues):

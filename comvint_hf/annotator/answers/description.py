@@ -124,14 +124,13 @@ class _Photo:
             if link.verb == "wearing" and head_word(target.obj.noun) not in self.said.split():
                 worn.setdefault(link.subject, []).append(target)
         for tag, items in worn.items():
-            who = self._again(self.view.subject_of(tag))
+            wearer = self.view.subject_of(tag)
+            who = self._again(wearer)
             if who:
+                known = tag in self.known or not self.openings
                 self.known |= {tag, *(item.tag for item in items)}
-                wears = "are wearing" if who and number_of(who.removeprefix("the ")) == "plural" else "is wearing"
-                yield (
-                    sentence(f"{who} {wears} {join_phrases([self._with_looks(item) for item in items])}"),
-                    [tag, *(i.tag for i in items)],
-                )
+                what = join_phrases([self._with_looks(item) for item in items])
+                yield sentence(f"{who if known else wearer.a} {wearer.be} wearing {what}"), [tag, *(item.tag for item in items)]
 
     def _links(self, known: set[str]) -> Iterator[Told]:
         """What is done and where by and with the `known` objects, unless the captions say so."""

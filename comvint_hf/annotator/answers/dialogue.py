@@ -8,7 +8,7 @@ from comvint_hf.annotator.answers import presence
 from comvint_hf.annotator.answers.closed import AMONG
 from comvint_hf.annotator.answers.offers import Offer, follow, offers
 from comvint_hf.annotator.answers.pairs import make_pair
-from comvint_hf.annotator.answers.turns import open_turn, topic_of, turn
+from comvint_hf.annotator.answers.turns import closed_turn, open_turn, topic_of, turn
 from comvint_hf.annotator.balance.cases import draw
 from comvint_hf.annotator.draws import Draws
 from comvint_hf.annotator.facts.scene import Facts, facts_of
@@ -68,11 +68,17 @@ def _building_on(facts: Facts, draws: Draws) -> list[Pair]:
         different = {offer.form: offer for offer in found}
         first, *others = sorted(different.values(), key=lambda offer: offer.knows)
         opening = turn(first.program, facts, draws, CLOSED_SHARE)
-        later = [turn(offer.program, facts, draws, CLOSED_SHARE, "it") for offer in others[: MOST_TURNS - 1]]
-        kept = [pair for pair in later if pair]
+        kept = [pair for offer in others if (pair := _going_on(offer, facts, draws))][: MOST_TURNS - 1]
         if opening and kept:
             return [opening, *kept]
     return []
+
+
+def _going_on(offer: Offer, facts: Facts, draws: Draws) -> Pair | None:
+    """A question that says "it": one that names something else, too, or claims an answer, or it would be asked everywhere."""
+    if facts.rendered or len(offer.program.refs) > 1 or offer.program.words:
+        return turn(offer.program, facts, draws, CLOSED_SHARE, "it")
+    return closed_turn(offer.program, facts, draws, "it")
 
 
 def _about_region(facts: Facts, draws: Draws) -> list[Pair]:
@@ -84,8 +90,8 @@ def _about_region(facts: Facts, draws: Draws) -> list[Pair]:
         opening = turn(start.program, facts, draws, CLOSED_SHARE, "pointed")
         if opening and "<st>" in opening.question:
             others = {offer.form: offer for offer in same if offer.form != start.form}
-            later = (turn(offer.program, facts, draws, CLOSED_SHARE, "it") for offer in others.values())
-            return [opening, *[pair for pair in later if pair][: MOST_TURNS - 1]]
+            later = [pair for offer in others.values() if (pair := _going_on(offer, facts, draws))]
+            return [opening, *later[: MOST_TURNS - 1]]
     return []
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from random import Random
 
 from comvint_hf.annotator.answers.pairs import make_pair
+from comvint_hf.annotator.answers.subjects import place
 from comvint_hf.annotator.balance.cases import Case, coin, energy
 from comvint_hf.annotator.balance.counting import PRESENCE
 from comvint_hf.annotator.draws import Draws
@@ -22,9 +23,9 @@ from comvint_hf.annotator.programs.execute import complexity, evaluate
 from comvint_hf.annotator.programs.program import Program, Ref, Where, every, refs_in
 from comvint_hf.annotator.programs.references import PARTS, SURFACES, UNWORTHY, is_common, unique_references
 from comvint_hf.annotator.words import knowledge
-from comvint_hf.annotator.words.english import words
+from comvint_hf.annotator.words.english import add_article, words
 from comvint_hf.annotator.words.knowledge import RENDERED_COLOURS, SHAPE_NAMES
-from comvint_hf.annotator.words.vocabulary import all_classes_of, classes_of, is_a, kind_table, parent_names
+from comvint_hf.annotator.words.vocabulary import all_classes_of, classes_of, is_a, kind_table, parent_names, read_table
 from comvint_hf.generation.recipes.svit.stages import Pair
 from comvint_hf.text import singular
 
@@ -53,8 +54,19 @@ def presence_of(truth: bool, facts: Facts, draws: Draws, purpose: str, told: fro
     if program is None:
         return None
     outcome = evaluate(program, facts)
-    said = templates.answer(program, facts, draws)
+    said = templates.answer(program, facts, draws) if facts.rendered else _say_more(program.refs[0].noun, truth, facts, draws)
     return make_pair("existence", outcome.tags if outcome else (), templates.ask(program, facts, draws), said)
+
+
+def _say_more(noun: str, truth: bool, facts: Facts, draws: Draws) -> str:
+    """An answer about a photo that says where the thing is, or what is there instead: bare ones would be the same for many images."""
+    there = visible_kinds(facts)
+    if truth:
+        where = place(facts.by_tag[there[noun]].box) if noun in there else None
+        wordings = [words for words in read_table("places")[where] if "corner" not in words] if where else []
+        return f"Yes, there is {add_article(noun)} {draws.choice(wordings)}." if wordings else "Yes."
+    others = [add_article(kind) for kind in there if kind != noun]
+    return f"No, there is no {noun}, but there is {draws.choice(others)}." if others else "No."
 
 
 def _noun(truth: bool, facts: Facts, draws: Draws, purpose: str, told: frozenset[str]) -> str | None:
@@ -159,14 +171,14 @@ def _located_references(program: Program, facts: Facts, random: Random) -> Itera
     places = [ref.where for ref in refs_in(program) if ref.where and ref.where.how == "side"]
     if not places and len(facts.objects) > 1:
         places = [Where("side", random.choice(SIDES), ref) for _, ref in unique_references(facts)]
-    for place in random.sample(places, min(1, len(places))):
+    for where in random.sample(places, min(1, len(places))):
         for obj in facts.objects:
             colour, noun = random.choice(RENDERED_COLOURS), random.choice(SHAPE_NAMES)
-            yield every("shape", obj.colour or colour, where=place)
-            yield every(obj.noun, where=place)
-            yield every(obj.noun, obj.colour or colour, where=place)
-            yield every(obj.noun, colour, where=place)
-            yield every(noun, where=place)
+            yield every("shape", obj.colour or colour, where=where)
+            yield every(obj.noun, where=where)
+            yield every(obj.noun, obj.colour or colour, where=where)
+            yield every(obj.noun, colour, where=where)
+            yield every(noun, where=where)
 
 
 def _similarity_references() -> Iterator[Ref]:

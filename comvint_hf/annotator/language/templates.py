@@ -161,7 +161,9 @@ def answers(program: Program, facts: Facts) -> tuple[Template, ...]:
         return form.answer[:1] if outcome and outcome.value == "yes" else form.answer[1:]
     outcome = evaluate(program, facts) if program.head == "who" else None
     stranded = program.head == "what" and not can_form_clause(program.words[0])
-    return form.answer[:1] if stranded or outcome and number_of(outcome.value) == "plural" else form.answer
+    # "It is to the left of the table" would be the answer to many questions.
+    sided = program.head == "across" and not facts.rendered
+    return form.answer[:1] if sided or stranded or outcome and number_of(outcome.value) == "plural" else form.answer
 
 
 def make_slots(program: Program, facts: Facts, random: Random, manner: Manner = "named") -> Slots:
