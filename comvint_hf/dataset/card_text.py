@@ -274,7 +274,9 @@ def _render_usage(usage: Mapping[str, Any]) -> list[str]:
             cost = "unknown" if counts["unpriced"] else format_cost(counts["cost"])
             tokens = f"{counts['prompt_tokens']:,} / {counts['completion_tokens']:,}"
             lines.append([name, f"{counts['requests']:,}", f"{counts['unusable']:,}", tokens, cost])
-    return [_text_table(lines)] if usage else []
+    repaired = sum(total.get("repaired", 0) for total in usage.values())
+    note = [f"{repaired:,} replies were nearly JSON and have been repaired."] if repaired else []
+    return [_text_table(lines), *note] if usage else []
 
 
 def _format_setting(value: Any) -> str:

@@ -89,6 +89,7 @@ class OpenAILLM:
         self._hashes: dict[type, Any] = {}
         self._in_progress: dict[bytes, asyncio.Future[None]] = {}
         self._reply_limits: dict[bytes, int] = {}
+        self._repaired: set[bytes] = set()
 
     @property
     def sees(self) -> bool:
@@ -161,13 +162,16 @@ class OpenAILLM:
                 problem = str(mismatch)
                 continue
             self.requester.health.record_match()
-            self.requester.get_counts(request).repaired += parsed.is_repaired
+            if parsed.is_repaired:
+                self.requester.get_counts(request).repaired += 1
+                self._repaired.add(request.key)
             return parsed.value, ""
         return None, problem
 
     def record_cost(self, request: ReplyRequest, replies: list[RawReply], *, matched: bool) -> None:
         """Add the replies to a finished request to the current cost record."""
-        record_cost(request.key, self.name, request.prompt.name, replies, len(replies) - matched)
+        repaired = int(matched and request.key in self._repaired)
+        record_cost(request.key, self.name, request.prompt.name, replies, len(replies) - matched, repaired)
 
     def compute_reply_limit(self, request: ReplyRequest, replies: list[RawReply]) -> int:
         """How many replies a request without a match may have.

@@ -164,8 +164,10 @@ class CostRecord:
         self._counts: dict[tuple[str, str], Counter[str]] = {}
         self._seen: set[bytes] = set()
 
-    def add_request(self, key: bytes, model: str, prompt: str, replies: Collection[RawReply], unusable: int) -> None:
-        """Add the replies to the request `key`, of which `unusable` did not match their schema."""
+    def add_request(
+        self, key: bytes, model: str, prompt: str, replies: Collection[RawReply], unusable: int, repaired: int = 0
+    ) -> None:
+        """Add the replies to the request `key`, of which `unusable` did not match their schema and `repaired` were repaired."""
         if key in self._seen:
             return
         self._seen.add(key)
@@ -177,6 +179,7 @@ class CostRecord:
             completion_tokens=sum(reply.completion_tokens for reply in replies),
             cost=sum(round((reply.cost or 0) * NANO) for reply in replies),
             unpriced=sum(reply.cost is None for reply in replies),
+            repaired=repaired,
         )
 
     def merge(self, written: dict[str, Any]) -> None:
@@ -186,7 +189,7 @@ class CostRecord:
                 self._add((model, prompt), **{**counts, "cost": round(counts["cost"] * NANO)})
 
     def to_json(self) -> dict[str, Any]:
-        """By model: the `RECORDED` counts, with the cost in dollars, and the same by `prompts`."""
+        """By model: the `RECORDED` counts, with the cost in dollars and `repaired` where any were, and the same by `prompts`."""
         return {
             model: {
                 **_to_dollars(sum((counts for (name, _), counts in self._counts.items() if name == model), Counter())),
@@ -202,7 +205,8 @@ class CostRecord:
 
 
 def _to_dollars(counts: Counter[str]) -> dict[str, float]:
-    return {name: counts[name] for name in RECORDED} | {"cost": counts["cost"] / NANO}
+    repaired = {"repaired": counts["repaired"]} if counts["repaired"] else {}
+    return {name: counts[name] for name in RECORDED} | {"cost": counts["cost"] / NANO} | repaired
 
 
 _current: ContextVar[CostRecord | None] = ContextVar("comvint_costs", default=None)
@@ -219,7 +223,7 @@ def collect_costs() -> Iterator[CostRecord]:
         _current.reset(token)
 
 
-def record_cost(key: bytes, model: str, prompt: str, replies: Collection[RawReply], unusable: int) -> None:
+def record_cost(key: bytes, model: str, prompt: str, replies: Collection[RawReply], unusable: int, repaired: int = 0) -> None:
     """Add the replies to a request to the current cost record, if there is one."""
     if (record := _current.get()) is not None:
-        record.add_request(key, model, prompt, replies, unusable)
+        record.add_request(key, model, prompt, replies, unusable, repaired)

@@ -99,3 +99,14 @@ def test_tokens_that_the_provider_had_cached_are_counted_at_their_price(tmp_path
     assert usage.total.reused_tokens == 60
     assert round(usage.total.cost * 1e6) == 2 * (10 * 10 + 30 * 1 + 10 * 100)
     assert "100 tokens (60 cached by the provider)" in usage.format_line()
+
+
+def test_repaired_replies_are_recorded_where_there_are_any() -> None:
+    record, other = CostRecord(), CostRecord()
+    record.add_request(b"1", "m", "toy", [paid(0.5)], unusable=0, repaired=1)
+    record.add_request(b"2", "m", "toy", [paid(0.5)], unusable=0)
+    other.merge(record.to_json())
+    assert other.to_json()["m"]["repaired"] == other.to_json()["m"]["prompts"]["toy"]["repaired"] == 1
+    plain = CostRecord()
+    plain.add_request(b"2", "m", "toy", [paid(0.5)], unusable=0)
+    assert "repaired" not in plain.to_json()["m"]
