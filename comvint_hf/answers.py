@@ -37,10 +37,11 @@ _LETTER = re.compile(
 # An answer that declares its letter somewhere: "The correct answer is B", "Final answer: B", "I choose option (B)".
 _DECLARED = re.compile(
     r"""(?:\b(?:answer|option|choice|letter)(?:\s+(?:to\s+\w+(?:\s+\w+)?|here))?(?:\s+(?:is|would\sbe|should\sbe|must\sbe))?(?:\s+option)?\s*[:=]?
-    |\bi\s+(?:would\s+)?(?:choose|pick|select|go\s+with)(?:\s+option)?)\s*[("']*([A-Z])\b(?!['’])(?![-\s]+[a-z])""",
+    |\bi\s+(?:would\s+)?(?:choose|pick|select|go\s+with)(?:\s+option)?)\s*[("']*([B-HJ-Z]\b(?!['’])|[AI]\b(?!['’])(?![-\s]+(?!(?:or|and|because|since|as)\b)[a-z]))""",
     re.IGNORECASE | re.VERBOSE,
 )
-_BOXED = re.compile(r"\\(?:boxed|text|mathrm|textbf)\s*\{([^{}]*)\}")
+_BOXED = re.compile(r"\\boxed\s{0,4}\{([^{}]{0,200})\}")
+_LATEX = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s{0,4}\{([^{}]{0,200})\}")
 _TAGS = re.compile(r"</?(?:answer|final_answer|response|b|strong|em|i)>|<\|(?:begin|end)_of_box\|>|\$", re.IGNORECASE)
 _ANSWER_END = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)
 _ANSWER_BEGIN = re.compile(r"<(?:final_)?answer>", re.IGNORECASE)
@@ -142,7 +143,7 @@ def _strip_markup(text: str) -> str:
     r"""Take off a model's thoughts and its markup, and what stands outside of the tags of its answer.
 
     >>> _strip_markup(r"<think>Not A.</think> So **\boxed{B}**"), _strip_markup("Hm. <answer>B</answer>")
-    ('So B', 'B')
+    ('B', 'B')
     """
     text = strip_thoughts(text)
     if len(text) > _LONGEST_READ:
@@ -152,7 +153,8 @@ def _strip_markup(text: str) -> str:
     if ends := list(_ANSWER_END.finditer(text)):
         begins = list(_ANSWER_BEGIN.finditer(text, 0, ends[-1].start()))
         text = text[begins[-1].end() : ends[-1].start()].strip() if begins else text
-    text = _TAGS.sub("", _BOXED.sub(r"\1", _BOXED.sub(r"\1", text)))
+    text = _LATEX.sub(r"\1", text)
+    text = _TAGS.sub("", boxed[-1] if (boxed := _BOXED.findall(text)) else text)
     return _BOLD.sub(r"\2", text)
 
 

@@ -127,3 +127,44 @@ def test_any_text_has_one_reading_or_none(text: str) -> None:
     assert option_letter(text, QUESTION) in ("A", "B", "C", "D", None)
     assert len(options(text)) != 1
     assert short_answer(short_answer(text)) == short_answer(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("The correct answer is **B**", "B"),
+        ("**Answer:** B", "B"),
+        (r"\boxed{B}", "B"),
+        (r"So it is $\boxed{\text{B}}$.", "B"),
+        ("<answer>B</answer>", "B"),
+        ("<think>Not A. The answer is A.</think>B", "B"),
+        ("It is not A.</think>\nThe answer is B.", "B"),
+        ("Based on the picture, the answer is B.", "B"),
+        ("Looking closely, the answer is B because it has a brim.", "B"),
+        ("Final answer: B", "B"),
+        ("I would choose option (B).", "B"),
+        ("B - a hat", "B"),
+        ("<|begin_of_box|>B<|end_of_box|>", "B"),
+        ("The answer is A or the answer is B.", None),
+        ("The answer is a matter of taste.", None),
+        ("I cannot choose between them.", None),
+        ("The answer is E.", None),
+        ("A hat is a choice that many make.", None),
+    ],
+)
+def test_a_letter_that_is_declared_somewhere_is_read_and_two_are_not(text: str, read: str | None) -> None:
+    assert option_letter(text, QUESTION) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("<think>No cat.</think>Yes", "yes"),
+        ("There is no cat.</think>\n\nYes, there is.", "yes"),
+        ("<answer>No</answer>", "no"),
+        (r"\boxed{No}", "no"),
+        ("<think>Yes, perhaps", None),
+    ],
+)
+def test_yes_and_no_are_read_behind_thoughts_and_markup(text: str, read: str | None) -> None:
+    assert yes_no(text) == read
