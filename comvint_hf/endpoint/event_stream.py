@@ -54,6 +54,8 @@ class EventStream:
         pending = bytearray()
         for chunk in self._chunks:
             pending += chunk
+            if b"\n" not in chunk:  # a long line would be searched again for each of its chunks
+                continue
             *whole, rest = pending.split(b"\n")
             for line in whole:
                 yield bytes(line) + b"\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from comvint_hf.conventions import Conventions
 from comvint_hf.endpoint.abilities import Abilities
-from comvint_hf.endpoint.address import resolve_endpoint
+from comvint_hf.endpoint.address import Endpoint, resolve_endpoint
 from comvint_hf.endpoint.errors import RefusedFieldError, RetryableError, UnfitReplyError, classify_error
 from comvint_hf.endpoint.event_stream import EventStream
 from comvint_hf.endpoint.model_info import models_url, name_models, read_models
@@ -68,7 +68,7 @@ class RemoteChat(BaseChat):
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
             raise InputError(f"The endpoint's address is {base_url!r}; expected one like http://localhost:8000/v1.")
-        endpoint = resolve_endpoint(base_url, api_key=api_key)
+        endpoint = _resolve(base_url, api_key)
         self.client = endpoint.create_blocking_client(connections=2 * self.concurrency, timeout=timeout, headers=headers)
         self.url = endpoint.url
         self.abilities = Abilities(endpoint.url, model, endpoint.max_tokens_name)
@@ -190,6 +190,14 @@ class RemoteChat(BaseChat):
         if refused:
             warnings.warn(f"{len(refused):,} questions were refused and have no answer; the first: {refused[0]}", stacklevel=2)
         return replies
+
+
+def _resolve(base_url: str, api_key: str | None) -> Endpoint:
+    """The endpoint with its key. A server that wants none may be anywhere, so a missing key is the server's to refuse."""
+    try:
+        return resolve_endpoint(base_url, api_key=api_key)
+    except EndpointError:
+        return resolve_endpoint(base_url, api_key="none")
 
 
 def _count_bytes(messages: Sequence[Any]) -> int:

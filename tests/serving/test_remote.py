@@ -232,3 +232,11 @@ def test_an_answer_is_bounded_in_time_and_size(hostile: ThreadingHTTPServer, mod
     with pytest.raises(EndpointError):
         remote(hostile, mode, timeout=2.0).answer(ask("Is it?"), None)
     assert time.monotonic() - start < 5
+
+
+def test_the_key_is_that_of_the_provider_and_a_server_without_one_is_asked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    assert RemoteChat("http://203.0.113.5:8000/v1", "m").client.api_key == "none"
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_provider")
+    assert RemoteChat("https://router.huggingface.co/v1", "m").client.api_key == "hf_of_the_provider"
