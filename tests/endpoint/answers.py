@@ -76,8 +76,8 @@ class _Stranger:
     def _write(self, part: dict[str, Any], name: str, digest: str) -> str:
         if name == "topic" and self._topics:
             return self._topics[hashlib.sha256(digest.encode()).digest()[0] % len(self._topics)]
-        plain = f"The {digest}."
         pattern = part.get("pattern", "")
+        plain = f"Is it the {digest}?" if pattern.endswith(r"\?$") else f"The {digest}."
         if "<st>" in pattern:
             plain = f"The {digest} with {self._point(pattern)}."
         elif not pattern and self._pointer and name in ("question", "answer"):

@@ -110,8 +110,7 @@ def hash_image(scene: Scene) -> bytes:
 def to_data_url(scene: Scene, max_pixels: int) -> str:
     """Encode the image of a scene, upright, as a JPEG data URL of at most `max_pixels`. Raises `ReplyError` for a broken file."""
     try:
-        upright = images.decode_image(scene.open())
-        return images.to_data_url(images.fit_pixels(upright, max_pixels=max_pixels), quality=90)
+        return images.to_data_url(images.fit_pixels(scene.open(), max_pixels=max_pixels), quality=90)
     except ImageError as error:
         raise ReplyError(str(error)) from error
 
