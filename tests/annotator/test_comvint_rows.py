@@ -52,7 +52,8 @@ def falsehood(sample):
         if thing is None or list(map(tuple, entry["boxes"])) != [box.xyxy for box in thing.boxes] or entry["key"] != thing.key:
             return f"evidence {entry} is no object of the scene"
     written = sum(len(GROUNDED.findall(message["content"])) for message in row["messages"])
-    if bool(written) != bool(row["boxes"]):
+    evident = [list(box) for entry in row["evidence"] for box in entry["boxes"]]
+    if written and not row["boxes"] or not written and list(map(list, row["boxes"])) != evident:
         return f"{written} boxes are written and {len(row['boxes'])} noted"
     return oracle.problem(sample)
 

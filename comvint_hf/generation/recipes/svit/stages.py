@@ -58,7 +58,7 @@ DESCRIPTION_REQUESTS: tuple[str, ...] = (
     "Please tell me all about this picture.",
     "Could you describe the scene as completely as possible?",
     "Paint this image in words.",
-    "I cannot see the picture; describe it for me in detail.",
+    "Describe the picture in detail for somebody who cannot see it.",
     "Explain at length what is in this photo.",
     "List and describe what the image contains, in whole sentences.",
     "Take a close look and report what you see.",
