@@ -213,6 +213,8 @@ FAILED = " failed: "
 """Separates a complication from the reason why it was not kept, in `Edit.stage`."""
 NOT_VERIFIED = "not verified"
 """Prefix of the reason of a sample that the judge rejected, before the criteria."""
+NO_REPLY = "no usable reply"
+"""Prefix of the reason of a sample whose prompt got no reply that could be used."""
 NOTHING_LEFT = "nothing certain left to ask"
 """Prefix of the reason of a sample whose writer abstained (see `NothingLeftError`)."""
 

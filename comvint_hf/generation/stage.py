@@ -14,7 +14,7 @@ from comvint_hf.generation.prompt import Prompt
 from comvint_hf.generation.references import read_tags
 from comvint_hf.generation.seen import read_seen
 from comvint_hf.strict_reader import redact
-from comvint_hf.types import NOTHING_LEFT, Sample, Scene, Task
+from comvint_hf.types import NO_REPLY, NOTHING_LEFT, Sample, Scene, Task
 
 if TYPE_CHECKING:
     from comvint_hf.generation.narrowing import Form
@@ -23,8 +23,6 @@ Stage = Callable[[Sample, LLMs], Awaitable[list[Sample]]]
 GroupStage = Callable[[Sequence[Sample], LLMs], Awaitable[list[list[Sample]]]]
 """A stage that takes all samples of an image which are still good, and returns a list for each of them."""
 ATTEMPTS = 3
-NO_REPLY = "no usable reply"
-"""Beginning of the rejection reason of a sample whose prompt no model could answer."""
 UNKNOWN_IMAGE = "no annotations to write from; --see lets a --llm that accepts images write from the image itself"
 """The reason of a sample about an image of which nothing is known, where its writer does not see it."""
 MOST_PROBLEMS = 4

@@ -25,14 +25,13 @@ from comvint_hf.dataset.statistics import Statistics
 from comvint_hf.errors import InputError
 from comvint_hf.generation.client.usage import CostRecord
 from comvint_hf.generation.llm import LLMs
-from comvint_hf.generation.stage import NO_REPLY
 from comvint_hf.pipeline.balance import balance_answers
 from comvint_hf.pipeline.plan import BuildState, count_expected, make_plan
 from comvint_hf.pipeline.progress import Progress
 from comvint_hf.pipeline.resume import check_finished_shards
 from comvint_hf.pipeline.write import write_shards
 from comvint_hf.quality.blind_probe import probe_files
-from comvint_hf.types import Scene
+from comvint_hf.types import NO_REPLY, Scene
 
 if TYPE_CHECKING:
     from comvint_hf.generation.recipe import Recipe

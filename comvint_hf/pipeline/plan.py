@@ -14,8 +14,7 @@ from comvint_hf.dataset.plan import Plan, ShardSubset
 from comvint_hf.dataset.verification import VerificationStatistics, format_pass_rates
 from comvint_hf.generation.llm import LLMs
 from comvint_hf.generation.prompt import prompt_hash
-from comvint_hf.generation.stage import NO_REPLY
-from comvint_hf.types import Scene
+from comvint_hf.types import NO_REPLY, Scene
 
 if TYPE_CHECKING:
     from comvint_hf.generation.recipe import Recipe

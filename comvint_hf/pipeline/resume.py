@@ -15,11 +15,10 @@ from comvint_hf.dataset.reader import read_columns
 from comvint_hf.dataset.scene_hashes import find_change
 from comvint_hf.dataset.statistics import Statistics
 from comvint_hf.errors import InputError
-from comvint_hf.generation.stage import NO_REPLY
 from comvint_hf.pipeline.plan import BuildState
 from comvint_hf.pipeline.progress import Progress
 from comvint_hf.strict_reader import redact
-from comvint_hf.types import Scene
+from comvint_hf.types import NO_REPLY, Scene
 
 DUPLICATE = "images skipped: their id came before"
 
