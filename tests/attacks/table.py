@@ -26,9 +26,15 @@ class Kind(NamedTuple):
     tests: tuple[str, ...]
 
 
-CLIENT = "generation/client"
+CLIENT, KILLS = "generation/client", "attacks/test_kills.py"
 KINDS = {
-    "kill -9 at random (build, workers, mix, push, train)": Kind(80, ("attacks/test_kills.py",)),
+    "kill -9 of a build": Kind(22, (f"{KILLS}::test_a_killed_build_goes_on_to_the_same_bytes[build]",)),
+    "kill -9 of a build's main process, with workers": Kind(
+        22, (f"{KILLS}::test_a_killed_build_goes_on_to_the_same_bytes[workers]",)
+    ),
+    "kill -9 of a mix": Kind(16, (f"{KILLS}::test_a_killed_mix_leaves_the_old_one_or_the_new_one",)),
+    "kill -9 of a push": Kind(16, (f"{KILLS}::test_a_killed_push_leaves_the_old_version_or_the_new_one",)),
+    "kill -9 of a training run": Kind(6, (f"{KILLS}::test_a_killed_training_goes_on_to_the_same_weights",)),
     "hostile endpoints": Kind(45, (f"{CLIENT}/test_hostile_endpoint.py::test_a_spoilt_answer_costs_only_its_own_prompt",)),
     "batch lines": Kind(7, (f"{CLIENT}/test_hostile_batch.py", "-k", "spoilt_line or always_spoilt")),
     "LLaVA files": Kind(38, ("dataset/test_hostile_llava.py::test_a_hostile_file_ends_in_rows_or_a_sentence",)),
