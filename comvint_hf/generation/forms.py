@@ -16,6 +16,10 @@ MOST_LISTED_TAGS = 150
 """A scene with more tags has them described by a pattern: endpoints limit the number of enum values."""
 _TEXT = r"[A-Za-z0-9 .,;:?!'()/%&$#+-]"
 """A character of a sentence. It is a list of characters that are allowed, because grammars would let any other end the string."""
+_BETWEEN = _TEXT + "{0,120}"
+"""What stands before, between and after references. Without a bound a weak model writes on and on and never points."""
+_ASKED = _TEXT.replace("?", "")
+"""A character of a question before its mark: after it, a weak model asks the next one or answers it."""
 
 
 _BOX = r"\[(0\.[0-9]{1,3}|[01]\.?0?)(, (0\.[0-9]{1,3}|[01]\.?0?)){3}\]"
@@ -56,14 +60,19 @@ def tags(scene: Scene, least: int = 0, most: int = 6, *, seen: bool = False) -> 
     return {"items": items, **between(min(least, len(known)), most)}
 
 
-def pointing(scene: Scene, most: int = 3, *, seen: bool = False) -> Keywords:
+def pointing(scene: Scene, most: int = 3, *, asks: bool = False, seen: bool = False) -> Keywords:
     """A sentence that points at one to `most` things, as `<st>man<ed>[o3]`; by boxes too where the image is `seen`."""
-    return {"pattern": rf"^({_TEXT}*{_reference(scene, seen)}){{1,{most}}}{_TEXT}*$"}
+    return _pointing(scene, 1, most, asks, seen)
 
 
-def may_point(scene: Scene, most: int = 3, *, seen: bool = False) -> Keywords:
+def may_point(scene: Scene, most: int = 3, *, asks: bool = False, seen: bool = False) -> Keywords:
     """A sentence that points at up to `most` things, or at none."""
-    return {"pattern": rf"^({_TEXT}*{_reference(scene, seen)}){{0,{most}}}{_TEXT}*$"}
+    return _pointing(scene, 0, most, asks, seen)
+
+
+def _pointing(scene: Scene, least: int, most: int, asks: bool, seen: bool) -> Keywords:
+    between, end = (_BETWEEN.replace(_TEXT, _ASKED), r"\?") if asks else (_BETWEEN, "")
+    return {"pattern": rf"^({between}{_reference(scene, seen)}){{{least},{most}}}{between}{end}$"}
 
 
 def _reference(scene: Scene, seen: bool) -> str:
@@ -71,7 +80,7 @@ def _reference(scene: Scene, seen: bool) -> str:
     known = [tag for tag in shown_tags(scene) if getattr(scene.by_tag[tag], "boxes", True)]
     place = rf"\[({_any_of(known)})\]"
     place = rf"({place}|{_BOX})" if seen else place
-    return rf"<st>[A-Za-z0-9 '-]{{1,40}}<ed>{place}(, {place})*"
+    return rf"<st>[A-Za-z0-9 '-]{{1,40}}<ed>{place}(, {place}){{0,5}}"
 
 
 def _any_of(known: list[str]) -> str:
@@ -85,7 +94,7 @@ def plain(most: int = 480) -> Keywords:
 
 def question(most: int = 400) -> Keywords:
     """One question of at most so many characters, without its answer after it."""
-    return {"pattern": f"^{_TEXT.replace('?', '')}{{2,{most}}}\\?$"}
+    return {"pattern": f"^{_ASKED}{{2,{most}}}\\?$"}
 
 
 __all__ = ["Form", "Keywords", "between", "characters", "exactly", "may_point", "one_of", "plain", "pointing", "question", "tags"]

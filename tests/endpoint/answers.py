@@ -82,6 +82,7 @@ class _Stranger:
             plain = f"The {digest} with {self._point(pattern)}."
         elif not pattern and self._pointer and name in ("question", "answer"):
             plain = f"The {digest} with {self._pointer[0]}."
+        plain = f"{plain[:-1]}?" if pattern.endswith("\\?$") else plain
         assert re.search(pattern, plain), f"{plain!r} is not of the form {pattern}"
         return plain
 

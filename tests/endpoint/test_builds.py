@@ -109,7 +109,7 @@ def test_a_server_that_drops_schemas_is_found_out_and_told_the_form_in_full(tmp_
 
     samples = asyncio.run(go())
     first, second = (body["messages"][0]["content"].rpartition("\n\n")[2] for body in endpoint.requests[:2])
-    assert '"topic": string' in first and '"topic": "count" or "size"' in second
+    assert '"topic": string' in first and '"topic": "reasoning" or "knowledge"' in second
     assert sum(sample.reason is None for sample in samples) == 15, "the first pair is kept, and 14 more were asked for"
 
 

@@ -98,9 +98,18 @@ def test_a_sentence_that_points_is_of_its_pattern(text, fits):
     assert bool(re.search(forms.pointing(SCENE)["pattern"], text)) == fits
 
 
+def test_a_question_has_one_mark_and_nothing_goes_on_for_ever():
+    """A weak model asked on and on, or answered itself, inside of the question."""
+    asks = forms.pointing(SCENE, asks=True)["pattern"]
+    assert re.search(asks, "Who is the <st>man<ed>[o1]?") and not re.search(asks, "Who is the <st>man<ed>[o1]? Why? He waits.")
+    assert not re.search(asks, "Is it so, " * 20 + "<st>man<ed>[o1]?")
+    assert not re.search(forms.question()["pattern"], "Is it so? It is.")
+    assert not re.search(forms.may_point(SCENE)["pattern"], "It is so, " * 60)
+
+
 def test_the_violation_of_a_schema_is_told():
     _, schema, sent = schemas(SCENE)["svit/complex_reasoning"]
-    pair = {"topic": "count", "evidence": ["o1"], "question": "Why so?", "answer": "So it is."}
+    pair = {"topic": "reasoning", "evidence": ["o1"], "question": "Why so?", "answer": "So it is."}
     assert find_violation({"pairs": [pair] * 15}, sent) is None
     assert find_violation({"pairs": [pair]}, sent) == "pairs: 1 items, expected 15 or more"
     assert "is none of" in find_violation({"pairs": [pair | {"topic": "weather"}] * 15}, sent)
@@ -122,7 +131,7 @@ def test_what_a_schema_demands_the_prompt_explains():
 def test_topics_list_nothing_that_the_task_forbids():
     text = schemas(SCENE)["svit/complex_reasoning"][0].text
     assert "- reasoning:" in text
-    for forbidden in ("colour", "existence", "identity", "grounding"):
+    for forbidden in ("colour", "count", "existence", "identity", "position", "grounding"):
         assert f"- {forbidden}:" not in text
 
 

@@ -41,10 +41,8 @@ TOPICS: dict[str, str] = {
     GROUNDING_TOPIC: "where something is, to be answered by pointing at it",
 }
 """Values of a pair's `topic`, with the meaning that the prompt gives. A conversation's topic is free text."""
-REASONING_TOPICS = {
-    name: TOPICS[name] for name in ("count", "size", "position", "relation", "activity", "knowledge", "reasoning")
-}
-"""The topics of complex reasoning: a question that only names a thing or its colour is none."""
+REASONING_TOPICS = {name: TOPICS[name] for name in ("reasoning", "knowledge", "activity", "relation")}
+"""The topics of complex reasoning: a question that only names a thing, a number, a place or a colour is none."""
 # What the paper's prompts ask for, per image.
 CONVERSATIONS, TURNS, REASONING_PAIRS, REFERRING_PAIRS = 3, 5, 15, 10
 FEWEST_TURNS = 3
@@ -168,9 +166,9 @@ async def referring_qa(sample: Sample, llms: LLMs, shots: int = 0) -> list[Sampl
     def make_form(count: int) -> Form:
         scene, seen = sample.scene, sample.seen
         both = {"evidence": forms.tags(scene, most=4, seen=seen), "answer": forms.pointing(scene, seen=seen)}
-        locating = {**both, "topic": forms.one_of([GROUNDING_TOPIC]), "question": forms.plain(most=240)}
+        locating = {**both, "topic": forms.one_of([GROUNDING_TOPIC]), "question": forms.question(most=240)}
         others = [topic for topic in TOPICS if topic != GROUNDING_TOPIC]
-        pointing = {**both, "topic": forms.one_of(others), "question": forms.pointing(scene, seen=seen)}
+        pointing = {**both, "topic": forms.one_of(others), "question": forms.pointing(scene, asks=True, seen=seen)}
         return {"pairs": {**forms.exactly(count), "variants": [locating, pointing]}}
 
     read = _make_pair_reader(sample, llms, "referring_qa")
@@ -238,7 +236,10 @@ def _make_pair_reader(sample: Sample, llms: LLMs, task: Task) -> Callable[[Pairs
 def pair_fields(sample: Sample, *, evidence: int = 4, pointing: bool = False) -> Form:
     """The form of a question and its answer, with up to so many tags as evidence; both may point at things, or neither."""
     scene, seen = sample.scene, sample.seen
-    texts = (forms.may_point(scene, seen=seen),) * 2 if pointing else (forms.plain(most=240), forms.plain())
+    if pointing:
+        texts = forms.may_point(scene, asks=True, seen=seen), forms.may_point(scene, seen=seen)
+    else:
+        texts = forms.question(most=240), forms.plain()
     return {"evidence": forms.tags(scene, most=evidence, seen=seen), "question": texts[0], "answer": texts[1]}
 
 
