@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=0, help="images to leave out before them")
     parser.add_argument("--tasks", default="", help="some of SVIT's tasks and vlit, with commas; all by default")
     parser.add_argument("--temperature", type=float, default=0.7)
-    parser.add_argument("--timeout", type=float, default=1800.0, help="seconds for a reply, which a small machine may need")
+    parser.add_argument("--timeout", type=float, default=7200.0, help="seconds for a reply, which a small machine may need")
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--prompts", action="store_true", help="only measure the prompts")
     parser.add_argument("--out", type=Path, default=Path("build/yields"), help="folder of the samples and the reply cache")
