@@ -73,10 +73,11 @@ def uncertain_relations(facts: Facts) -> frozenset[tuple[str, str, str]]:
     if facts.traits.reliable_relations:
         return frozenset()
     stated = (
-        (relation.subject, vocabulary.normalise_predicate(relation.predicate), relation.object)
+        (relation.subject, verb, relation.object)
         for relation in facts.scene.relations
+        if (verb := vocabulary.normalise_predicate(relation.predicate))
     )
-    return frozenset(link for link in stated if link[1]) - {tuple(link) for link in facts.links}
+    return frozenset(stated) - {tuple(link) for link in facts.links}
 
 
 def _caption_relations(facts: Facts, caption: str, named: list[Named]) -> Iterator[tuple[str, str, str]]:

@@ -6,7 +6,7 @@
     is(colour(the(circle)), red)                  Is the circle red?
 
 `the(noun; attributes; where)` is one object, `any(...)` all objects of that description. `execute.py` evaluates
-programs on a scene, `comvint/templates.py` puts them into words; this module knows their form only.
+programs on a scene, `language/templates.py` puts them into words; this module knows their form only.
 """
 
 from __future__ import annotations
