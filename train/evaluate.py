@@ -14,6 +14,7 @@ from rich.console import Console
 
 from comvint_hf import L2TCollator, attach_images, load_chat
 from comvint_hf.cli import handle_errors, remote_chat_options, usage_errors
+from comvint_hf.cli.serve import serve_option
 from comvint_hf.dataset.locate import check_exists
 from comvint_hf.errors import InputError, first_line, make_output_folder
 from comvint_hf.evaluation.benchmarks import Benchmark, BenchmarkFiles, load_benchmark
@@ -64,6 +65,7 @@ LOCAL_FLAGS, REMOTE_FLAGS = ("base", "device", "dtype", "vc"), ("conventions", "
 @click.option("--device", help="cuda, cpu, ...  [default: cuda if there is one]")
 @click.option("--dtype", type=DTYPES, help="The model's dtype.  [default: bfloat16 on cuda]")
 @handle_errors
+@serve_option
 def main(**options: Any) -> None:
     """Ask a model, score its answers, and print one table.
 
@@ -78,6 +80,7 @@ def main(**options: Any) -> None:
       python train/evaluate.py --benchmark chair --answers FILE --gold objects.json --synonyms synonyms.txt
     A model behind an endpoint:
       python train/evaluate.py --model NAME --base-url http://localhost:8000/v1 --dataset DIR --out results.json
+      python train/evaluate.py --model NAME --serve "vllm serve {model} --port {port}" --dataset DIR --out results.json
     The same, with a model that answers first:
       python train/evaluate.py --benchmark pope --model DIR --questions FILE --images DIR --answers FILE
     A benchmark of your own, declared in my_benchmark.py in the working directory:
