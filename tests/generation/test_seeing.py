@@ -121,7 +121,7 @@ def test_a_build_of_bare_images_ends_with_one_sentence(tmp_path, monkeypatch) ->
     monkeypatch.syspath_prepend(tmp_path)
     done = CliRunner().invoke(main, ["build", "--recipe", "vlit", "--scenes", "bare:2", "--out", str(tmp_path / "out")])
     assert done.exit_code == 1, done.output
-    assert f"No image of bare:2 gave a row: {UNKNOWN_IMAGE}." in done.output
+    assert f"No row was kept of bare:2: 10 samples were rejected ({UNKNOWN_IMAGE}: 10)" in done.output
 
 
 BARE = """
