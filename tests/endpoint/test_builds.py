@@ -134,7 +134,7 @@ def test_a_recipe_in_batches_makes_the_same_rows(scenes, tmp_path) -> None:
     from comvint_hf.annotator import AnnotationLLM
 
     clean, _ = rows(COMVINT, scenes[:10], tmp_path / "clean.sqlite", None)
-    endpoint, made = Endpoint(faults=Faults(share=0.2, kinds=("500", "malformed", "refusal"))), {}
+    endpoint, made = Endpoint(faults=Faults(share=0.2, kinds=("500", "refusal"))), {}
 
     async def go() -> None:
         with serve(endpoint) as url:
