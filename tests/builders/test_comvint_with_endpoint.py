@@ -96,8 +96,8 @@ def test_the_task_templates_are_sentences_of_their_own_that_are_found(whole) -> 
 
 
 def test_one_fault_in_five_answers_changes_no_row(rehearsed, whole, tmp_path) -> None:
-    # Of a truncated reply the good part is kept, and only the rest is asked for again.
-    kinds = tuple(kind for kind in (*HTTP, *MESSAGE, "wrong_type") if kind not in ("stall", "truncated"))
+    # Of a reply that breaks off the good part is kept, and only the rest is asked for again.
+    kinds = tuple(kind for kind in (*HTTP, *MESSAGE, "wrong_type") if kind not in ("stall", "truncated", "malformed"))
     endpoint = Endpoint(answer=rehearsed.answer, faults=Faults(share=0.2, kinds=kinds, retry_after="0.05"))
     with serve(endpoint) as url:
         finish(start(url, tmp_path / "set"))
