@@ -191,7 +191,7 @@ def test_a_dry_run_of_a_recipe_estimates_without_an_endpoint(scenes) -> None:
     few = [asyncio.run(dry_run.rehearse(scene, COMVINT)) for scene in islice(scenes, 10)]
     estimate = dry_run.estimate(few, 32_000)
     assert estimate.total.requests > 3 * 32_000 and estimate.cost > 10
-    assert set(estimate.usage.by_prompt) <= set(COMVINT.prompts) and estimate.rows == 8 * 32_000
+    assert set(estimate.usage.by_prompt) <= set(COMVINT.prompts) and 6 * 32_000 < estimate.rows <= 8 * 32_000
 
 
 def test_the_annotator_needs_neither_key_nor_cache(scenes, monkeypatch) -> None:
