@@ -93,9 +93,9 @@ class AnnotationLLM:
     def _draws(self, prompt: Prompt) -> Draws:
         sample = prompt.blanks.get("sample")
         about = sample.instruction if sample is not None else prompt.blanks.get("kind", "")
-        # Prompts of one text have one answer: a second attempt differs by what it is to avoid.
-        asked = f"{prompt.blanks.get('generation', 0)}/{len(prompt.blanks.get('avoid', ()))}"
-        return Draws(f"{self.seed}/{prompt.scene.id}/{prompt.name}/{asked}/{about}", self.balance, self.seed)
+        # A second attempt draws the same, and leaves out what it is to avoid.
+        generation = prompt.blanks.get("generation", 0)
+        return Draws(f"{self.seed}/{prompt.scene.id}/{prompt.name}/{generation}/{about}", self.balance, self.seed)
 
 
 @cache

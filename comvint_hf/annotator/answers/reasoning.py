@@ -28,6 +28,8 @@ from comvint_hf.generation.recipes.svit.stages import Pair, Pairs
 MOST_OF_A_KIND, MOST_ABOUT_ONE_DOING = 2, 3
 """How many questions of one kind a scene gets, and how many about one thing that somebody does."""
 FEWEST_FACTS = 2
+MOST_DRAWN = 24
+"""Programs of a drawn scene that are looked at, more than a prompt asks for."""
 OF_PEOPLE = ("next", "aim", "risk", "skill", "care", "gear")
 OF_OTHERS = ("next", "aim", "risk")
 """What is asked of people, and of animals and vehicles, which nobody gives advice to."""
@@ -66,14 +68,15 @@ def complex_reasoning(prompt: Prompt, random: Draws) -> Pairs:
     """Answer the prompt `svit/complex_reasoning`: as many pairs as the scene supports, at most `count`."""
     view = view_of(prompt.scene)
     pairs = list(_drawn(view, random)) if view.rendered else _pictured(view, random)
-    different = list({pair.question: pair for pair in pairs}.values())
+    avoid = prompt.blanks.get("avoid", ())
+    different = list({pair.question: pair for pair in pairs if pair.question not in avoid}.values())
     return Pairs.model_construct(pairs=random.shuffled(different)[: prompt.blanks.get("count", 15)])
 
 
 def _drawn(view: View, draws: Draws) -> Iterator[Pair]:
     groups = {**candidates.outside_knowledge(view.facts, draws), **candidates.cross_modal(view.facts, draws)}
     groups = {head: found for head, found in groups.items() if head not in ("colour", "shape", "size", "count", "written")}
-    for program in candidates.select_programs(groups, 8, view.facts, draws):
+    for program in candidates.select_programs(groups, MOST_DRAWN, view.facts, draws):
         if pair := open_turn(program, view.facts, draws):
             yield make_pair("reasoning", pair.evidence, pair.question, pair.answer)
 
