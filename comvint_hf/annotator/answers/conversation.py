@@ -36,7 +36,7 @@ def conversation(prompt: Prompt, random: Draws) -> Dialogues:
         turns = [
             pair for pair in (opening, *_turns(view, opening, pool, most - 1, random)) if pair.question.casefold() not in asked
         ]
-        if len(turns) >= FEWEST_TURNS:
+        if len(turns) >= FEWEST_TURNS and turns[0].question not in prompt.blanks.get("avoid", ()):
             asked.update(pair.question.casefold() for pair in turns)
             told.append(Dialogue.model_construct(topic=theme, turns=turns))
         if len(told) == prompt.blanks.get("count", 3):

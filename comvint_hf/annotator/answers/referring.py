@@ -33,8 +33,10 @@ PLAIN = 7
 def referring_qa(prompt: Prompt, random: Draws) -> Pairs:
     """Answer the prompt `svit/referring_qa`: at most `count` pairs, half of them grounding where the scene allows."""
     view, most = view_of(prompt.scene), prompt.blanks.get("count", 10)
+    avoid = prompt.blanks.get("avoid", ())
     grounded = _distinct(random.shuffled((*_grounding(view, random), *_groups(view, random))))
-    pointed = random.shuffled(_distinct(_pointing(view, random)))
+    grounded = [pair for pair in grounded if pair.question not in avoid]
+    pointed = [pair for pair in random.shuffled(_distinct(_pointing(view, random))) if pair.question not in avoid]
     half = min(max((most + 1) // 2, most - len(pointed)), len(pointed) + 1)
     pairs = grounded[:half]
     return Pairs.model_construct(pairs=random.shuffled([*pairs, *pointed[: most - len(pairs)]]))
