@@ -16,6 +16,7 @@ from comvint_hf.pipeline.progress import Progress
 from comvint_hf.quality.duplicates import group_duplicates, hash_picture
 from comvint_hf.read_counts import READ_AS, ReadCounts
 from comvint_hf.sources import load_scenes
+from comvint_hf.sources.image_files import MISSING as NOT_FOUND
 
 PARTS = ("captions", "objects", "regions", "relations", "texts", "questions")
 MAX_SHOWN = 10
@@ -136,9 +137,12 @@ def _check_scenes(report: CheckReport, images: Path | None, limit: int | None) -
 
 def _count_missing(report: CheckReport, missing: list[str]) -> None:
     """Count scenes without a file as lost, unless there are no image files at all: text alone is then what is built."""
-    count = report.counts.note if len(missing) == report.read else report.counts.skip
-    for image_id in missing:
-        count(MISSING, image_id)
+    if len(missing) == report.read:
+        report.counts.notes |= {MISSING, NOT_FOUND}
+    # A source that looks for files has counted them already, by their names.
+    if not report.counts[NOT_FOUND]:
+        for image_id in missing:
+            report.counts.skip(MISSING, image_id)
 
 
 def _check_rows(report: CheckReport, images: Path | None, limit: int | None) -> Iterator[tuple[str, bytes | None]]:
