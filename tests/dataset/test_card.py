@@ -114,7 +114,9 @@ def test_terms_of_every_source_are_said(toy_dataset, tmp_path, toy_recipe) -> No
         write_card(tmp_path, {**about, "parts": [part], "files": {}}, Statistics())
         text = (tmp_path / "README.md").read_text()
         assert licence.text in text and f"license: {licence.name}" in text
-        assert ("must not be pushed with its images" in text) == (name == "flickr30k")
+        assert ("must not be pushed with its images" in text) == (not licence.images_may_be_shared)
+    shared = [name for name in registry.sources.names() if registry.sources.get(name).licence.images_may_be_shared]
+    assert shared == ["shapes", "coco", "visual_genome"]  # a dataset of others may be shared if its own licence says so
 
 
 def test_recipe_and_corpora_are_cited(toy_dataset, tmp_path) -> None:

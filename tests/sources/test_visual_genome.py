@@ -113,8 +113,7 @@ def test_boxes_are_clamped_or_dropped_with_a_count(genome):
         "objects whose id another object of the image has: references go to the first": 1,
         "regions dropped: no phrase": 1,
         "objects of one id and content, kept once": 1,
-        "images skipped: no objects and no regions": 1,
-        "relations dropped: their image has no objects": 1,
+        "images skipped: no size in image_data.json, no readable image file and no boxes": 1,
     }
 
 
