@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 from fuzz.values import JSON, broken, dump, text_of, twisted, twisted_file
 from hypothesis import strategies as st
 from PIL import Image
-from pydantic import BaseModel
 
 from comvint_hf import grounding, images
 from comvint_hf.box_formats import BOX_FORMATS, CANONICAL, rewrite_boxes
 from comvint_hf.conventions import Conventions
 from comvint_hf.errors import ComvintError
+from comvint_hf.generation.llm import Reply
 from comvint_hf.strict_reader import bounded_int, clean_text, parse_json, redact
 
 SECONDS = 10.0
@@ -82,7 +82,7 @@ def read_text(text: str) -> None:
     assert bounded_int(text, 0, 9) is None
 
 
-class _Answer(BaseModel):
+class _Answer(Reply):
     question: str
     answer: str
     options: list[str] = []

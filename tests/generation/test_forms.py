@@ -115,7 +115,9 @@ def test_the_violation_of_a_schema_is_told():
     assert "is none of" in find_violation({"pairs": [pair | {"topic": "weather"}] * 15}, sent)
     assert "is none of" in find_violation({"pairs": [pair | {"evidence": ["o9"]}] * 15}, sent)
     assert "it is missing" in find_violation({"pairs": [{"topic": "count"}] * 15}, sent)
-    assert schema.violation("Sure! Here you are.", narrowed=True) == "it is no JSON"
+    assert schema.violation("Sure! Here you are.") == "it is no JSON"
+    assert schema.violation('{"pairs": []}') is None, "a count says nothing about who enforces what"
+    assert "it is missing" in schema.violation('{"pairs": [{"topic": "count"}]}')
 
 
 def test_what_a_schema_demands_the_prompt_explains():

@@ -139,11 +139,12 @@ class ReplySchema(Generic[R]):
             raise ReplyMismatch("the reply holds only the model's thoughts")
         return self._parse_prose(answer, mode)
 
-    def violation(self, text: str, *, narrowed: bool) -> str | None:
-        """Where a message breaks the schema that was sent with its request, as if nobody had enforced it."""
-        sent = self.response_format("json_schema", narrowed=narrowed)
-        assert sent is not None
-        return find_violation(json.loads(text), sent["json_schema"]["schema"]) if is_json(text) else "it is no JSON"
+    def violation(self, text: str) -> str | None:
+        """Where a message breaks the schema of its type, as if nobody had enforced it.
+
+        Counts, enums and patterns of the scene are left out: which reply breaks one of them first would decide how later prompts read.
+        """
+        return find_violation(json.loads(text), self.schema) if is_json(text) else "it is no JSON"
 
     def _salvage(self, value: Any, cut: str = "") -> ParsedReply:
         """The reply without its bad items. Raises `ReplyMismatch` where no part is good."""

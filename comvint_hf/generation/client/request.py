@@ -286,7 +286,7 @@ class Requester:
         """Learn from a reply whether the endpoint enforces the schemas that it accepts."""
         if reply.mode != MODES[0] or reply.finish_reason != "stop" or not self.capabilities.enforces:
             return
-        if request.schema.violation(reply.text, narrowed=self.capabilities.narrows):
+        if request.schema.violation(reply.text):
             await self.capabilities.save("enforces", False)
 
     async def _yield_to_replies(self) -> None:
