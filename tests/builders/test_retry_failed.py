@@ -25,7 +25,7 @@ def rehearsed() -> RecordedReplies:
 @pytest.fixture(scope="module")
 def poisoned() -> list[str]:
     """Three prompts that are never answered well at first: two in the second shard, one in the fourth."""
-    described = list(rehearse(f"shapes:{SCENES}", ("detail_description",)).replies)
+    described = list(rehearse(f"shapes:{SCENES}", ("detail_description",)).replies)[::2]  # without those that show the image
     assert len(described) == SCENES
     return [described[7], described[10], described[20]]
 

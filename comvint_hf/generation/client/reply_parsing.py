@@ -20,7 +20,7 @@ from comvint_hf.endpoint.messages import MODES, Mode
 from comvint_hf.generation.client.json_values import find_json_values, is_json, repair_json
 from comvint_hf.generation.client.labelled_text import parse_labelled_text
 from comvint_hf.generation.llm import R
-from comvint_hf.generation.narrowing import Form, counts_only, find_violation, narrow
+from comvint_hf.generation.narrowing import Form, counts_only, narrow
 from comvint_hf.generation.refusals import begins_with_refusal
 from comvint_hf.generation.salvage import CUT, read_cut, validate_good_items
 from comvint_hf.strict_reader import LIMITS, clean_text, is_valid_text
@@ -140,11 +140,17 @@ class ReplySchema(Generic[R]):
         return self._parse_prose(answer, mode)
 
     def violation(self, text: str) -> str | None:
-        """Where a message breaks the schema of its type, as if nobody had enforced it.
+        """Say why a message is no reply of this type, which a server that enforces schemas would not have let through.
 
         Counts, enums and patterns of the scene are left out: which reply breaks one of them first would decide how later prompts read.
         """
-        return find_violation(json.loads(text), self.schema) if is_json(text) else "it is no JSON"
+        if not is_json(text):
+            return "it is no JSON"
+        try:
+            self.reply_type.model_validate_json(text)
+        except ValidationError as error:
+            return _format_errors(error)
+        return None
 
     def _salvage(self, value: Any, cut: str = "") -> ParsedReply:
         """The reply without its bad items. Raises `ReplyMismatch` where no part is good."""
