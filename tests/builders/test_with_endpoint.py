@@ -141,7 +141,9 @@ def test_a_build_through_faults_is_the_clean_build_byte_for_byte(scenes, tmp_pat
     assert first == second and any(name.endswith(".parquet") for name in first)
     taken = [plan.pop("usage")["toy-model"] for plan in plans]
     hashes = [plan.pop("card") for plan in plans]  # the card tells what it took
-    assert hashes[0] != hashes[1] and plans[0] == plans[1] and taken[0]["unusable"] == 0 < taken[1]["unusable"], "only what it took differs"
+    assert hashes[0] != hashes[1] and plans[0] == plans[1] and taken[0]["unusable"] == 0 < taken[1]["unusable"], (
+        "only what it took differs"
+    )
     assert all(line.startswith("| toy-model") for line in set(cards[0]) ^ set(cards[1]))
     assert taken[0]["requests"] == clean.paid.total()
 
