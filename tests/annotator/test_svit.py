@@ -100,7 +100,8 @@ def test_no_start_rules_a_task(samples, source):
 
 def test_no_long_answer_floods_a_set(samples, source):
     if source == "flickr30k":
-        answers = Counter(answer for _, answer in turns(samples) if len(answer.split()) > 2)
+        # Where something is pointed at, the row's text holds its box: no two images have the same.
+        answers = Counter(answer for _, answer in turns(samples) if len(answer.split()) > 2 and "<st>" not in answer)
         assert answers.most_common(1)[0][1] <= 0.006 * sum(1 for _ in turns(samples))  # so small a set allows a handful
 
 

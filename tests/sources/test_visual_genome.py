@@ -230,6 +230,12 @@ def test_odd_values_never_crash(genome, odd, odder):
     assert scene.objects[0].name == "cat"
 
 
+def test_an_image_of_questions_alone_is_skipped(genome):
+    asked = [{"id": 2, "qas": [{"question": "Who?", "answer": "A man."}]}]
+    _, counts = one(genome(sized=(1, 2), objects=[{"image_id": 1, "objects": [thing(1, "cat")]}], question_answers=asked))
+    assert counts == {"images skipped: no objects and no regions": 1}
+
+
 def test_relations_alone_give_scenes(genome):
     ends = [{**thing(11, "man"), "synsets": ["man.n.01"]}, thing(12, "bike")]
     fact = {"predicate": "ON", "subject": ends[0], "object": ends[1]}
