@@ -101,7 +101,8 @@ class Requester:
         image = None
         if max_pixels := self.settings.max_pixels:
             image = await asyncio.to_thread(to_data_url, request.prompt.scene, max_pixels)
-        in_full = mode != MODES[0] or not self.capabilities.enforces
+        # What is asked for again is spelled out: the first reply lacked it, whoever enforces what.
+        in_full = mode != MODES[0] or not self.capabilities.enforces or bool(request.prompt.blanks.get("attempt"))
         messages = build_messages(request.prompt.text, request.schema, image, earlier, in_full=in_full)
         body = {"model": self.model, "messages": messages, **self.settings.request_fields}
         if (response_format := request.schema.response_format(mode, narrowed=self.capabilities.narrows)) is not None:
