@@ -87,7 +87,7 @@ def check_build(make, source: str, count: int | None, shared: Path, tmp_path: Pa
     assert {row["rounds"] for row in rows} <= {0, 1, 2}
     with_photo = {scene.id for scene in load_scenes(spec, limit=count) if scene.image is not None} if pictures(spec) else set()
     assert all(bool(row.get("images")) == (row["image_id"] in with_photo) for row in rows)
-    if source == "flickr30k":
+    if source == "flickr30k" and len(rows) > 100:  # a handful of rows may point at no group
         assert groups > 0.02 * len(rows), "an id with several boxes keeps them all"
 
 
