@@ -100,24 +100,27 @@ class TableReader:
                 if "bbox" in item
             ]
             found = [numbers for numbers in found if is_numbers(numbers) and any(numbers)]
-            if found and (size := self._read_size(row, self._open(row))):
+            # A photo is opened only for a size that the row does not give: it may be far away, and is opened again as a scene.
+            if found and (size := self._annotated_size(row) or _photo_size(self._open(row))):
                 boxes += [(numbers, size) for numbers in found]
         return recognise_form(boxes, self.name) if boxes else None
 
+    def _image_value(self, row: Row) -> Any:
+        return resolve(row, self.paths.get("image", self.paths.get("file_name", "")))
+
     def _open(self, row: Row) -> Picture:
-        value = resolve(row, self.paths.get("image", self.paths.get("file_name", "")))
+        value = self._image_value(row)
         if isinstance(value, list):
             value = value[0] if value else None
         return None if value is None else self.open_image(value)
 
     def _count_further_images(self, row: Row) -> None:
-        value = resolve(row, self.paths.get("image", self.paths.get("file_name", "")))
+        value = self._image_value(row)
         if isinstance(value, list) and len(value) > 1:
             self.counts.skip("images left out: a row's first image is its scene", self._read_id(row), len(value) - 1)
 
-    def _read_size(self, row: Row, image: Picture) -> Size | None:
-        annotated = read_size((self._read_value(row, "width"), self._read_value(row, "height")))
-        return annotated or (read_photo_size(image) if image is not None else None)
+    def _annotated_size(self, row: Row) -> Size | None:
+        return read_size((self._read_value(row, "width"), self._read_value(row, "height")))
 
     def _read_value(self, row: Row, role: str) -> Any:
         return resolve(row, self.paths[role]) if role in self.paths else None
@@ -126,7 +129,7 @@ class TableReader:
         first = rows[0]
         image = self._open(first)
         self._count_further_images(first)  # not where a sample is looked at: those rows come again
-        size = self._read_size(first, image)
+        size = self._annotated_size(first) or _photo_size(image)
         if size is None:
             self.counts.skip("images skipped: no readable image, and no width and height", self._read_id(first))
             return None
@@ -264,6 +267,10 @@ class TableReader:
             return clean_text(names[answer]) if isinstance(names, Sequence) and 0 <= answer < len(names) else str(answer)
         texts = [text for text in map(clean_text, _texts_in(answer)) if text]
         return Counter(texts).most_common(1)[0][0] if texts else ""
+
+
+def _photo_size(image: Picture) -> Size | None:
+    return None if image is None else read_photo_size(image)
 
 
 def _texts_in(value: Any) -> list[str]:

@@ -23,12 +23,3 @@ def prose(text: str) -> str:
 def say(random: Random, wordings: Sequence[str], /, **blanks: object) -> str:
     """One of the wordings with its blanks filled."""
     return prose(random.choice(wordings).format_map(blanks))
-
-
-def clause(sentence: str) -> str:
-    """A sentence as part of another: no capital, no full stop.
-
-    >>> clause("A knife is sharp.")
-    'a knife is sharp'
-    """
-    return f"{sentence[:1].lower()}{sentence[1:].rstrip('.')}"

@@ -137,8 +137,6 @@ def _refer_by_knowledge(program: Program, ref: Ref, veiled: Ref, obj: SceneObjec
 GIVEN_AWAY = (("colour", "mixed", "like"), ("shape", "corners", "twin"))
 """Heads whose answer a likeness in colour, and one in shape, would give away."""
 COUNTED = frozenset(("count", "total", "difference", "more", "all_corners"))
-LISTING = frozenset(("further", "nearer", "bigger", "order"))
-"""Heads that name several objects in a row; broad kinds read badly there."""
 
 
 def _count_with_attribute(program: Program, facts: Facts, random: Random) -> Iterator[Step]:

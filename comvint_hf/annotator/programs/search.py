@@ -135,11 +135,6 @@ def _both(first: bool | None, second: bool | None) -> bool | None:
     return None if first is None or second is None else True
 
 
-def use_of(obj: SceneObject) -> str | None:
-    """What an object is used for, after "used to"."""
-    return known_of(obj, "use")
-
-
 def known_of(obj: SceneObject, field: str) -> str | None:
     """A field of knowledge about an object; `None` if two of its names lead to different ones ("bike", "motorbike")."""
     return _common_value(field, obj.cores)

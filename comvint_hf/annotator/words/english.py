@@ -149,11 +149,6 @@ def be(number: Number | int) -> str:
     return "are" if number == "plural" or (isinstance(number, int) and number != 1) else "is"
 
 
-def have(number: Number | int) -> str:
-    """ "has" or "have"."""
-    return "have" if be(number) == "are" else "has"
-
-
 def number_word(number: int) -> str:
     """A number as a word up to twenty, else in digits; 0 is "no".
 
